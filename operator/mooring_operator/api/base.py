@@ -1,0 +1,124 @@
+"""What all resource types share: naming, Kubernetes markers, durations, names, metadata.
+
+Types here are parsed once at the edge; inside, values are valid by type.
+"""
+
+import re
+from datetime import datetime, timedelta
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+CelRule = dict[str, str]
+JsonSchema = dict[str, Any]
+
+DURATION_PATTERN = r"^([0-9]{1,6}(ms|s|m|h|d)){1,4}$"
+_DURATION_PART = re.compile(r"([0-9]+)(ms|s|m|h|d)")
+_UNIT = {
+    "ms": timedelta(milliseconds=1),
+    "s": timedelta(seconds=1),
+    "m": timedelta(minutes=1),
+    "h": timedelta(hours=1),
+    "d": timedelta(days=1),
+}
+
+
+class ApiModel(BaseModel):
+    """A part of a resource: frozen, camelCase on the wire, unknown fields ignored on reading."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel,
+        populate_by_name=True,
+        frozen=True,
+        extra="ignore",
+        use_attribute_docstrings=True,
+    )
+
+    def to_wire(self) -> dict[str, Any]:
+        """The JSON form: camelCase keys, absent instead of null."""
+        return self.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def cel(rule: str, message: str) -> CelRule:
+    """One CEL validation of the API server, with the sentence that a user reads."""
+    return {"rule": rule, "message": message}
+
+
+def validations(*rules: CelRule) -> JsonSchema:
+    """Class-level marker: CEL rules of an object."""
+    return {"x-kubernetes-validations": list(rules)}
+
+
+def list_map(*keys: str) -> JsonSchema:
+    """Field marker: a list of objects that server-side apply merges by these keys."""
+    return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": list(keys)}
+
+
+ATOMIC_LIST: JsonSchema = {"x-kubernetes-list-type": "atomic"}
+SET_LIST: JsonSchema = {"x-kubernetes-list-type": "set"}
+
+Duration = Annotated[str, Field(pattern=DURATION_PATTERN, max_length=28)]
+"""A Go-style duration with days: `90s`, `1h30m`, `7d`."""
+
+DnsLabel = Annotated[
+    str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", min_length=1, max_length=63)
+]
+DigestText = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$", max_length=71)]
+RevisionText = Annotated[str, Field(pattern=r"^[0-9a-f]{12}$", max_length=12)]
+Quantity = Annotated[
+    str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$", max_length=20)
+]
+StoreUri = Annotated[
+    str, Field(pattern=r"^(s3|https|pvc)://[^@?# ]+$", min_length=8, max_length=512)
+]
+SecretName = Annotated[
+    str, Field(pattern=r"^mooring-[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)
+]
+"""A Secret of the same namespace. The prefix is the owner's consent to its use by Mooring."""
+Sentence = Annotated[str, Field(max_length=1024)]
+
+
+def parse_duration(text: str) -> timedelta:
+    """The length that a Go-style duration such as `1h30m` or `7d` names.
+
+    Raises:
+        ValueError: the text is no duration; the message shows it and an example.
+    """
+    if not re.match(DURATION_PATTERN, text):
+        raise ValueError(f"{text!r} is not a duration; write one like 90s, 1h30m or 7d")
+    return sum((int(n) * _UNIT[u] for n, u in _DURATION_PART.findall(text)), timedelta())
+
+
+class Metadata(ApiModel):
+    """The part of Kubernetes object metadata that decisions read."""
+
+    name: str
+    namespace: str
+    uid: str
+    generation: int = 0
+    resource_version: str = ""
+    creation_timestamp: datetime | None = None
+    deletion_timestamp: datetime | None = None
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+
+
+class ResourceRequirements(ApiModel):
+    """CPU and memory of a container, as Kubernetes quantities."""
+
+    class Amount(ApiModel):
+        """An amount of CPU and memory."""
+
+        cpu: Quantity | None = None
+        memory: Quantity | None = None
+
+    requests: Amount | None = None
+    limits: Amount | None = None
+
+    @classmethod
+    def of(cls, *, cpu: str, memory: str, memory_limit: str) -> Self:
+        """Requests with a memory limit, the shape of Mooring's own defaults."""
+        return cls(
+            requests=cls.Amount(cpu=cpu, memory=memory), limits=cls.Amount(memory=memory_limit)
+        )

@@ -1,0 +1,200 @@
+"""ModelDeployment spec: which version an environment serves, and how a new one is let in."""
+
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import ConfigDict, Field
+
+from mooring_operator.api.base import (
+    ATOMIC_LIST,
+    SET_LIST,
+    ApiModel,
+    DnsLabel,
+    Duration,
+    Metadata,
+    ResourceRequirements,
+    SecretName,
+    StoreUri,
+    cel,
+    validations,
+)
+from mooring_operator.api.deployment_status import ModelDeploymentStatus
+
+
+class ModelReference(ApiModel):
+    """Which version of which Model of the same namespace."""
+
+    model_config = ConfigDict(
+        json_schema_extra=validations(
+            cel(
+                "has(self.version) != has(self.channel)",
+                "name exactly one of version and channel",
+            ),
+        )
+    )
+
+    name: DnsLabel
+    version: DnsLabel | None = None
+    channel: DnsLabel | None = None
+
+
+class RolloutStep(ApiModel):
+    """One step of a rollout: mirror, or forward, a share of the requests to the candidate."""
+
+    model_config = ConfigDict(
+        json_schema_extra=validations(
+            cel(
+                "has(self.shadow) != has(self.weight)",
+                "a step has exactly one of shadow and weight",
+            ),
+        )
+    )
+
+    shadow: Annotated[int, Field(ge=1, le=100)] | None = None
+    """Percent of requests mirrored to the candidate; clients see only stable answers."""
+    weight: Annotated[int, Field(ge=1, le=99)] | None = None
+    """Percent of requests that the candidate answers."""
+    min_rows: Annotated[int, Field(ge=1, le=10_000_000)] = 100
+    """Rows that the candidate must have seen in this step before the next one starts."""
+
+
+class AnalysisMetric(StrEnum):
+    """What candidate and stable are compared by, on the same requests and minutes."""
+
+    ERRORS = "errors"
+    """Requests that the candidate failed (late, refused, broken)."""
+    INVALID_OUTPUTS = "invalidOutputs"
+    """Answers with missing, infinite or misshapen outputs."""
+    LATENCY = "latency"
+    """Requests slower inside the model server than `latencyThreshold`."""
+    LOSS = "loss"
+    """Loss of labelled predictions, in [0, 1]."""
+
+
+Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Margins(ApiModel):
+    """Differences (candidate minus stable) that nobody cares about. Shares of requests, or loss."""
+
+    errors: Share = 0.01
+    invalid_outputs: Share = 0.01
+    latency: Share = 0.05
+    loss: Share = 0.02
+
+
+class OnUndecided(StrEnum):
+    """What happens when the evidence stays undecided for `maxDuration`."""
+
+    PAUSE = "Pause"
+    ROLLBACK = "Rollback"
+    PROMOTE = "Promote"
+
+
+class Analysis(ApiModel):
+    """How candidate and stable are compared."""
+
+    alpha: Annotated[float, Field(ge=0.0001, le=0.2)] = 0.05
+    """Chance that a candidate no worse than stable is ever rolled back, over all metrics."""
+    metrics: Annotated[
+        list[AnalysisMetric], Field(min_length=1, max_length=4, json_schema_extra=SET_LIST)
+    ] = [AnalysisMetric.ERRORS, AnalysisMetric.INVALID_OUTPUTS, AnalysisMetric.LATENCY]
+    margins: Margins = Margins()
+    latency_threshold: Duration = "100ms"
+    max_duration: Duration = "24h"
+    on_undecided: OnUndecided = OnUndecided.PAUSE
+
+
+DEFAULT_STEPS = [
+    RolloutStep(shadow=100, min_rows=200),
+    RolloutStep(weight=5, min_rows=200),
+    RolloutStep(weight=25, min_rows=500),
+]
+
+
+class Rollout(ApiModel):
+    """How a new revision is let in.
+
+    A step advances when enough rows showed nothing worse; the last one is followed by promotion
+    when every metric passes.
+    """
+
+    steps: Annotated[
+        list[RolloutStep], Field(min_length=1, max_length=20, json_schema_extra=ATOMIC_LIST)
+    ] = DEFAULT_STEPS
+    analysis: Analysis = Analysis()
+    progress_deadline: Duration = "10m"
+    """Longest time from creating a revision's pods to their being ready."""
+
+
+class Rollback(ApiModel):
+    """What is kept for a way back."""
+
+    keep_warm: Duration = "1h"
+    """How long the former stable revision keeps its pods after a promotion."""
+
+
+class EventTime(StrEnum):
+    """Which clock predictions are dated by."""
+
+    ARRIVAL = "Arrival"
+    REQUEST = "Request"
+    """`parameters.event_time` of the request, for replays and late events."""
+
+
+class Drift(ApiModel):
+    """Watches inputs and scores against the version's reference profile."""
+
+    false_alarm_interval: Duration = "90d"
+    """Announced mean time between false alarms, over all features together."""
+
+
+class Monitoring(ApiModel):
+    """How the pods' counters are collected and judged."""
+
+    interval: Duration = "15s"
+    """How often the operator exchanges sync messages with the pods."""
+    window: Duration = "5m"
+    """Length of a drift window."""
+    event_time: EventTime = EventTime.ARRIVAL
+    drift: Drift | None = None
+
+
+class PredictionLog(ApiModel):
+    """Where predictions and labels are written, in Parquet. Retraining reads them."""
+
+    uri: Annotated[StoreUri, Field(pattern=r"^s3://[^@?# ]+$")]
+    secret_name: SecretName | None = None
+
+
+class ModelDeploymentSpec(ApiModel):
+    """What people declare of a deployment."""
+
+    model_config = ConfigDict(
+        json_schema_extra=validations(
+            cel(
+                "self.model.name == oldSelf.model.name",
+                "model.name is immutable: create another ModelDeployment",
+            ),
+        )
+    )
+
+    model: ModelReference
+    replicas: Annotated[int, Field(ge=1, le=1000)] = 2
+    resources: ResourceRequirements = ResourceRequirements.of(
+        cpu="100m", memory="256Mi", memory_limit="1Gi"
+    )
+    rollout: Rollout = Rollout()
+    rollback: Rollback = Rollback()
+    monitoring: Monitoring = Monitoring()
+    prediction_log: PredictionLog | None = None
+    paused: bool = False
+    """Holds the rollout where it is; the stable revision keeps serving."""
+
+
+class ModelDeployment(ApiModel):
+    """The ModelDeployment resource."""
+
+    metadata: Metadata
+    spec: ModelDeploymentSpec
+    status: ModelDeploymentStatus = ModelDeploymentStatus()

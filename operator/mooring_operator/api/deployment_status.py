@@ -1,0 +1,202 @@
+"""ModelDeployment status: the only memory of a rollout. One writer, one patch a reconcile."""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
+
+from mooring_operator.api.base import (
+    ApiModel,
+    DigestText,
+    DnsLabel,
+    RevisionText,
+    SecretName,
+    Sentence,
+    StoreUri,
+    list_map,
+)
+from mooring_operator.api.conditions import Condition
+
+Count = Annotated[int, Field(ge=0)]
+ShortText = Annotated[str, Field(max_length=64)]
+
+
+class RevisionRef(ApiModel):
+    """A revision and what it is made of. The image is the one pinned when it was made."""
+
+    revision: RevisionText
+    version: DnsLabel
+    digest: DigestText
+    uri: StoreUri
+    secret_name: SecretName | None = None
+    image: Annotated[str, Field(max_length=512)]
+
+
+class StableStatus(RevisionRef):
+    """The revision that serves, last known to be good."""
+
+    since: datetime
+    seq: Count
+    """The history entry that made it stable."""
+
+
+class CandidateStage(StrEnum):
+    """What a candidate is doing; written before the side effects that it stands for."""
+
+    STARTING = "Starting"
+    ANALYSING = "Analysing"
+    PROMOTING = "Promoting"
+    ROLLING_BACK = "RollingBack"
+
+
+class CandidateStatus(RevisionRef):
+    """The revision under analysis. At most one."""
+
+    stage: CandidateStage
+    started_at: datetime
+    step: Count = 0
+    """Index into rollout.steps."""
+    step_started_at: datetime
+    analysis_started_at: datetime | None = None
+    rollback_reason: ShortText = ""
+    rollback_evidence: Sentence = ""
+
+
+class MetricStatus(ApiModel):
+    """One metric of the running or last analysis: candidate minus stable, with its interval."""
+
+    name: ShortText
+    verdict: ShortText
+    estimate: float
+    lower: float
+    upper: float
+    stable_count: Count
+    candidate_count: Count
+
+
+class AnalysisStatus(ApiModel):
+    """The running or last comparison of candidate and stable."""
+
+    candidate: RevisionText
+    verdict: ShortText
+    evaluated_at: datetime
+    rows: Count
+    """Rows that the candidate saw in the present step."""
+    metrics: Annotated[list[MetricStatus], Field(max_length=4)] = []
+
+
+class QuarantineEntry(ApiModel):
+    """A revision that must not serve here again without a human's word."""
+
+    revision: RevisionText
+    version: DnsLabel
+    digest: DigestText
+    reason: ShortText
+    evidence: Sentence
+    at: datetime
+    rollback_id: ShortText
+
+
+class Outcome(StrEnum):
+    """How the rollout of a revision ended."""
+
+    PROMOTED = "Promoted"
+    ROLLED_BACK = "RolledBack"
+    SUPERSEDED = "Superseded"
+
+
+class HistoryEntry(ApiModel):
+    """One ended rollout."""
+
+    seq: Count
+    revision: RevisionText
+    version: DnsLabel
+    digest: DigestText
+    outcome: Outcome
+    started_at: datetime
+    ended_at: datetime
+    cause: Sentence = ""
+
+
+class LastRollback(ApiModel):
+    """The latest rollback: what, from what to what, why, on which evidence."""
+
+    id: ShortText
+    from_revision: RevisionText
+    from_version: DnsLabel
+    to_revision: RevisionText
+    to_version: DnsLabel
+    at: datetime
+    reason: ShortText
+    evidence: Sentence
+    seconds: Annotated[float, Field(ge=0)]
+    """From the candidate's first weight or shadow to the end of its traffic."""
+
+
+class RetiredRevision(ApiModel):
+    """A former stable revision whose pods are kept warm."""
+
+    revision: RevisionText
+    version: DnsLabel
+    image: Annotated[str, Field(max_length=512)]
+    keep_until: datetime
+
+
+class DriftedFeature(ApiModel):
+    """A stream that raised the alarm."""
+
+    name: Annotated[str, Field(max_length=128)]
+    kind: ShortText
+    effect: float
+    """Largest difference of the distribution functions since the estimated change, 0 to 1."""
+
+
+class DriftStatus(ApiModel):
+    """The drift watch of the stable revision, latched until another revision serves."""
+
+    revision: RevisionText
+    verdict: ShortText
+    """WithinTolerance, Drifted, NoData."""
+    features: Annotated[list[DriftedFeature], Field(max_length=20)] = []
+    rows: Count = 0
+    """Rows judged when the alarm was raised, or so far."""
+    windows: Count = 0
+    at: datetime | None = None
+    """When the alarm was raised."""
+    data_quality: Annotated[list[DriftedFeature], Field(max_length=20)] = []
+
+
+class Handled(ApiModel):
+    """The last tokens of the verb annotations that were acted upon."""
+
+    retry: Annotated[str, Field(max_length=128)] = ""
+
+
+class ModelDeploymentStatus(ApiModel):
+    """What the operator knows of a deployment."""
+
+    observed_generation: Annotated[int, Field(ge=-1)] = -1
+    conditions: Annotated[
+        list[Condition], Field(max_length=16, json_schema_extra=list_map("type"))
+    ] = []
+    phase: ShortText = ""
+    """For the printer column only; nothing decides by it."""
+    environment: ShortText = ""
+    version: Annotated[str, Field(max_length=63)] = ""
+    ready: ShortText = ""
+    weight: ShortText = ""
+    drifted: ShortText = ""
+    quality: ShortText = ""
+    replicas: Count = 0
+    selector: Annotated[str, Field(max_length=256)] = ""
+    desired: RevisionRef | None = None
+    stable: StableStatus | None = None
+    candidate: CandidateStatus | None = None
+    retired: RetiredRevision | None = None
+    analysis: AnalysisStatus | None = None
+    drift: DriftStatus | None = None
+    quarantine: Annotated[list[QuarantineEntry], Field(max_length=20)] = []
+    history: Annotated[list[HistoryEntry], Field(max_length=10)] = []
+    last_rollback: LastRollback | None = None
+    handled: Handled = Handled()
