@@ -7,7 +7,7 @@ exclusive bounds, `enum` for constants, bounds on everything that a CEL rule tou
 
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 from pydantic import BaseModel
@@ -90,6 +90,8 @@ def _bound(out: Schema) -> None:
     """Bounds on everything, so that the API server can price the CEL rules."""
     if "const" in out:
         out["enum"] = [out.pop("const")]
+    if "default" in out:
+        out["default"] = _pruned(out["default"])
     for exclusive, inclusive in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
         if exclusive in out and not isinstance(out[exclusive], bool):
             out[inclusive] = out[exclusive]
@@ -98,6 +100,16 @@ def _bound(out: Schema) -> None:
         out.setdefault("maxLength", MAX_TEXT)
     if out.get("type") == "array":
         out.setdefault("maxItems", MAX_ITEMS)
+
+
+def _pruned(value: Any) -> Any:
+    """A default without nulls: absent means unset, and the API server refuses a null default."""
+    if isinstance(value, dict):
+        items = cast("Schema", value).items()
+        return {key: _pruned(child) for key, child in items if child is not None}
+    if isinstance(value, list):
+        return [_pruned(child) for child in cast("list[Any]", value)]
+    return value
 
 
 def _root(model: type[BaseModel]) -> Schema:
