@@ -9,6 +9,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
+from pydantic.fields import FieldInfo
 
 CelRule = dict[str, str]
 JsonSchema = dict[str, Any]
@@ -58,22 +59,65 @@ def list_map(*keys: str) -> JsonSchema:
 ATOMIC_LIST: JsonSchema = {"x-kubernetes-list-type": "atomic"}
 SET_LIST: JsonSchema = {"x-kubernetes-list-type": "set"}
 
-Duration = Annotated[str, Field(pattern=DURATION_PATTERN, max_length=28)]
-"""A Go-style duration with days: `90s`, `1h30m`, `7d`."""
+SENTENCE = "x-mooring-sentence"
+"""Field marker: what a user reads instead of a pattern that did not match."""
 
-DnsLabel = Annotated[
-    str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", min_length=1, max_length=63)
+
+def _text(pattern: str, sentence: str, *, most: int) -> FieldInfo:
+    return Field(
+        pattern=pattern, min_length=1, max_length=most, json_schema_extra={SENTENCE: sentence}
+    )
+
+
+Duration = Annotated[
+    str, _text(DURATION_PATTERN, "write a duration like 90s, 1h30m or 7d", most=28)
 ]
-DigestText = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$", max_length=71)]
+"""A Go-style duration with days: `90s`, `1h30m`, `7d`."""
+DnsLabel = Annotated[
+    str,
+    _text(
+        r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
+        "use lower-case letters, digits and dashes, with a letter or digit at both ends",
+        most=63,
+    ),
+]
+DigestText = Annotated[
+    str,
+    _text(
+        r"^sha256:[0-9a-f]{64}$",
+        "write the package digest that `mooring digest` prints: sha256: and 64 hex digits",
+        most=71,
+    ),
+]
 RevisionText = Annotated[str, Field(pattern=r"^[0-9a-f]{12}$", max_length=12)]
 Quantity = Annotated[
-    str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$", max_length=20)
+    str,
+    _text(
+        r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$",
+        "write a Kubernetes quantity like 250m, 2 or 512Mi",
+        most=20,
+    ),
 ]
 StoreUri = Annotated[
-    str, Field(pattern=r"^(s3|https|pvc)://[^@?# ]+$", min_length=8, max_length=512)
+    str,
+    _text(
+        r"^(s3|https|pvc)://[^@?# ]+$",
+        "write s3://BUCKET/PREFIX, https://HOST/DIRECTORY or pvc://CLAIM/PATH, without"
+        " credentials; file: works on the command line only",
+        most=512,
+    ),
+]
+S3Uri = Annotated[
+    str,
+    _text(r"^s3://[^@?# ]+$", "write s3://BUCKET/PREFIX, without credentials", most=512),
 ]
 SecretName = Annotated[
-    str, Field(pattern=r"^mooring-[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)
+    str,
+    _text(
+        r"^mooring-[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
+        "name a Secret that starts with mooring-: the prefix is its owner's consent",
+        most=63,
+    ),
 ]
 """A Secret of the same namespace. The prefix is the owner's consent to its use by Mooring."""
 Sentence = Annotated[str, Field(max_length=1024)]

@@ -13,8 +13,8 @@ from mooring_operator.api.base import (
     Duration,
     Metadata,
     ResourceRequirements,
+    S3Uri,
     SecretName,
-    StoreUri,
     cel,
     validations,
 )
@@ -163,7 +163,7 @@ class Monitoring(ApiModel):
 class PredictionLog(ApiModel):
     """Where predictions and labels are written, in Parquet. Retraining reads them."""
 
-    uri: Annotated[StoreUri, Field(pattern=r"^s3://[^@?# ]+$")]
+    uri: S3Uri
     secret_name: SecretName | None = None
 
 

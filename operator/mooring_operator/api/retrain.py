@@ -12,9 +12,9 @@ from mooring_operator.api.base import (
     Duration,
     Metadata,
     ResourceRequirements,
+    S3Uri,
     SecretName,
     Sentence,
-    StoreUri,
     cel,
     list_map,
     validations,
@@ -107,7 +107,7 @@ class TrainingJob(ApiModel):
 class Output(ApiModel):
     """Where snapshots and new packages are written."""
 
-    uri: Annotated[StoreUri, Field(pattern=r"^s3://[^@?# ]+$")]
+    uri: S3Uri
     secret_name: SecretName | None = None
 
 

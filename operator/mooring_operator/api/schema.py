@@ -12,6 +12,7 @@ from typing import Any, cast
 import yaml
 from pydantic import BaseModel
 
+from mooring_operator.api.base import SENTENCE
 from mooring_operator.api.deployment import ModelDeployment
 from mooring_operator.api.group import GROUP, VERSION, Kind
 from mooring_operator.api.model import Model
@@ -92,6 +93,9 @@ def _bound(out: Schema) -> None:
         out["enum"] = [out.pop("const")]
     if "default" in out:
         out["default"] = _pruned(out["default"])
+    if SENTENCE in out:
+        rule = {"rule": f"self.matches(r'{out.pop('pattern')}')", "message": out.pop(SENTENCE)}
+        out["x-kubernetes-validations"] = [rule]
     for exclusive, inclusive in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
         if exclusive in out and not isinstance(out[exclusive], bool):
             out[inclusive] = out[exclusive]
@@ -112,6 +116,16 @@ def _pruned(value: Any) -> Any:
     return value
 
 
+def _without_defaults(node: Any) -> Any:
+    """A status is written by the operator alone: the API server must not fill it in."""
+    if isinstance(node, dict):
+        items = cast("Schema", node).items()
+        return {key: _without_defaults(child) for key, child in items if key != "default"}
+    if isinstance(node, list):
+        return [_without_defaults(child) for child in cast("list[Any]", node)]
+    return node
+
+
 def _root(model: type[BaseModel]) -> Schema:
     """Spec and status of a kind, with the root's metadata left to the API server."""
     return {
@@ -126,7 +140,8 @@ def _root(model: type[BaseModel]) -> Schema:
                 "properties": {"name": {"type": "string", "maxLength": MAX_NAME}},
             },
             "spec": structural(model, "spec"),
-            "status": structural(model, "status") | {"default": {"observedGeneration": -1}},
+            "status": _without_defaults(structural(model, "status"))
+            | {"default": {"observedGeneration": -1}},
         },
     }
 
