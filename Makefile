@@ -1,0 +1,64 @@
+# Every command does its own set-up. `make help` lists them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+CLUSTER := $(BIN)/python -m tests.cluster_tools
+CODE := operator serving tests
+export PYTHONUNBUFFERED := 1
+
+.PHONY: help demo test verify static crds images cluster-up cluster-down cluster-check clean \
+        bench-serving sim-update
+
+help: ## list the commands
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(STAMP): pyproject.toml
+	@echo "[mooring] Python environment in $(VENV) (once, about two minutes)"
+	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Mooring needs Python 3.11 or newer as python3"; exit 1; }
+	@python3 -m venv --help >/dev/null 2>&1 && python3 -c 'import ensurepip' 2>/dev/null \
+	  || { apt-get update -qq && apt-get install -y -qq python3-venv; }
+	@test -x $(BIN)/python || python3 -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[demo]'
+	@touch $@
+
+demo: $(STAMP) ## the whole loop on real flights, on a real Kubernetes; leaves the cluster up
+	@$(BIN)/python -m tests.demo
+
+test: static $(STAMP) ## every test, the ones against the real Kubernetes included
+	@$(BIN)/python -m pytest tests
+
+verify: static ## what must hold at each commit: format, lint, types, contracts, fast tests, CRDs
+	@$(BIN)/python -m pytest tests/unit tests/contract tests/simulation -q
+
+static: $(STAMP)
+	@echo "[mooring] format, lint, import contracts, types, generated CRDs"
+	@$(BIN)/ruff format --check --quiet $(CODE)
+	@$(BIN)/ruff check --quiet $(CODE)
+	@$(BIN)/lint-imports --no-cache | tail -4
+	@$(BIN)/pyright
+	@rm -rf build/crds && mkdir -p build/crds && $(BIN)/python -m mooring_operator.api.schema build/crds
+	@diff -r build/crds crds || { echo "crds/ is stale: run make crds"; exit 1; }
+
+crds: $(STAMP) ## generate crds/ from the pydantic types
+	@$(BIN)/python -m mooring_operator.api.schema crds
+
+sim-update: $(STAMP) ## rewrite the golden transcripts; review the difference as behaviour
+	@MOORING_UPDATE_GOLDENS=1 $(BIN)/python -m pytest tests/simulation -q
+
+images: $(STAMP) ## build the operator's and the server's image into the embedded cluster
+	@$(CLUSTER) images
+
+cluster-up: $(STAMP) ## start the embedded Kubernetes (or MOORING_CLUSTER_PROVIDER=kind|existing)
+	@$(CLUSTER) up
+
+cluster-down: $(STAMP) ## stop it and leave nothing behind
+	@$(CLUSTER) down
+
+bench-serving: $(STAMP) ## our server against a bare loop, on one pinned core
+	@$(BIN)/python -m tests.bench.serving
+
+clean: ## remove what was built here (the cache outside the checkout stays)
+	@rm -rf build dist .pytest_cache .ruff_cache .hypothesis $(VENV)
