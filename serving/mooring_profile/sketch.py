@@ -1,0 +1,125 @@
+"""Sketches: the counts of all features over a stretch of traffic, and the recorder that makes them.
+
+A sketch is a value: pods record cumulative ones, the operator subtracts and merges them into
+windows. Addition is exact, so verdicts do not depend on the number or order of replicas.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import reduce
+
+import numpy as np
+
+from mooring_profile.binning import Column, binner_of
+from mooring_profile.counts import NAMED_CELLS, FeatureCounts
+from mooring_profile.document import SCORE_STREAM, ReferenceProfile
+from mooring_profile.errors import CountsInvalid
+from mooring_profile.fields import Fields
+
+__all__ = ["FeatureCounts", "Sketch", "SketchRecorder"]
+
+
+@dataclass(frozen=True)
+class Sketch:
+    """Counts by feature name (`@score` for the model's output)."""
+
+    counts: Mapping[str, FeatureCounts] = field(default_factory=dict[str, FeatureCounts])
+
+    def merge(self, other: "Sketch") -> "Sketch":
+        """Adds two sketches; a feature that only one of them has is taken as it is."""
+        merged = dict(self.counts)
+        for name, counts in other.counts.items():
+            merged[name] = merged[name].merge(counts) if name in merged else counts
+        return Sketch(merged)
+
+    @classmethod
+    def merge_all(cls, sketches: Iterable["Sketch"]) -> "Sketch":
+        """Adds any number of sketches; none at all give the empty one."""
+        return reduce(lambda total, sketch: total.merge(sketch), sketches, cls())
+
+    def subtract(self, earlier: "Sketch") -> "Sketch":
+        """Takes an earlier cumulative sketch of the same source away.
+
+        Raises:
+            CountsInvalid: `earlier` counts more than this one somewhere, so it is not earlier.
+        """
+        lost = sorted(set(earlier.counts) - set(self.counts))
+        if lost:
+            raise CountsInvalid(
+                f"The later sketch lacks {lost}; it was made with another profile: take it as it is"
+            )
+        return Sketch(
+            {
+                name: counts.subtract(earlier.counts[name]) if name in earlier.counts else counts
+                for name, counts in self.counts.items()
+            }
+        )
+
+    def to_json(self) -> dict[str, object]:
+        """Returns the `counts` of docs/contracts.md §2, features in sorted order."""
+        return {name: self.counts[name].to_json() for name in sorted(self.counts)}
+
+    @classmethod
+    def from_json(cls, document: object) -> "Sketch":
+        """Reads the `counts` of docs/contracts.md §2.
+
+        Raises:
+            CountsInvalid: the document is not of that shape; the message names the field.
+        """
+        fields = Fields.of(document, "counts", CountsInvalid)
+        return cls(
+            {
+                name: FeatureCounts.from_json(item, f"counts.{name}")
+                for name, item in fields.values.items()
+            }
+        )
+
+
+class SketchRecorder:
+    """Counts batches of rows against a profile.
+
+    Not safe for concurrent use: give each thread its own and merge the snapshots. Cost is per
+    batch rather than per row, so collect some hundreds of rows before recording.
+    """
+
+    def __init__(self, profile: ReferenceProfile) -> None:
+        self._binners = {stream.name: binner_of(stream) for stream in profile.streams}
+        self._features = tuple(feature.name for feature in profile.features)
+        self._totals = {
+            name: np.zeros(binner.cell_count, dtype=np.int64)
+            for name, binner in self._binners.items()
+        }
+
+    def record(self, columns: Mapping[str, Column], score: Column | None) -> None:
+        """Counts one batch.
+
+        Args:
+            columns: a column [rows] or [rows, 1] for each feature; a feature that is absent counts
+                as missing in every row, a name that the profile does not know is left out.
+            score: the model's output [rows], or None when there is none to count.
+
+        Raises:
+            CountsInvalid: columns differ in length; nothing of the batch is counted.
+        """
+        flat = {name: columns[name].reshape(-1) for name in self._features if name in columns}
+        if score is not None:
+            flat[SCORE_STREAM] = score.reshape(-1)
+        lengths = {column.size for column in flat.values()}
+        if len(lengths) > 1:
+            sizes = {name: column.size for name, column in flat.items()}
+            raise CountsInvalid(f"Columns of one batch differ in rows: {sizes}")
+        rows = lengths.pop() if lengths else 0
+        for name in self._features:
+            totals = self._totals[name]
+            if name in flat:
+                self._binners[name].add(flat[name], totals)
+            else:
+                totals[totals.size - len(NAMED_CELLS)] += rows
+        if score is not None and SCORE_STREAM in self._binners:
+            self._binners[SCORE_STREAM].add(flat[SCORE_STREAM], self._totals[SCORE_STREAM])
+
+    def snapshot(self) -> Sketch:
+        """Returns what was counted since construction; later batches do not change it."""
+        return Sketch(
+            {name: FeatureCounts.from_cells(cells) for name, cells in self._totals.items()}
+        )
