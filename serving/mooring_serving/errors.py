@@ -1,0 +1,33 @@
+"""What can go wrong with a request, each carrying its HTTP status.
+
+RequestRefused            the client's fault, 4xx; the message names the tensor or field
+Overloaded                too much work in hand, 503 with Retry-After
+ModelFault                our model failed on a valid request, 500
+  InvalidOutput           it answered, but with a value that is not finite or of a wrong length
+"""
+
+
+class RequestRefused(Exception):
+    """A request that the client must change.
+
+    Attributes:
+        status: 400, 404, 405, 413, 415 or 429.
+        retry_after: Seconds, for 429.
+    """
+
+    def __init__(self, message: str, *, status: int = 400, retry_after: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.retry_after = retry_after
+
+
+class Overloaded(Exception):
+    """No room for more work now: 503, retry after a second."""
+
+
+class ModelFault(Exception):
+    """The model failed on a valid request: 500, counted as an error of this revision."""
+
+
+class InvalidOutput(ModelFault):
+    """The model answered with a value that is not finite, or too many or too few of them."""

@@ -1,0 +1,128 @@
+"""A listening socket and its connections: admission, deadlines, drain."""
+
+import asyncio
+import email.utils
+import logging
+import socket
+from collections.abc import Callable
+
+from mooring_serving.http.connection import Connection, Handler
+from mooring_serving.http.message import HttpRequest, HttpResponse, error_response
+from mooring_serving.limits import HttpLimits
+
+_LOG = logging.getLogger(__name__)
+
+
+class Listener:
+    """One port. Made on the event loop that serves it.
+
+    Args:
+        handler: Answers a request, at once or as an awaitable.
+        limits: Limits of connections and messages.
+        wall_seconds: Wall clock in seconds since the epoch, for the `Date` header.
+        on_failure: Called when a handler broke, for the metrics.
+    """
+
+    def __init__(
+        self,
+        handler: Handler,
+        limits: HttpLimits,
+        *,
+        wall_seconds: Callable[[], float],
+        on_failure: Callable[[], None],
+    ) -> None:
+        self.handler = handler
+        self.limits = limits
+        self.draining = False
+        self.date = b""
+        self._wall_seconds = wall_seconds
+        self._on_failure = on_failure
+        self._connections: set[Connection] = set()
+        self._server: asyncio.Server | None = None
+        self._sweeper: asyncio.Task[None] | None = None
+        self._changed = asyncio.Event()
+
+    async def open(self, host: str, port: int) -> int:
+        """Start accepting; returns the port (an ephemeral one when `port` is 0)."""
+        loop = asyncio.get_running_loop()
+        self._tick_date()
+        self._server = await loop.create_server(
+            lambda: Connection(self, loop), host, port, backlog=1024
+        )
+        self._sweeper = loop.create_task(self._sweep())
+        sockets: list[socket.socket] = list(self._server.sockets)
+        address: tuple[str, int] = sockets[0].getsockname()
+        return address[1]
+
+    # --- what connections call
+
+    def opened(self, connection: Connection) -> bool:
+        """Admit a connection; False when there are too many."""
+        if len(self._connections) >= self.limits.connections:
+            return False
+        self._connections.add(connection)
+        return True
+
+    def closed(self, connection: Connection) -> None:
+        """Forget a connection."""
+        self._connections.discard(connection)
+        self._changed.set()
+
+    def failed(self, request: HttpRequest, error: BaseException) -> HttpResponse:
+        """The answer to a request whose handler broke: a defect of ours, logged in full."""
+        _LOG.error("%s %s failed", request.method, request.path, exc_info=error)
+        self._on_failure()
+        return error_response(500, "internal error; the server's log has the cause")
+
+    # --- ending
+
+    def start_draining(self) -> None:
+        """Keep accepting, but end each connection with its next answer."""
+        self.draining = True
+
+    async def close(self, seconds: float) -> int:
+        """Stop accepting, let work in hand finish, then drop what is left.
+
+        Connections that the kernel had accepted for us are still served: accepting stops only
+        after the backlog was read once.
+
+        Args:
+            seconds: Longest wait for work in hand.
+
+        Returns:
+            Requests that were dropped unanswered.
+        """
+        self.draining = True
+        if self._server is not None:
+            self._server.close()
+        # One turn of the loop delivers what is already in the sockets' buffers.
+        await asyncio.sleep(0)
+        for connection in tuple(self._connections):
+            connection.end_when_idle()
+        try:
+            async with asyncio.timeout(seconds):
+                while self._connections:
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            _LOG.warning("%d connections were still busy at the end of the drain", len(self._connections))
+        dropped = sum(connection.answering for connection in self._connections)
+        for connection in tuple(self._connections):
+            connection.abort()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        return dropped
+
+    # --- housekeeping
+
+    def _tick_date(self) -> None:
+        self.date = f"date: {email.utils.formatdate(self._wall_seconds(), usegmt=True)}\r\n".encode()
+
+    async def _sweep(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(1.0)
+            self._tick_date()
+            now = loop.time()
+            for connection in tuple(self._connections):
+                connection.check_deadlines(now)

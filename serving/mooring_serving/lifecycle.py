@@ -1,0 +1,61 @@
+"""The life of a server, as a table: Loading → Warm → Ready → Draining → Stopped. Pure."""
+
+from enum import StrEnum
+
+
+class State(StrEnum):
+    """Where the server is in its life."""
+
+    LOADING = "Loading"
+    """The process is up, the model is not."""
+    WARM = "Warm"
+    """The model is loaded and has predicted; the ports are not open yet."""
+    READY = "Ready"
+    """Answering."""
+    DRAINING = "Draining"
+    """Told to stop: still answering, no longer ready, connections end with their next answer."""
+    STOPPED = "Stopped"
+    """Nothing is accepted any more."""
+
+
+class Event(StrEnum):
+    """What moves it."""
+
+    WARMED = "Warmed"
+    """The model is loaded and its warm-up predictions succeeded."""
+    OPENED = "Opened"
+    """The ports are open."""
+    TERMINATED = "Terminated"
+    """SIGTERM or SIGINT came."""
+    CLOSED = "Closed"
+    """The listeners are closed and work in hand is done."""
+    FAILED = "Failed"
+    """Loading failed."""
+
+
+_TRANSITIONS: dict[tuple[State, Event], State] = {
+    (State.LOADING, Event.WARMED): State.WARM,
+    (State.LOADING, Event.TERMINATED): State.STOPPED,
+    (State.LOADING, Event.FAILED): State.STOPPED,
+    (State.WARM, Event.OPENED): State.READY,
+    (State.WARM, Event.TERMINATED): State.STOPPED,
+    (State.READY, Event.TERMINATED): State.DRAINING,
+    (State.DRAINING, Event.TERMINATED): State.DRAINING,
+    (State.DRAINING, Event.CLOSED): State.STOPPED,
+}
+
+
+class ImpossibleTransition(ValueError):
+    """An event that cannot happen in this state: a defect of the caller."""
+
+
+def advance(state: State, event: Event) -> State:
+    """The state after the event.
+
+    Raises:
+        ImpossibleTransition: The event cannot happen in this state.
+    """
+    try:
+        return _TRANSITIONS[state, event]
+    except KeyError as error:
+        raise ImpossibleTransition(f"{event} cannot happen while {state}") from error

@@ -1,0 +1,82 @@
+"""Where segments go: a directory (`file:`, `pvc:`) or an object store through fsspec.
+
+The only module that knows fsspec; its loose types stop here.
+"""
+
+import os
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mooring_serving.log.segments import SegmentStore
+
+_CLAIMS = Path("/mnt/pvc")
+"""Where the operator mounts volume claims, by their names."""
+
+
+class LogUriInvalid(ValueError):
+    """A prediction log URI that cannot be written; the message says which are possible."""
+
+
+class DirectoryStore:
+    """Segments in a directory: written beside their name, then renamed, so readers see whole ones."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def write(self, path: str, table: pa.Table) -> None:
+        """Write one segment.
+
+        Raises:
+            OSError: It could not be written.
+        """
+        target = self._root / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.with_name(f".{target.name}.partial")
+        pq.write_table(table, partial)
+        partial.replace(target)
+
+
+class ObjectStore:
+    """Segments as objects; an object appears when its upload is complete."""
+
+    def __init__(self, uri: str) -> None:
+        import fsspec.core
+
+        options = {}
+        if endpoint := os.environ.get("AWS_ENDPOINT_URL"):
+            options = {"client_kwargs": {"endpoint_url": endpoint}}
+        self._files, self._root = fsspec.core.url_to_fs(uri, **options)
+
+    def write(self, path: str, table: pa.Table) -> None:
+        """Write one segment.
+
+        Raises:
+            OSError: It could not be written.
+        """
+        sink = pa.BufferOutputStream()
+        pq.write_table(table, sink)
+        self._files.pipe_file(f"{self._root}/{path}", sink.getvalue().to_pybytes())
+
+
+def open_store(uri: str) -> SegmentStore:
+    """The store that a prediction log URI names.
+
+    Raises:
+        LogUriInvalid: Another scheme than `pvc:`, `s3:` or `file:`, or no claim or bucket.
+    """
+    parts = urlsplit(uri)
+    match parts.scheme:
+        case "file":
+            return DirectoryStore(Path(parts.path))
+        case "pvc" if parts.netloc and ".." not in Path(parts.path).parts:
+            return DirectoryStore(_CLAIMS / parts.netloc / parts.path.lstrip("/"))
+        case "s3" if parts.netloc:
+            return ObjectStore(uri.rstrip("/"))
+        case _:
+            raise LogUriInvalid(
+                f"the prediction log {uri!r} cannot be written: give pvc://CLAIM/PATH, "
+                "s3://BUCKET/PREFIX or, on a laptop, file:///PATH"
+            )

@@ -1,0 +1,73 @@
+"""The protocol's datatypes: which JSON values each takes, and their ranges."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+
+
+class Datatype(StrEnum):
+    """Datatypes of the Open Inference Protocol that this server speaks over JSON."""
+
+    BOOL = "BOOL"
+    """true or false."""
+    UINT8 = "UINT8"
+    """0 to 255."""
+    UINT16 = "UINT16"
+    """0 to 65,535."""
+    UINT32 = "UINT32"
+    """0 to 2^32 - 1."""
+    UINT64 = "UINT64"
+    """0 to 2^64 - 1."""
+    INT8 = "INT8"
+    """-128 to 127."""
+    INT16 = "INT16"
+    """-32,768 to 32,767."""
+    INT32 = "INT32"
+    """-2^31 to 2^31 - 1."""
+    INT64 = "INT64"
+    """-2^63 to 2^63 - 1."""
+    FP16 = "FP16"
+    """Up to 65,504 in size."""
+    FP32 = "FP32"
+    """Up to 3.4e38 in size."""
+    FP64 = "FP64"
+    """Any finite double."""
+    BYTES = "BYTES"
+    """Text."""
+
+
+@dataclass(frozen=True, slots=True)
+class NumberRange:
+    """Closed range of a numeric datatype, and whether only integers belong to it."""
+
+    low: float
+    high: float
+    integer: bool
+
+
+def _integers(kind: type[np.integer]) -> NumberRange:
+    info = np.iinfo(kind)
+    return NumberRange(int(info.min), int(info.max), integer=True)
+
+
+def _floats(kind: type[np.floating]) -> NumberRange:
+    info = np.finfo(kind)
+    return NumberRange(float(info.min), float(info.max), integer=False)
+
+
+NUMBERS = {
+    Datatype.UINT8: _integers(np.uint8),
+    Datatype.UINT16: _integers(np.uint16),
+    Datatype.UINT32: _integers(np.uint32),
+    Datatype.UINT64: _integers(np.uint64),
+    Datatype.INT8: _integers(np.int8),
+    Datatype.INT16: _integers(np.int16),
+    Datatype.INT32: _integers(np.int32),
+    Datatype.INT64: _integers(np.int64),
+    Datatype.FP16: _floats(np.float16),
+    Datatype.FP32: _floats(np.float32),
+    Datatype.FP64: _floats(np.float64),
+}
+
+DATATYPES = {member.value: member for member in Datatype}

@@ -1,0 +1,94 @@
+"""What the served model takes and gives, prepared for decoding requests quickly."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from mooring_serving.protocol.datatypes import DATATYPES, Datatype
+
+MATRIX_NAME = "input"
+"""The one tensor [n, features] that stands for all features, when each is numeric."""
+
+
+class SchemaInput(Protocol):
+    """One feature, as the package's schema has it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def datatype(self) -> str: ...
+    @property
+    def nullable(self) -> bool: ...
+
+
+class SchemaOutput(Protocol):
+    """One output, as the package's schema has it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def datatype(self) -> str: ...
+    @property
+    def width(self) -> int: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Feature:
+    """One input of the model."""
+
+    name: str
+    datatype: Datatype
+    nullable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One output: `width` values a row."""
+
+    name: str
+    datatype: Datatype
+    width: int
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """Inputs and outputs of a model.
+
+    Attributes:
+        features: In the model's order.
+        by_name: The same, by name.
+        outputs: In the order of the answer.
+        accepts_matrix: Whether one numeric matrix named `input` is accepted.
+        nullable: For each feature, whether null is accepted.
+        max_rows: Most rows of a request.
+    """
+
+    features: tuple[Feature, ...]
+    by_name: Mapping[str, Feature]
+    outputs: tuple[Output, ...]
+    accepts_matrix: bool
+    nullable: tuple[bool, ...]
+    max_rows: int
+
+
+def build_signature(
+    inputs: Sequence[SchemaInput], outputs: Sequence[SchemaOutput], *, max_rows: int
+) -> Signature:
+    """Prepare a package's schema for the codec.
+
+    Raises:
+        ValueError: A datatype is not one of the protocol's.
+    """
+    features = tuple(
+        Feature(item.name, Datatype(item.datatype), item.nullable) for item in inputs
+    )
+    numeric = all(item.datatype not in (Datatype.BYTES, Datatype.BOOL) for item in features)
+    by_name = {item.name: item for item in features}
+    return Signature(
+        features=features,
+        by_name=by_name,
+        outputs=tuple(Output(item.name, DATATYPES[item.datatype], item.width) for item in outputs),
+        accepts_matrix=numeric and (MATRIX_NAME not in by_name or len(features) == 1),
+        nullable=tuple(item.nullable for item in features),
+        max_rows=max_rows,
+    )

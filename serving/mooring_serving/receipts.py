@@ -1,0 +1,169 @@
+"""Prediction receipts: self-contained, so that a label sent days later needs no lookup. Pure."""
+
+import base64
+import binascii
+import hmac
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import orjson
+
+from mooring_serving.arms import Arm
+
+MAX_ROWS = 64
+"""A request of more rows gets a receipt without predicted values."""
+
+MAX_VALUES = 1024
+"""Neither does one of more predicted values (many classes): the receipt must stay small."""
+
+MAX_LENGTH = 65_536
+"""Characters of a receipt that are read at all."""
+
+_UNAUTHENTICATED = "-"
+
+Predicted: TypeAlias = Sequence[float] | Sequence[Sequence[float]]
+
+
+class ReceiptInvalid(ValueError):
+    """A receipt that was not made by this deployment, or was changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a prediction's receipt says.
+
+    Attributes:
+        id: 16 hex digits.
+        model: Model name; a receipt of another model is refused.
+        version: Version that predicted.
+        revision: Revision that predicted.
+        event_time: RFC 3339 text, the time that the prediction is about.
+        rows: Rows of the request.
+        predicted: The predicted values, None when the request was too large.
+        phase: Phase of analysis, or None.
+        arm: Which side of it predicted.
+    """
+
+    id: str
+    model: str
+    version: str
+    revision: str
+    event_time: str
+    rows: int
+    predicted: Predicted | None
+    phase: str | None
+    arm: Arm
+
+
+def carries_values(rows: int, width: int) -> bool:
+    """Whether a receipt of `rows` rows of `width` predicted values carries them."""
+    return rows <= MAX_ROWS and rows * width <= MAX_VALUES
+
+
+def build_receipt(receipt: Receipt, key: bytes | None) -> str:
+    """The receipt's text: URL-safe base64 of canonical JSON, a point, a tag."""
+    document: dict[str, object] = {
+        "a": receipt.arm.value,
+        "i": receipt.id,
+        "m": receipt.model,
+        "n": receipt.rows,
+        "ph": receipt.phase,
+        "r": receipt.revision,
+        "t": receipt.event_time,
+        "v": receipt.version,
+    }
+    if receipt.predicted is not None:
+        document["p"] = receipt.predicted
+    encoded = base64.urlsafe_b64encode(orjson.dumps(document, option=orjson.OPT_SORT_KEYS))
+    return f"{encoded.decode()}.{_tag(encoded, key)}"
+
+
+def parse_receipt(text: str, key: bytes | None) -> Receipt:
+    """Read a receipt.
+
+    Args:
+        text: As the answer carried it.
+        key: The receipts' key; None accepts every receipt that is well-formed.
+
+    Raises:
+        ReceiptInvalid: Malformed, or its tag does not fit.
+    """
+    if len(text) > MAX_LENGTH:
+        raise ReceiptInvalid("prediction_id is too long")
+    encoded, _, tag = text.rpartition(".")
+    raw = encoded.encode()
+    if key is not None and not hmac.compare_digest(tag.encode(), _tag(raw, key).encode()):
+        raise ReceiptInvalid("prediction_id is not authentic; send it as the answer carried it")
+    try:
+        document: object = orjson.loads(base64.urlsafe_b64decode(raw))
+        return _read(document)
+    except (binascii.Error, orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
+        raise ReceiptInvalid("prediction_id is malformed; send it as the answer carried it") from (
+            error
+        )
+
+
+def _tag(encoded: bytes, key: bytes | None) -> str:
+    if key is None:
+        return _UNAUTHENTICATED
+    digest = hmac.digest(key, encoded, "sha256")
+    return base64.urlsafe_b64encode(digest).decode().rstrip("=")
+
+
+def _read(document: object) -> Receipt:
+    if not isinstance(document, dict):
+        raise TypeError("not an object")
+    fields: dict[str, object] = {str(name): value for name, value in document.items()}
+    rows = fields["n"]
+    phase = fields["ph"]
+    if type(rows) is not int or rows < 1 or not (phase is None or _is_phase(phase)):
+        raise ValueError("rows or phase")
+    return Receipt(
+        id=_text(fields["i"], 16),
+        model=_text(fields["m"], 253),
+        version=_text(fields["v"], 253),
+        revision=_text(fields["r"], 63),
+        event_time=_text(fields["t"], 64),
+        rows=rows,
+        predicted=_predicted(fields["p"], rows) if "p" in fields else None,
+        phase=phase if isinstance(phase, str) else None,
+        arm=Arm(_text(fields["a"], 16)),
+    )
+
+
+def _is_phase(value: object) -> bool:
+    """Whether a value has the form `<revision>/<step>`."""
+    if not isinstance(value, str) or len(value) > 96:
+        return False
+    revision, _, step = value.partition("/")
+    return bool(revision) and step.isascii() and step.isdigit()
+
+
+def _text(value: object, limit: int) -> str:
+    if not isinstance(value, str) or len(value) > limit:
+        raise ValueError("text")
+    return value
+
+
+def _number(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        raise ValueError("number")
+    return float(value)
+
+
+def _predicted(value: object, rows: int) -> Predicted:
+    if not isinstance(value, list) or len(value) != rows or not carries_values(rows, 1):
+        raise ValueError("predicted values")
+    items: list[object] = list(value)
+    if isinstance(items[0], list):
+        return [_row(item) for item in items]
+    return [_number(item) for item in items]
+
+
+def _row(value: object) -> list[float]:
+    if not isinstance(value, list) or len(value) > MAX_VALUES:
+        raise ValueError("predicted row")
+    items: list[object] = list(value)
+    return [_number(item) for item in items]

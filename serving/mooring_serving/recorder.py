@@ -1,0 +1,121 @@
+"""Recording: features and scores into the fixed-bin counts, off the request path.
+
+The request path appends to a bounded list; a thread empties it a few times a second and counts
+whole batches at numpy's speed. A reader of the counts empties it first, so that a snapshot holds
+every request answered before it.
+"""
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from mooring_profile.document import ReferenceProfile
+from mooring_profile.sketch import SketchRecorder
+
+from mooring_serving.protocol.messages import Column, InferenceRequest
+
+_INTERVAL_SECONDS = 0.25
+_BATCH = 4096
+"""Requests counted in one go: bounds the copy that a batch makes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """The counts at a moment, and their coverage."""
+
+    counts: dict[str, object]
+    sketched_rows: int
+    dropped_rows: int
+
+
+class Recorder:
+    """Counts what was answered; `offer` never waits.
+
+    Args:
+        profile: The version's reference profile.
+        row_limit: Rows that may wait; more are dropped and counted.
+    """
+
+    def __init__(self, profile: ReferenceProfile, *, row_limit: int) -> None:
+        self._sketches = SketchRecorder(profile)
+        self._features = tuple(feature.name for feature in profile.features)
+        self._row_limit = row_limit
+        self._pending: list[tuple[InferenceRequest, Column]] = []
+        self._pending_rows = 0
+        self._sketched_rows = 0
+        self._dropped_rows = 0
+        self._lock = threading.Lock()
+        self._counting = threading.Lock()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
+
+    def start(self) -> None:
+        """Start the counting thread."""
+        self._thread.start()
+
+    def offer(self, request: InferenceRequest, score: Column) -> None:
+        """Record an answered request, or drop it when too many rows wait."""
+        with self._lock:
+            if self._pending_rows + request.rows > self._row_limit:
+                self._dropped_rows += request.rows
+                return
+            self._pending.append((request, score))
+            self._pending_rows += request.rows
+
+    def read(self) -> Recording:
+        """The counts, everything answered until now included."""
+        with self._counting:
+            self._count_pending()
+            counts = self._sketches.snapshot().to_json()
+            return Recording(counts, self._sketched_rows, self._dropped_rows)
+
+    @property
+    def rows(self) -> tuple[int, int]:
+        """Rows sketched and rows dropped until now, without counting what waits."""
+        return self._sketched_rows, self._dropped_rows
+
+    def stop(self) -> None:
+        """Count what waits and end the thread."""
+        self._stopping.set()
+        self._thread.join()
+        with self._counting:
+            self._count_pending()
+
+    def _run(self) -> None:
+        while not self._stopping.wait(_INTERVAL_SECONDS):
+            with self._counting:
+                self._count_pending()
+
+    def _count_pending(self) -> None:
+        with self._lock:
+            pending, self._pending = self._pending, []
+            self._pending_rows = 0
+        for start in range(0, len(pending), _BATCH):
+            self._count(pending[start : start + _BATCH])
+
+    def _count(self, batch: list[tuple[InferenceRequest, Column]]) -> None:
+        columns = concatenate_columns([request for request, _ in batch], self._features)
+        score = np.concatenate([score for _, score in batch])
+        self._sketches.record(columns, score)
+        self._sketched_rows += sum(request.rows for request, _ in batch)
+
+
+def concatenate_columns(
+    requests: list[InferenceRequest], features: tuple[str, ...]
+) -> Mapping[str, Column]:
+    """The columns of several requests one after the other, [all rows] a feature.
+
+    Requests that came as matrices are joined as such: one copy instead of one a feature.
+    """
+    matrices = [request.matrix for request in requests if request.matrix is not None]
+    if len(matrices) == len(requests):
+        names = tuple(requests[0].columns)
+        joined = np.concatenate(matrices)
+        position = {name: index for index, name in enumerate(names)}
+        return {name: joined[:, position[name]] for name in features if name in position}
+    return {
+        name: np.concatenate([request.columns[name] for request in requests])
+        for name in features
+        if name in requests[0].columns
+    }

@@ -1,0 +1,99 @@
+"""The route that the operator set, and what it means for one request. Pure but for its lock."""
+
+import threading
+from dataclasses import dataclass
+
+from mooring_serving.arms import Role
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """What the pod does with requests.
+
+    Attributes:
+        role: What this pod is.
+        phase: `<candidate revision>/<step>`, None when nothing is analysed.
+        candidate_revision: The revision that must answer a forward; None accepts any.
+        weight_percent: Share of requests that the candidate answers, 0 to 100.
+        shadow_percent: Share of the others that is mirrored, 0 to 100.
+        deadline_seconds: How long a forward may take before the local model answers.
+    """
+
+    role: Role = Role.STABLE
+    phase: str | None = None
+    candidate_revision: str | None = None
+    weight_percent: float = 0.0
+    shadow_percent: float = 0.0
+    deadline_seconds: float = 1.0
+
+
+_QUIET = Route()
+_QUIET_BY_ROLE = {
+    Role.STABLE: _QUIET,
+    Role.CANDIDATE: Route(role=Role.CANDIDATE),
+}
+
+
+class RouteTable:
+    """The current route, which loses its weights when the operator goes silent.
+
+    An expired route has no phase either: its stable rows would otherwise be compared with a
+    candidate that saw other minutes.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._route = _QUIET
+        self._expires_at = float("inf")
+
+    def set(self, route: Route, *, expires_at: float) -> None:
+        """Replace the route; `expires_at` is monotonic seconds."""
+        with self._lock:
+            self._route = route
+            self._expires_at = expires_at
+
+    def current(self, now: float) -> Route:
+        """The route in force at monotonic time `now`."""
+        route = self._route
+        if now < self._expires_at:
+            return route
+        return _QUIET_BY_ROLE.get(route.role, route)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to do with one request.
+
+    Attributes:
+        forward: Ask another pod first.
+        mirror: Send a copy to the candidate once the client has its answer.
+    """
+
+    forward: bool
+    mirror: bool
+
+
+_ANSWER = Plan(forward=False, mirror=False)
+_MIRROR = Plan(forward=False, mirror=True)
+_FORWARD = Plan(forward=True, mirror=False)
+
+
+def plan_request(route: Route, draw: float, shadow_draw: float) -> Plan:
+    """Decide one request of a client.
+
+    Args:
+        route: The route in force.
+        draw: Uniform in [0, 1), for the weight.
+        shadow_draw: Uniform in [0, 1) and independent of `draw`, for the shadow share.
+    """
+    match route.role:
+        case Role.RETIRED:
+            return _FORWARD
+        case Role.CANDIDATE:
+            return _ANSWER
+        case Role.STABLE:
+            if route.phase is None:
+                return _ANSWER
+            if draw * 100 < route.weight_percent:
+                return _FORWARD
+            return _MIRROR if shadow_draw * 100 < route.shadow_percent else _ANSWER
