@@ -57,6 +57,8 @@ class Reason(StrEnum):
     AWAITING_METRICS = "AwaitingMetrics"
     PROMOTING = "Promoting"
     ROLLING_BACK = "RollingBack"
+    WITHDRAWING = "Withdrawing"
+    RETRIED = "Retried"
     USER_PAUSED = "UserPaused"
     AWAITING_MODEL = "AwaitingModel"
     # Rest of a ModelDeployment

@@ -39,26 +39,43 @@ class StableStatus(RevisionRef):
     since: datetime
     seq: Count
     """The history entry that made it stable."""
+    reason: ShortText
+    """How it became stable: Initialized or Promoted."""
 
 
 class CandidateStage(StrEnum):
     """What a candidate is doing; written before the side effects that it stands for."""
 
+    INITIALIZING = "Initializing"
+    """Nothing is stable yet: it takes all traffic as soon as it is ready, without analysis."""
     STARTING = "Starting"
+    """Its pods are not ready: weight and shadow are 0."""
     ANALYSING = "Analysing"
     PROMOTING = "Promoting"
+    """It passed: it is scaled to full, then takes the stable role."""
     ROLLING_BACK = "RollingBack"
+    """It failed: its traffic is taken away before its pods are."""
+    WITHDRAWING = "Withdrawing"
+    """Nobody wants it any more: its traffic is taken away before its pods are."""
 
 
 class CandidateStatus(RevisionRef):
-    """The revision under analysis. At most one."""
+    """The revision that is being let in. At most one."""
 
+    seq: Count
+    """The history entry that its rollout will be."""
     stage: CandidateStage
     started_at: datetime
     step: Count = 0
     """Index into rollout.steps."""
     step_started_at: datetime
+    """When the present stage or step began."""
     analysis_started_at: datetime | None = None
+    """When it first got weight or shadow; absent while it never did."""
+    held_since: datetime | None = None
+    """Since when the analysis clock stands still: paused, or no fresh counters."""
+    held_seconds: Annotated[float, Field(ge=0)] = 0.0
+    """How long the analysis clock stood still before that."""
     rollback_reason: ShortText = ""
     rollback_evidence: Sentence = ""
 
@@ -68,7 +85,8 @@ class MetricStatus(ApiModel):
 
     name: ShortText
     verdict: ShortText
-    estimate: float
+    estimate: float | None = None
+    """Absent while no step has rows of both arms."""
     lower: float
     upper: float
     stable_count: Count
@@ -92,6 +110,7 @@ class QuarantineEntry(ApiModel):
     revision: RevisionText
     version: DnsLabel
     digest: DigestText
+    image: Annotated[str, Field(max_length=512)]
     reason: ShortText
     evidence: Sentence
     at: datetime
@@ -134,12 +153,9 @@ class LastRollback(ApiModel):
     """From the candidate's first weight or shadow to the end of its traffic."""
 
 
-class RetiredRevision(ApiModel):
+class RetiredRevision(RevisionRef):
     """A former stable revision whose pods are kept warm."""
 
-    revision: RevisionText
-    version: DnsLabel
-    image: Annotated[str, Field(max_length=512)]
     keep_until: datetime
 
 

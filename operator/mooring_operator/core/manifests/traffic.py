@@ -1,0 +1,41 @@
+"""Services: where clients go, and where stable pods forward a candidate's share to."""
+
+from mooring_operator.api.deployment import ModelDeployment
+from mooring_operator.core.decision import Manifest
+from mooring_operator.core.manifests.labels import child, revision_selector
+from mooring_operator.core.manifests.names import candidate_service_name, stable_service_name
+
+HTTP_PORT = 8080
+MANAGEMENT_PORT = 8081
+FORWARD_PORT = 8082
+NOBODY = "none"
+"""Selects no pod: no revision is named like this, since it is no hash."""
+
+
+def stable_service(owner: ModelDeployment, revision: str) -> Manifest:
+    """The Service of the deployment; a promotion or a rollback is a flip of its selector."""
+    ports = [
+        _port("http", 80, "http"),
+        _port("forward", FORWARD_PORT, "forward"),
+    ]
+    return _service(owner, stable_service_name(owner.metadata.name), revision, ports)
+
+
+def candidate_service(owner: ModelDeployment, revision: str | None) -> Manifest:
+    """The Service of the candidate's pods. Without a candidate it has no endpoints.
+
+    It always exists, so that its name resolves the moment that a step gives it traffic.
+    """
+    ports = [_port("forward", FORWARD_PORT, "forward")]
+    name = candidate_service_name(owner.metadata.name)
+    return _service(owner, name, revision or NOBODY, ports)
+
+
+def _port(name: str, port: int, target: str) -> Manifest:
+    return {"name": name, "port": port, "targetPort": target, "protocol": "TCP"}
+
+
+def _service(owner: ModelDeployment, name: str, revision: str, ports: list[Manifest]) -> Manifest:
+    selector = revision_selector(owner.metadata.name, revision)
+    spec = {"type": "ClusterIP", "selector": selector, "ports": ports}
+    return child("v1", "Service", name, owner, {"spec": spec})

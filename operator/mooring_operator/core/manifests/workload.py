@@ -1,0 +1,236 @@
+"""The Deployment of one revision: an init container that fetches and verifies, then the server.
+
+The pod template does not know the revision's role, so that a promotion or a rollback restarts no
+pod. Pods satisfy Pod Security `restricted` and have a read-only root.
+"""
+
+from mooring_operator.api.base import parse_duration
+from mooring_operator.api.deployment import ModelDeployment
+from mooring_operator.api.deployment_status import RevisionRef
+from mooring_operator.core.decision import Manifest, OperatorConfig
+from mooring_operator.core.manifests.access import SYNC_KEYS_FILE
+from mooring_operator.core.manifests.labels import child, revision_labels, revision_selector
+from mooring_operator.core.manifests.names import (
+    DEPLOYMENT_API,
+    account_name,
+    sync_keys_name,
+    workload_name,
+)
+from mooring_operator.core.manifests.traffic import FORWARD_PORT, HTTP_PORT, MANAGEMENT_PORT
+
+USER = 65532
+MODEL_VOLUME = "/var/lib/mooring"
+MODEL_DIRECTORY = f"{MODEL_VOLUME}/model"
+SYNC_DIRECTORY = "/etc/mooring/sync"
+CLAIM_SCHEME = "pvc://"
+GRACE_SECONDS = 45
+"""Longest shutdown: the drain below, then requests that are still being answered."""
+DRAIN_SECONDS = 5
+"""How long a terminating pod still accepts: endpoints take a moment to hear of it."""
+
+
+def workload(
+    owner: ModelDeployment,
+    ref: RevisionRef,
+    config: OperatorConfig,
+    *,
+    environment: str | None,
+    replicas: int,
+    annotations: dict[str, str],
+) -> Manifest:
+    """The Deployment of one revision.
+
+    Args:
+        owner: the ModelDeployment.
+        ref: what the revision is made of, with its pinned image.
+        config: the operator's settings.
+        environment: the namespace's environment.
+        replicas: pods that it must have.
+        annotations: of the Deployment, never of its pods: a change must not restart them.
+    """
+    deployment = owner.metadata.name
+    name = workload_name(deployment, ref.revision)
+    deadline = parse_duration(owner.spec.rollout.progress_deadline)
+    body: Manifest = {
+        "spec": {
+            "replicas": replicas,
+            "revisionHistoryLimit": 2,
+            # Kubernetes refuses a deadline that is not above minReadySeconds.
+            "progressDeadlineSeconds": max(1, int(deadline.total_seconds())),
+            "strategy": {
+                "type": "RollingUpdate",
+                "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1},
+            },
+            "selector": {"matchLabels": revision_selector(deployment, ref.revision)},
+            "template": {
+                "metadata": {"labels": revision_labels(deployment, ref.revision)},
+                "spec": _pod(owner, ref, config, environment),
+            },
+        }
+    }
+    manifest = child(DEPLOYMENT_API, "Deployment", name, owner, body)
+    manifest["metadata"]["labels"] = revision_labels(deployment, ref.revision)
+    if annotations:
+        manifest["metadata"]["annotations"] = annotations
+    return manifest
+
+
+def _pod(
+    owner: ModelDeployment, ref: RevisionRef, config: OperatorConfig, environment: str | None
+) -> Manifest:
+    deployment = owner.metadata.name
+    return {
+        "serviceAccountName": account_name(deployment),
+        "automountServiceAccountToken": False,
+        # Service variables would put other deployments' addresses among our MOORING_ settings.
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": GRACE_SECONDS,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": USER,
+            "runAsGroup": USER,
+            "fsGroup": USER,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "topologySpreadConstraints": [
+            {
+                "maxSkew": 1,
+                "topologyKey": "kubernetes.io/hostname",
+                "whenUnsatisfiable": "ScheduleAnyway",
+                "labelSelector": {"matchLabels": revision_selector(deployment, ref.revision)},
+            }
+        ],
+        "initContainers": [_fetch(owner, ref, config)],
+        "containers": [_server(owner, ref, config, environment)],
+        "volumes": _volumes(deployment, ref),
+    }
+
+
+def _fetch(owner: ModelDeployment, ref: RevisionRef, config: OperatorConfig) -> Manifest:
+    claim = claim_of(ref.uri)
+    mounts = [_mount("model", MODEL_VOLUME), _mount("tmp", "/tmp")]  # noqa: S108 the pod's own
+    if claim is not None:
+        mounts.append(_mount("package", f"/mnt/pvc/{claim}", read_only=True))
+    container = _container("fetch", owner, ref, config)
+    container["command"] = ["mooring", "fetch"]
+    container["args"] = ["--uri", ref.uri, "--digest", ref.digest, "--out", MODEL_DIRECTORY]
+    container["volumeMounts"] = mounts
+    if ref.secret_name is not None:
+        container["envFrom"] = [{"secretRef": {"name": ref.secret_name}}]
+    return container
+
+
+def _server(
+    owner: ModelDeployment, ref: RevisionRef, config: OperatorConfig, environment: str | None
+) -> Manifest:
+    container = _container("server", owner, ref, config)
+    ports = {"http": HTTP_PORT, "management": MANAGEMENT_PORT, "forward": FORWARD_PORT}
+    container["command"] = ["mooring", "serve"]
+    container["args"] = [
+        MODEL_DIRECTORY,
+        "--host",
+        "0.0.0.0",  # noqa: S104 the pod's own network namespace, behind its NetworkPolicy
+        "--http-port",
+        str(HTTP_PORT),
+        "--health-port",
+        str(MANAGEMENT_PORT),
+        "--forward-port",
+        str(FORWARD_PORT),
+    ]
+    container["ports"] = [
+        {"name": name, "containerPort": port, "protocol": "TCP"} for name, port in ports.items()
+    ]
+    container["env"] = _environment(owner, ref, environment)
+    container["volumeMounts"] = [
+        _mount("model", MODEL_VOLUME, read_only=True),
+        _mount("tmp", "/tmp"),  # noqa: S108 the pod's own
+        _mount("sync-keys", SYNC_DIRECTORY, read_only=True),
+    ]
+    container["startupProbe"] = _probe("/livez", period=1, failures=120)
+    container["livenessProbe"] = _probe("/livez", period=10, failures=3)
+    container["readinessProbe"] = _probe("/readyz", period=2, failures=2)
+    log = owner.spec.prediction_log
+    if log is not None and log.secret_name is not None:
+        container["envFrom"] = [{"secretRef": {"name": log.secret_name}}]
+    return container
+
+
+def _container(
+    name: str, owner: ModelDeployment, ref: RevisionRef, config: OperatorConfig
+) -> Manifest:
+    return {
+        "name": name,
+        "image": ref.image,
+        "imagePullPolicy": config.image_pull_policy,
+        "resources": owner.spec.resources.to_wire(),
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+    }
+
+
+def _environment(
+    owner: ModelDeployment, ref: RevisionRef, environment: str | None
+) -> list[Manifest]:
+    """What the server must know of itself; contract §3."""
+    values = {
+        "MOORING_MODEL": owner.spec.model.name,
+        "MOORING_VERSION": ref.version,
+        "MOORING_REVISION": ref.revision,
+        "MOORING_DEPLOYMENT": owner.metadata.name,
+        "MOORING_DEPLOYMENT_UID": owner.metadata.uid,
+        "MOORING_NAMESPACE": owner.metadata.namespace,
+        "MOORING_ENVIRONMENT": environment or "",
+        "MOORING_SYNC_KEYS": f"{SYNC_DIRECTORY}/{SYNC_KEYS_FILE}",
+        "MOORING_EVENT_TIME": owner.spec.monitoring.event_time.value,
+        "MOORING_DRAIN_SECONDS": str(DRAIN_SECONDS),
+    }
+    log = owner.spec.prediction_log
+    if log is not None:
+        values["MOORING_PREDICTION_LOG_URI"] = log.uri
+    fields = {"MOORING_POD_UID": "metadata.uid", "MOORING_POD_NAME": "metadata.name"}
+    return [
+        *({"name": name, "value": value} for name, value in values.items()),
+        *(
+            {"name": name, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": path}}}
+            for name, path in fields.items()
+        ),
+    ]
+
+
+def _volumes(deployment: str, ref: RevisionRef) -> list[Manifest]:
+    keys: Manifest = {"name": "sync-keys", "configMap": {"name": sync_keys_name(deployment)}}
+    volumes: list[Manifest] = [
+        {"name": "model", "emptyDir": {}},
+        {"name": "tmp", "emptyDir": {}},
+        keys,
+    ]
+    claim = claim_of(ref.uri)
+    if claim is not None:
+        source = {"claimName": claim, "readOnly": True}
+        volumes.append({"name": "package", "persistentVolumeClaim": source})
+    return volumes
+
+
+def claim_of(uri: str) -> str | None:
+    """The claim of a pvc://CLAIM/PATH package; None for other schemes."""
+    if not uri.startswith(CLAIM_SCHEME):
+        return None
+    return uri.removeprefix(CLAIM_SCHEME).split("/", 1)[0]
+
+
+def _mount(name: str, path: str, *, read_only: bool = False) -> Manifest:
+    mount: Manifest = {"name": name, "mountPath": path}
+    return mount | {"readOnly": True} if read_only else mount
+
+
+def _probe(path: str, *, period: int, failures: int) -> Manifest:
+    return {
+        "httpGet": {"path": path, "port": "management", "scheme": "HTTP"},
+        "periodSeconds": period,
+        "timeoutSeconds": 2,
+        "failureThreshold": failures,
+    }

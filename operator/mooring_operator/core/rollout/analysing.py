@@ -1,0 +1,210 @@
+"""The candidate under analysis: judged at every look, one step further when it may, never blind.
+
+A missing counter is no verdict: without fresh telemetry weight and clock stand still. A failed
+metric rolls back even while the rollout is paused.
+"""
+
+from datetime import datetime, timedelta
+from typing import assert_never
+
+from mooring_operator.api.base import parse_duration
+from mooring_operator.api.conditions import Reason
+from mooring_operator.api.deployment import OnUndecided
+from mooring_operator.api.deployment_status import AnalysisStatus, CandidateStage
+from mooring_operator.core.conditions import reconciling, stalled
+from mooring_operator.core.rollout.analysis import evaluate, evidence_of, failed_metric, reason_of
+from mooring_operator.core.rollout.candidate import restart_candidate, step_name
+from mooring_operator.core.rollout.rollback import begin_rollback
+from mooring_operator.core.rollout.steps import current_step, describe, is_last_step
+from mooring_operator.core.rollout.turn import (
+    Situation,
+    Turn,
+    changed,
+    named,
+    normal,
+    warning,
+    with_candidate,
+)
+from mooring_profile import Verdict
+
+
+def analyse(situation: Situation) -> Turn:
+    """Analysing: judge, then hold, advance, promote, wait, or end by the clock."""
+    pods = situation.pods(situation.candidate)
+    if pods is None or pods.ready == 0:
+        return restart_candidate(situation)
+    judged = judge(situation)
+    failure = None if judged is None else failure_turn(judged)
+    if failure is not None:
+        return failure
+    if situation.spec.paused:
+        return _paused(judged or situation)
+    if judged is None:
+        return _frozen(situation)
+    return _move_on(_resumed(judged))
+
+
+def judge(situation: Situation) -> Situation | None:
+    """The situation with today's verdicts in its status; None without fresh counters."""
+    telemetry = situation.observation.telemetry
+    if telemetry is None or not telemetry.fresh:
+        return None
+    analysis = evaluate(situation.spec.rollout, situation.candidate, telemetry, situation.now)
+    known = situation.status.analysis
+    if known is not None and _same_evidence(known, analysis):
+        analysis = known
+    return situation.on(changed(situation.status, analysis=analysis))
+
+
+def failure_turn(judged: Situation) -> Turn | None:
+    """The rollback that the verdicts ask for, if they do."""
+    metric = failed_metric(_analysis(judged))
+    if metric is None:
+        return None
+    evidence = evidence_of(metric, judged.spec.rollout.analysis)
+    return begin_rollback(judged, reason_of(metric), evidence)
+
+
+def progress_message(judged: Situation) -> str:
+    """Which step, how many rows of how many, and every metric's verdict."""
+    analysis = _analysis(judged)
+    step = current_step(judged.spec.rollout.steps, judged.candidate)
+    verdicts = ", ".join(f"{metric.name} {metric.verdict}" for metric in analysis.metrics)
+    return (
+        f"{named(judged.candidate)}: {step_name(judged)}, {describe(step)},"
+        f" {analysis.rows} of {step.min_rows} rows; {verdicts}"
+    )
+
+
+def deadline_of(situation: Situation) -> datetime:
+    """When the analysis must be decided, with the time that its clock stood still."""
+    candidate = situation.candidate
+    began = candidate.analysis_started_at or candidate.started_at
+    longest = parse_duration(situation.spec.rollout.analysis.max_duration)
+    return began + longest + timedelta(seconds=candidate.held_seconds)
+
+
+def _analysis(situation: Situation) -> AnalysisStatus:
+    if situation.status.analysis is None:
+        raise ValueError("the candidate was not judged yet")
+    return situation.status.analysis
+
+
+def _same_evidence(one: AnalysisStatus, other: AnalysisStatus) -> bool:
+    """Equal but for the time: a look that saw nothing new writes nothing."""
+    return one == other.model_copy(update={"evaluated_at": one.evaluated_at})
+
+
+def _paused(situation: Situation) -> Turn:
+    held = situation.candidate.held_since or situation.now
+    step = current_step(situation.spec.rollout.steps, situation.candidate)
+    message = (
+        f"spec.paused is true: {named(situation.candidate)} is held at {step_name(situation)},"
+        f" {describe(step)}; it is still rolled back if it fails"
+    )
+    return Turn(
+        with_candidate(situation, held_since=held),
+        reconciling(Reason.USER_PAUSED, message),
+        requeue_after=_interval(situation),
+    )
+
+
+def _frozen(situation: Situation) -> Turn:
+    """No fresh counters: the clock stands still since the last look that saw any."""
+    candidate = situation.candidate
+    known = situation.status.analysis
+    seen = known.evaluated_at if known is not None else candidate.step_started_at
+    held = candidate.held_since or max(seen, candidate.analysis_started_at or seen)
+    message = (
+        f"{named(candidate)} is held at {step_name(situation)}: the pods' counters are not fresh;"
+        " neither weight nor clock moves until every ready pod answers"
+    )
+    return Turn(
+        with_candidate(situation, held_since=held),
+        reconciling(Reason.AWAITING_METRICS, message),
+        requeue_after=_interval(situation),
+    )
+
+
+def _resumed(judged: Situation) -> Situation:
+    """The clock runs again. The look counts as seen, so that no time is refunded twice."""
+    candidate = judged.candidate
+    if candidate.held_since is None:
+        return judged
+    held = candidate.held_seconds + (judged.now - candidate.held_since).total_seconds()
+    analysis = _analysis(judged).model_copy(update={"evaluated_at": judged.now})
+    status = with_candidate(judged, held_since=None, held_seconds=held)
+    return judged.on(changed(status, analysis=analysis))
+
+
+def _move_on(judged: Situation) -> Turn:
+    analysis = _analysis(judged)
+    candidate = judged.candidate
+    steps = judged.spec.rollout.steps
+    if not is_last_step(steps, candidate):
+        if analysis.rows >= current_step(steps, candidate).min_rows:
+            return _next_step(judged)
+    elif (
+        analysis.verdict == Verdict.PASS
+        and analysis.rows >= current_step(steps, candidate).min_rows
+    ):
+        return begin_promotion(judged, "every metric passed")
+    if judged.now >= deadline_of(judged):
+        return _undecided(judged)
+    left = deadline_of(judged) - judged.now
+    return Turn(
+        judged.status,
+        reconciling(Reason.ANALYSING, progress_message(judged)),
+        requeue_after=min(_interval(judged), left),
+    )
+
+
+def _next_step(judged: Situation) -> Turn:
+    further = judged.on(
+        with_candidate(judged, step=judged.candidate.step + 1, step_started_at=judged.now)
+    )
+    step = current_step(judged.spec.rollout.steps, further.candidate)
+    message = (
+        f"{named(judged.candidate)} showed nothing worse in {_analysis(judged).rows} rows:"
+        f" {step_name(further)}, {describe(step)}"
+    )
+    return Turn(further.status, events=(normal(Reason.ANALYSING, message),))
+
+
+def begin_promotion(judged: Situation, why: str) -> Turn:
+    """The candidate keeps its share while it is scaled to full."""
+    message = f"{named(judged.candidate)} is being promoted: {why}"
+    return Turn(
+        with_candidate(judged, stage=CandidateStage.PROMOTING, step_started_at=judged.now),
+        events=(normal(Reason.PROMOTING, message),),
+    )
+
+
+def _undecided(judged: Situation) -> Turn:
+    settings = judged.spec.rollout.analysis
+    open_ = [m for m in _analysis(judged).metrics if m.verdict != Verdict.PASS]
+    evidence = "; ".join(evidence_of(metric, settings) for metric in open_)
+    missing = evidence or f"too few rows: {progress_message(judged)}"
+    summary = f"undecided after maxDuration {settings.max_duration}: {missing}"
+    match settings.on_undecided:
+        case OnUndecided.ROLLBACK:
+            return begin_rollback(judged, Reason.UNDECIDED, summary)
+        case OnUndecided.PROMOTE:
+            turn = begin_promotion(judged, summary)
+            return Turn(turn.status, events=(warning(Reason.PROMOTING, turn.events[0].message),))
+        case OnUndecided.PAUSE:
+            message = (
+                f"{named(judged.candidate)} is {summary}. It keeps its share and is still judged;"
+                " raise maxDuration, set onUndecided, or ask for another version"
+            )
+            return Turn(
+                judged.status,
+                stalled(Reason.ANALYSIS_UNDECIDED, message),
+                requeue_after=_interval(judged),
+            )
+        case _:
+            assert_never(settings.on_undecided)
+
+
+def _interval(situation: Situation) -> timedelta:
+    return parse_duration(situation.spec.monitoring.interval)

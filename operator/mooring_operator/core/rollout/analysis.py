@@ -1,0 +1,236 @@
+"""Candidate against stable, from the pods' counters of one rollout.
+
+Every step of the rollout is a stratum: within it the share of the candidate is constant. The
+error budget `alpha` is split evenly over the metrics (Bonferroni), and the comparisons hold at
+any look, so looking more often makes no false alarm more likely.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import pairwise
+
+from mooring_operator.api.base import parse_duration
+from mooring_operator.api.conditions import Reason
+from mooring_operator.api.deployment import Analysis, AnalysisMetric, Rollout, RolloutStep
+from mooring_operator.api.deployment_status import AnalysisStatus, CandidateStatus, MetricStatus
+from mooring_operator.core.observation import (
+    ArmCounts,
+    LossCounts,
+    PhaseCounts,
+    TelemetryObservation,
+)
+from mooring_operator.core.rollout.steps import current_step, phase_key
+from mooring_profile import (
+    Comparison,
+    CountsInvalid,
+    MeanStratum,
+    ProportionStratum,
+    Verdict,
+    compare_means,
+    compare_proportions,
+)
+
+LATENCY_LIMIT = timedelta(seconds=1)
+"""The largest finite bound of the pods' latency histogram; contract §4."""
+DIGITS = 6
+"""Decimal places of shares and losses in status."""
+REASONS = {
+    AnalysisMetric.ERRORS: Reason.ERRORS_INCREASED,
+    AnalysisMetric.INVALID_OUTPUTS: Reason.INVALID_OUTPUTS_INCREASED,
+    AnalysisMetric.LATENCY: Reason.LATENCY_INCREASED,
+    AnalysisMetric.LOSS: Reason.LOSS_INCREASED,
+}
+"""Why a revision is rolled back when a metric fails."""
+
+
+@dataclass(frozen=True)
+class Stratum:
+    """Both arms in one step, and the candidate's announced share of them."""
+
+    stable: ArmCounts
+    candidate: ArmCounts
+    stable_loss: LossCounts
+    candidate_loss: LossCounts
+    share: float | None
+
+
+def evaluate(
+    rollout: Rollout, candidate: CandidateStatus, telemetry: TelemetryObservation, now: datetime
+) -> AnalysisStatus:
+    """The verdict of every configured metric over all steps of this rollout so far."""
+    strata = tuple(_strata(rollout.steps, candidate, telemetry))
+    analysis = rollout.analysis
+    metrics = [_metric(metric, analysis, strata) for metric in analysis.metrics]
+    return AnalysisStatus(
+        candidate=candidate.revision,
+        verdict=_overall(metrics),
+        evaluated_at=now,
+        rows=rows_seen(rollout.steps, candidate, telemetry),
+        metrics=metrics,
+    )
+
+
+def rows_seen(
+    steps: Sequence[RolloutStep], candidate: CandidateStatus, telemetry: TelemetryObservation
+) -> int:
+    """Rows that the candidate saw in the present step."""
+    counts = telemetry.phases.get(phase_key(candidate))
+    if counts is None:
+        return 0
+    shadowing = current_step(steps, candidate).shadow is not None
+    return (counts.shadow if shadowing else counts.candidate).rows
+
+
+def failed_metric(analysis: AnalysisStatus) -> MetricStatus | None:
+    """The first metric by which the candidate is worse, if any."""
+    return next((metric for metric in analysis.metrics if metric.verdict == Verdict.FAIL), None)
+
+
+def reason_of(metric: MetricStatus) -> Reason:
+    """Why a revision is rolled back for this metric."""
+    return REASONS[AnalysisMetric(metric.name)]
+
+
+def evidence_of(metric: MetricStatus, settings: Analysis) -> str:
+    """One metric as a sentence: difference, limits, margin, sample sizes."""
+    margin = margin_of(AnalysisMetric(metric.name), settings)
+    confidence = 100 * (1 - settings.alpha / len(settings.metrics))
+    shown = _points if metric.name != AnalysisMetric.LOSS else _plain
+    estimate = "no difference known" if metric.estimate is None else shown(metric.estimate)
+    return (
+        f"{metric.name}: candidate minus stable {estimate},"
+        f" {confidence:.4g}% limits {shown(metric.lower)} to {shown(metric.upper)},"
+        f" margin {shown(margin)},"
+        f" n={metric.candidate_count} candidate and {metric.stable_count} stable"
+    )
+
+
+def margin_of(metric: AnalysisMetric, settings: Analysis) -> float:
+    """The harm in this metric that nobody cares about."""
+    margins = settings.margins
+    return {
+        AnalysisMetric.ERRORS: margins.errors,
+        AnalysisMetric.INVALID_OUTPUTS: margins.invalid_outputs,
+        AnalysisMetric.LATENCY: margins.latency,
+        AnalysisMetric.LOSS: margins.loss,
+    }[metric]
+
+
+def slow_requests(arm: ArmCounts, threshold: timedelta) -> tuple[int, int]:
+    """Requests whose latency is known, and how many of them are above the threshold.
+
+    The threshold is rounded up to the next bound of the histogram.
+    """
+    limit = threshold / timedelta(milliseconds=1)
+    slow = sum(
+        count
+        for (lower, _), count in zip(
+            pairwise((0.0, *arm.latency_bounds, float("inf"))), arm.latency_counts, strict=False
+        )
+        if lower >= limit
+    )
+    return sum(arm.latency_counts), slow
+
+
+def _strata(
+    steps: Sequence[RolloutStep], candidate: CandidateStatus, telemetry: TelemetryObservation
+) -> Iterator[Stratum]:
+    for index in range(candidate.step + 1):
+        counts = telemetry.phases.get(phase_key(candidate, index))
+        if counts is None:
+            continue
+        step = steps[min(index, len(steps) - 1)]
+        if counts.candidate.requests:
+            yield _stratum(counts, counts.candidate, counts.candidate_loss, _weight_share(step))
+        if counts.shadow.requests:
+            yield _stratum(counts, counts.shadow, LossCounts(), _shadow_share(step))
+
+
+def _stratum(counts: PhaseCounts, arm: ArmCounts, loss: LossCounts, share: float | None) -> Stratum:
+    return Stratum(counts.stable, arm, counts.stable_loss, loss, share)
+
+
+def _weight_share(step: RolloutStep) -> float | None:
+    return None if step.weight is None else step.weight / 100
+
+
+def _shadow_share(step: RolloutStep) -> float | None:
+    """Mirrored requests are answered twice: all of them give a share of one half."""
+    return None if step.shadow is None else step.shadow / (100 + step.shadow)
+
+
+def _metric(metric: AnalysisMetric, settings: Analysis, strata: Sequence[Stratum]) -> MetricStatus:
+    alpha = settings.alpha / len(settings.metrics)
+    margin = margin_of(metric, settings)
+    try:
+        comparison = _compare(metric, settings, strata, alpha, margin)
+    except CountsInvalid:
+        # A pod that reports impossible sums must not stop the deployment; it proves nothing.
+        comparison = compare_means((), alpha=alpha, margin=margin)
+    return MetricStatus(
+        name=metric.value,
+        verdict=comparison.verdict.value,
+        estimate=None if comparison.estimate is None else round(comparison.estimate, DIGITS),
+        lower=round(comparison.lower, DIGITS),
+        upper=round(comparison.upper, DIGITS),
+        stable_count=comparison.n_stable,
+        candidate_count=comparison.n_candidate,
+    )
+
+
+def _compare(
+    metric: AnalysisMetric,
+    settings: Analysis,
+    strata: Sequence[Stratum],
+    alpha: float,
+    margin: float,
+) -> Comparison:
+    if metric is AnalysisMetric.LOSS:
+        losses = [
+            MeanStratum(
+                stratum.stable_loss.n,
+                stratum.stable_loss.loss_sum,
+                stratum.stable_loss.loss_squared_sum,
+                stratum.candidate_loss.n,
+                stratum.candidate_loss.loss_sum,
+                stratum.candidate_loss.loss_squared_sum,
+                stratum.share,
+            )
+            for stratum in strata
+            if stratum.candidate_loss.n
+        ]
+        return compare_means(losses, alpha=alpha, margin=margin)
+    threshold = parse_duration(settings.latency_threshold)
+    shares = [
+        ProportionStratum(
+            *_hits(metric, stratum.stable, threshold),
+            *_hits(metric, stratum.candidate, threshold),
+            stratum.share,
+        )
+        for stratum in strata
+    ]
+    return compare_proportions(shares, alpha=alpha, margin=margin)
+
+
+def _hits(metric: AnalysisMetric, arm: ArmCounts, threshold: timedelta) -> tuple[int, int]:
+    """Requests of an arm and how many of them were bad. Snapshots of pods may tear: clipped."""
+    if metric is AnalysisMetric.LATENCY:
+        return slow_requests(arm, threshold)
+    bad = arm.errors if metric is AnalysisMetric.ERRORS else arm.invalid_outputs
+    return arm.requests, min(bad, arm.requests)
+
+
+def _overall(metrics: Sequence[MetricStatus]) -> Verdict:
+    verdicts = {metric.verdict for metric in metrics}
+    if Verdict.FAIL in verdicts:
+        return Verdict.FAIL
+    return Verdict.PASS if verdicts == {Verdict.PASS} else Verdict.UNDECIDED
+
+
+def _points(share: float) -> str:
+    return f"{100 * share:+.2f} points"
+
+
+def _plain(value: float) -> str:
+    return f"{value:+.4f}"

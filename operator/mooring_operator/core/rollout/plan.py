@@ -1,0 +1,150 @@
+"""`decide` for ModelDeployments: the state table of a rollout.
+
+Status is the only memory. The status of a decision is written before its children are applied,
+and children and routes are functions of spec and that status alone, so that a crash at any point
+converges: the next look decides the same, or further, from what it finds.
+"""
+
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+
+from mooring_operator.api.conditions import ConditionType
+from mooring_operator.api.deployment_status import CandidateStage, ModelDeploymentStatus
+from mooring_operator.core.conditions import Standing, condition_of
+from mooring_operator.core.decision import Decision, EventNote, EventType, OperatorConfig
+from mooring_operator.core.manifests.children import children_of, obsolete
+from mooring_operator.core.memory import recall
+from mooring_operator.core.observation import DeploymentObservation
+from mooring_operator.core.rollout.analysing import analyse
+from mooring_operator.core.rollout.candidate import (
+    await_candidate,
+    await_first_pods,
+    initialize,
+    replace_first,
+    start_candidate,
+)
+from mooring_operator.core.rollout.promotion import promote
+from mooring_operator.core.rollout.resolve import resolve
+from mooring_operator.core.rollout.rollback import begin_withdrawal, roll_back, withdraw
+from mooring_operator.core.rollout.settled import (
+    hold_for_model,
+    serve,
+    stay_back,
+    wait_for_model,
+    wait_for_names,
+)
+from mooring_operator.core.rollout.state import State, state_of
+from mooring_operator.core.rollout.steps import routes
+from mooring_operator.core.rollout.summary import summarize
+from mooring_operator.core.rollout.turn import Resolved, Situation, Turn, changed
+
+MOST_TURNS = 12
+"""More state changes than one look can need: a withdrawal, a retry, a start, every step."""
+
+
+def _leave_outdated(situation: Situation) -> Turn:
+    if situation.candidate.stage is CandidateStage.INITIALIZING:
+        return replace_first(situation)
+    return begin_withdrawal(situation)
+
+
+TABLE: Mapping[State, Callable[[Situation], Turn]] = {
+    State.WITHDRAWING: withdraw,
+    State.ROLLING_BACK: roll_back,
+    State.CONFLICTING: wait_for_names,
+    State.HELD_UNRESOLVED: hold_for_model,
+    State.OUTDATED: _leave_outdated,
+    State.UNRESOLVED: wait_for_model,
+    State.ABSENT: initialize,
+    State.INITIALIZING: await_first_pods,
+    State.STARTING: await_candidate,
+    State.ANALYSING: analyse,
+    State.PROMOTING: promote,
+    State.STABLE: serve,
+    State.QUARANTINED: stay_back,
+    State.NEW: start_candidate,
+}
+
+
+def decide(
+    observation: DeploymentObservation, config: OperatorConfig, now: datetime
+) -> Decision[ModelDeploymentStatus]:
+    """Everything that must be true of one ModelDeployment now.
+
+    Args:
+        observation: what was gathered of it.
+        config: the operator's settings.
+        now: aware UTC time of the decision.
+    """
+    if observation.resource.metadata.deletion_timestamp is not None:
+        # Children go by their owner references.
+        return Decision(status=observation.resource.status)
+    before = recall(observation)
+    situation = _look(observation, config, now, before)
+    events: list[EventNote] = []
+    for _ in range(MOST_TURNS):
+        turn = TABLE[state_of(situation)](situation)
+        events.extend(turn.events)
+        situation = situation.on(turn.status)
+        if turn.standing is not None:
+            return _decision(situation, turn.standing, tuple(events), turn.requeue_after)
+    raise RuntimeError(
+        f"ModelDeployment {observation.resource.metadata.name}: no state settles; last was"
+        f" {state_of(situation)}"
+    )
+
+
+def _look(
+    observation: DeploymentObservation,
+    config: OperatorConfig,
+    now: datetime,
+    before: ModelDeploymentStatus,
+) -> Situation:
+    resolution = resolve(observation, before, config)
+    retired = before.retired
+    if retired is not None and now >= retired.keep_until:
+        retired = None
+    status = changed(
+        before,
+        desired=resolution.ref if isinstance(resolution, Resolved) else None,
+        retired=retired,
+    )
+    return Situation(observation, config, now, resolution, before=before, status=status)
+
+
+def _decision(
+    situation: Situation,
+    standing: Standing,
+    events: tuple[EventNote, ...],
+    requeue_after: timedelta | None,
+) -> Decision[ModelDeploymentStatus]:
+    status = summarize(situation, standing)
+    observation, spec = situation.observation, situation.spec
+    return Decision(
+        status=status,
+        children=children_of(observation, status, situation.config),
+        prune=obsolete(observation, status),
+        routes=routes(status, spec),
+        events=events or _standing_event(situation, standing),
+        requeue_after=_soonest(requeue_after, status, situation.now),
+    )
+
+
+def _standing_event(situation: Situation, standing: Standing) -> tuple[EventNote, ...]:
+    """An Event where the standing changed without a change of state having said so."""
+    known = condition_of(situation.before.conditions, ConditionType.READY)
+    if known is not None and known.reason == standing.reason:
+        return ()
+    bad = standing.type is ConditionType.STALLED
+    kind = EventType.WARNING if bad else EventType.NORMAL
+    return (EventNote(kind, standing.reason, standing.message),)
+
+
+def _soonest(
+    requeue_after: timedelta | None, status: ModelDeploymentStatus, now: datetime
+) -> timedelta | None:
+    """The handler's wish, or the end of the former stable revision's warmth."""
+    if status.retired is None:
+        return requeue_after
+    warm = max(status.retired.keep_until - now, timedelta())
+    return warm if requeue_after is None else min(requeue_after, warm)

@@ -1,0 +1,82 @@
+"""Promotion: the candidate takes the stable role. Roles are swapped, nothing is copied."""
+
+from mooring_operator.api.base import parse_duration
+from mooring_operator.api.conditions import Reason
+from mooring_operator.api.deployment_status import Outcome, RetiredRevision, StableStatus
+from mooring_operator.core.conditions import reconciling, stalled
+from mooring_operator.core.revision import reference_fields, with_history
+from mooring_operator.core.rollout.analysing import failure_turn, judge
+from mooring_operator.core.rollout.candidate import (
+    all_ready,
+    deadline_passed,
+    restart_candidate,
+    starting_message,
+    time_left,
+)
+from mooring_operator.core.rollout.turn import Situation, Turn, changed, named, normal
+
+
+def promote(situation: Situation) -> Turn:
+    """Promoting: swap once the candidate has all the pods that stable must have.
+
+    A candidate that was analysed is judged until the swap. A return to the former stable
+    revision was not, and gets no traffic before the swap.
+    """
+    candidate = situation.candidate
+    pods = situation.pods(candidate)
+    if candidate.analysis_started_at is not None:
+        if pods is None or pods.ready == 0:
+            return restart_candidate(situation)
+        judged = judge(situation)
+        failure = None if judged is None else failure_turn(judged)
+        if failure is not None:
+            return failure
+        situation = judged or situation
+    if situation.spec.paused:
+        message = f"spec.paused is true: {named(candidate)} is held before its promotion"
+        return Turn(situation.status, reconciling(Reason.USER_PAUSED, message))
+    if pods is not None and all_ready(pods, situation.spec.replicas):
+        return _swap(situation)
+    progress = starting_message(situation)
+    if deadline_passed(situation, pods):
+        deadline = situation.spec.rollout.progress_deadline
+        message = (
+            f"{progress}, longer than progressDeadline {deadline}; it is promoted when they are:"
+            " free capacity or correct the cause, or ask for another version"
+        )
+        return Turn(situation.status, stalled(Reason.PROGRESS_DEADLINE_EXCEEDED, message))
+    return Turn(
+        situation.status,
+        reconciling(Reason.PROMOTING, progress),
+        requeue_after=time_left(situation, pods),
+    )
+
+
+def _swap(situation: Situation) -> Turn:
+    candidate, former = situation.candidate, situation.stable
+    stable = StableStatus.model_validate(
+        reference_fields(candidate)
+        | {"since": situation.now, "seq": candidate.seq, "reason": Reason.PROMOTED}
+    )
+    keep_warm = parse_duration(situation.spec.rollback.keep_warm)
+    retired = RetiredRevision.model_validate(
+        reference_fields(former) | {"keep_until": situation.now + keep_warm}
+    )
+    cause = (
+        "returned to while its pods were warm, without analysis"
+        if candidate.analysis_started_at is None
+        else "passed its analysis"
+    )
+    message = (
+        f"{named(stable)} serves now: it {cause}; {named(former)} stays warm for"
+        f" {situation.spec.rollback.keep_warm}"
+    )
+    status = changed(
+        situation.status,
+        stable=stable,
+        candidate=None,
+        retired=retired,
+        drift=None,
+        history=with_history(situation.status, candidate, Outcome.PROMOTED, cause, situation.now),
+    )
+    return Turn(status, events=(normal(Reason.PROMOTED, message),))

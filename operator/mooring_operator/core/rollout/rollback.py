@@ -1,0 +1,142 @@
+"""The ways back: rollback of a candidate that failed, withdrawal of one that nobody wants.
+
+Both take the traffic away first and the pods only when no stable pod can forward to them: every
+ready stable pod acknowledged weight 0, or the time-to-live of the last message has passed.
+"""
+
+from datetime import timedelta
+
+from mooring_operator.api.conditions import Reason
+from mooring_operator.api.deployment_status import (
+    CandidateStage,
+    LastRollback,
+    Outcome,
+    QuarantineEntry,
+)
+from mooring_operator.core.conditions import reconciling, trimmed
+from mooring_operator.core.revision import with_history, with_quarantine
+from mooring_operator.core.rollout.turn import (
+    Situation,
+    Turn,
+    changed,
+    named,
+    normal,
+    warning,
+    with_candidate,
+)
+from mooring_operator.ids import Revision
+
+LOOK_AGAIN = timedelta(seconds=1)
+"""How soon acknowledgements are looked at again."""
+
+
+def begin_rollback(situation: Situation, reason: Reason, evidence: str) -> Turn:
+    """From any stage of a candidate: its weight and shadow go to 0."""
+    candidate, stable = situation.candidate, situation.stable
+    message = f"{named(candidate)} is rolled back, {named(stable)} serves on: {evidence}"
+    return Turn(
+        with_candidate(
+            situation,
+            stage=CandidateStage.ROLLING_BACK,
+            step_started_at=situation.now,
+            held_since=None,
+            rollback_reason=reason.value,
+            rollback_evidence=trimmed(evidence),
+        ),
+        events=(warning(Reason.ROLLING_BACK, message),),
+    )
+
+
+def roll_back(situation: Situation) -> Turn:
+    """RollingBack: once no traffic can reach the candidate, it is dropped and quarantined."""
+    candidate, stable = situation.candidate, situation.stable
+    if not traffic_is_away(situation):
+        message = (
+            f"Taking the traffic from {named(candidate)}"
+            f" ({candidate.rollback_reason}: {candidate.rollback_evidence})"
+        )
+        return Turn(
+            situation.status, reconciling(Reason.ROLLING_BACK, message), requeue_after=LOOK_AGAIN
+        )
+    rollback = LastRollback(
+        id=f"r-{candidate.seq}",
+        from_revision=candidate.revision,
+        from_version=candidate.version,
+        to_revision=stable.revision,
+        to_version=stable.version,
+        at=situation.now,
+        reason=candidate.rollback_reason,
+        evidence=candidate.rollback_evidence,
+        seconds=_seconds_of_traffic(situation),
+    )
+    entry = QuarantineEntry(
+        revision=candidate.revision,
+        version=candidate.version,
+        digest=candidate.digest,
+        image=candidate.image,
+        reason=candidate.rollback_reason,
+        evidence=candidate.rollback_evidence,
+        at=situation.now,
+        rollback_id=rollback.id,
+    )
+    cause = f"{candidate.rollback_reason}: {candidate.rollback_evidence}"
+    message = f"Rolled back from {named(candidate)} to {named(stable)} ({rollback.id}): {cause}"
+    status = changed(
+        situation.status,
+        candidate=None,
+        last_rollback=rollback,
+        quarantine=with_quarantine(situation.status, entry),
+        history=with_history(
+            situation.status, candidate, Outcome.ROLLED_BACK, trimmed(cause), situation.now
+        ),
+    )
+    return Turn(status, events=(warning(Reason.ROLLED_BACK, message),))
+
+
+def begin_withdrawal(situation: Situation) -> Turn:
+    """Outdated: the spec asks for something else; stable stays the fallback."""
+    message = f"{named(situation.candidate)} is not asked for any more: taking its traffic away"
+    return Turn(
+        with_candidate(
+            situation,
+            stage=CandidateStage.WITHDRAWING,
+            step_started_at=situation.now,
+            held_since=None,
+        ),
+        events=(normal(Reason.WITHDRAWING, message),),
+    )
+
+
+def withdraw(situation: Situation) -> Turn:
+    """Withdrawing: once no traffic can reach the candidate, it is dropped without blame."""
+    candidate = situation.candidate
+    if not traffic_is_away(situation):
+        message = f"Taking the traffic from {named(candidate)}: the spec asks for another revision"
+        return Turn(
+            situation.status, reconciling(Reason.WITHDRAWING, message), requeue_after=LOOK_AGAIN
+        )
+    cause = "the spec asked for another revision"
+    history = with_history(situation.status, candidate, Outcome.SUPERSEDED, cause, situation.now)
+    return Turn(changed(situation.status, candidate=None, history=history))
+
+
+def traffic_is_away(situation: Situation) -> bool:
+    """Whether no stable pod can forward to the candidate any more."""
+    candidate = situation.candidate
+    if candidate.analysis_started_at is None:
+        return True
+    if situation.now - candidate.step_started_at >= situation.config.sync_ttl:
+        return True
+    telemetry = situation.observation.telemetry
+    if telemetry is None or telemetry.at <= candidate.step_started_at:
+        return False
+    routes = telemetry.routes.get(Revision(situation.stable.revision), ())
+    return bool(routes) and all(
+        route is not None and route.weight_percent == 0 and route.shadow_percent == 0
+        for route in routes
+    )
+
+
+def _seconds_of_traffic(situation: Situation) -> float:
+    began = situation.candidate.analysis_started_at
+    return 0.0 if began is None else round((situation.now - began).total_seconds(), 3)

@@ -1,0 +1,141 @@
+"""States without a rollout: the desired revision serves, may not serve, or is not known."""
+
+import re
+
+from mooring_operator.api.conditions import ConditionType, Reason
+from mooring_operator.api.deployment_status import QuarantineEntry
+from mooring_operator.api.group import Annotation
+from mooring_operator.core.conditions import (
+    Standing,
+    condition_of,
+    is_true,
+    ready,
+    reconciling,
+    stalled,
+)
+from mooring_operator.core.revision import quarantine_entry
+from mooring_operator.core.rollout.candidate import all_ready
+from mooring_operator.core.rollout.turn import (
+    Situation,
+    Turn,
+    Unresolved,
+    changed,
+    named,
+    normal,
+    with_candidate,
+)
+
+_RETRY_TOKEN = re.compile(r"^([0-9a-f]{12,64})(@\S{1,60})?$")
+
+
+def serve(situation: Situation) -> Turn:
+    """Stable: Ready while all pods are; Stalled when none is and Kubernetes says why."""
+    stable = situation.stable
+    pods = situation.pods(stable)
+    count = 0 if pods is None else pods.ready
+    wanted = situation.spec.replicas
+    message = f"{named(stable)} serves with {count} of {wanted} pods"
+    failure = f": {pods.failure}" if pods is not None and pods.failure else ""
+    if count == 0 and failure:
+        remedy = f"{message}{failure}; correct the cause, or ask for another version"
+        return Turn(situation.status, stalled(Reason.NO_HEALTHY_REVISION, remedy))
+    if pods is None or not all_ready(pods, wanted):
+        return Turn(situation.status, reconciling(Reason.NOT_ENOUGH_PODS, f"{message}{failure}"))
+    if situation.desired.version != stable.version:
+        message += f"; {situation.desired.version} is the same package"
+    return Turn(situation.status, ready(_ready_reason(situation), message))
+
+
+def _ready_reason(situation: Situation) -> Reason:
+    """Initialized or Promoted; RollbackCleared from the end of a rollback on."""
+    before = situation.before.conditions
+    known = condition_of(before, ConditionType.READY)
+    cleared = known is not None and known.reason == Reason.ROLLBACK_CLEARED
+    if cleared or is_true(before, ConditionType.ROLLED_BACK):
+        return Reason.ROLLBACK_CLEARED
+    return Reason(situation.stable.reason)
+
+
+def stay_back(situation: Situation) -> Turn:
+    """Quarantined: stable serves on until the spec resolves to another revision, or a retry."""
+    desired = situation.desired
+    entry = quarantine_entry(situation.status, desired.revision)
+    if entry is None:
+        raise ValueError(f"{named(desired)} is not in quarantine")
+    token = situation.observation.resource.metadata.annotations.get(Annotation.RETRY, "")
+    if _may_retry(token, situation):
+        handled = situation.status.handled.model_copy(update={"retry": token})
+        others = [known for known in situation.status.quarantine if known is not entry]
+        message = f"{named(desired)} is tried again: annotation {Annotation.RETRY} asks for it"
+        return Turn(
+            changed(situation.status, quarantine=others, handled=handled),
+            events=(normal(Reason.RETRIED, message),),
+        )
+    return Turn(situation.status, stalled(_held_reason(situation), _held_message(situation, entry)))
+
+
+def _may_retry(token: str, situation: Situation) -> bool:
+    """Whether the token names the desired revision and was not acted upon before."""
+    match = _RETRY_TOKEN.match(token)
+    if match is None or token == situation.status.handled.retry:
+        return False
+    return match[1].startswith(situation.desired.revision)
+
+
+def _held_reason(situation: Situation) -> Reason:
+    """RolledBack from the rollback on; Quarantined once the spec came back to the revision."""
+    desired = situation.desired.revision
+    before = situation.before
+    last = before.last_rollback
+    if before.desired is None:
+        rolled_back = last is not None and last.from_revision == desired
+        return Reason.ROLLED_BACK if rolled_back else Reason.QUARANTINED
+    known = condition_of(before.conditions, ConditionType.READY)
+    came_back = before.desired.revision != desired
+    if came_back or (known is not None and known.reason == Reason.QUARANTINED):
+        return Reason.QUARANTINED
+    return Reason.ROLLED_BACK
+
+
+def _held_message(situation: Situation, entry: QuarantineEntry) -> str:
+    token = situation.observation.resource.metadata.annotations.get(Annotation.RETRY, "")
+    remedy = (
+        f"ask for another version, or annotate {Annotation.RETRY}={entry.revision}@AGAIN to try it"
+        " again"
+    )
+    if token and token != situation.status.handled.retry:
+        remedy += f" (the present token {token} names another revision)"
+    return (
+        f"{named(situation.stable)} serves: {named(situation.desired)} was rolled back here"
+        f" ({entry.reason}: {entry.evidence}); {remedy}"
+    )
+
+
+def wait_for_names(situation: Situation) -> Turn:
+    """Conflicting: nothing moves while a child's name belongs to somebody else."""
+    taken = ", ".join(situation.observation.foreign)
+    message = (
+        f"{taken} exists and is not this deployment's: delete or rename it, or give the"
+        " ModelDeployment another name"
+    )
+    return Turn(situation.status, stalled(Reason.NAME_CONFLICT, message))
+
+
+def wait_for_model(situation: Situation) -> Turn:
+    """Unresolved: stable serves on."""
+    return Turn(situation.status, _unresolved_standing(situation))
+
+
+def hold_for_model(situation: Situation) -> Turn:
+    """HeldUnresolved: the candidate keeps its share, its clock stands still."""
+    held = situation.candidate.held_since or situation.now
+    return Turn(with_candidate(situation, held_since=held), _unresolved_standing(situation))
+
+
+def _unresolved_standing(situation: Situation) -> Standing:
+    if not isinstance(situation.resolution, Unresolved):
+        raise TypeError("the spec names a revision")
+    standing = situation.resolution.standing
+    stable = situation.status.stable
+    serving = "nothing serves yet" if stable is None else f"{named(stable)} serves"
+    return Standing(standing.type, standing.reason, f"{standing.message}; {serving}")

@@ -1,0 +1,96 @@
+"""Which row of the state table a situation is in. Reads status, spec and what is observed."""
+
+from enum import StrEnum
+
+from mooring_operator.api.conditions import ConditionType
+from mooring_operator.api.deployment_status import CandidateStage, CandidateStatus
+from mooring_operator.core.revision import quarantine_entry
+from mooring_operator.core.rollout.turn import Situation, Unresolved
+
+
+class State(StrEnum):
+    """The rows of the state table, in the order in which they are recognised."""
+
+    WITHDRAWING = "Withdrawing"
+    """The candidate is not wanted any more and its traffic is being taken away."""
+    ROLLING_BACK = "RollingBack"
+    """The candidate failed and its traffic is being taken away."""
+    CONFLICTING = "Conflicting"
+    """Someone else's object has the name of a child."""
+    HELD_UNRESOLVED = "HeldUnresolved"
+    """The spec still names the candidate, but its version is being verified again."""
+    OUTDATED = "Outdated"
+    """There is a candidate and the spec asks for another revision."""
+    UNRESOLVED = "Unresolved"
+    """The spec names no revision that may serve."""
+    ABSENT = "Absent"
+    """Nothing is stable and nothing is being let in."""
+    INITIALIZING = "Initializing"
+    """The first revision starts."""
+    STARTING = "Starting"
+    """The candidate's pods start."""
+    ANALYSING = "Analysing"
+    """The candidate is compared with stable."""
+    PROMOTING = "Promoting"
+    """The candidate passed and is scaled to full."""
+    STABLE = "Stable"
+    """The desired revision serves."""
+    QUARANTINED = "Quarantined"
+    """The spec asks for a revision that was rolled back here."""
+    NEW = "New"
+    """The spec asks for a revision that was never tried here, or that may be tried again."""
+
+
+_BY_STAGE = {
+    CandidateStage.INITIALIZING: State.INITIALIZING,
+    CandidateStage.STARTING: State.STARTING,
+    CandidateStage.ANALYSING: State.ANALYSING,
+    CandidateStage.PROMOTING: State.PROMOTING,
+    CandidateStage.ROLLING_BACK: State.ROLLING_BACK,
+    CandidateStage.WITHDRAWING: State.WITHDRAWING,
+}
+
+
+def state_of(situation: Situation) -> State:
+    """The row of the state table."""
+    candidate = situation.status.candidate
+    if candidate is not None and candidate.stage in (
+        CandidateStage.ROLLING_BACK,
+        CandidateStage.WITHDRAWING,
+    ):
+        # Traffic is taken from a candidate whatever else is wrong.
+        return _BY_STAGE[candidate.stage]
+    if situation.observation.foreign:
+        return State.CONFLICTING
+    if isinstance(situation.resolution, Unresolved):
+        return _unresolved(situation, situation.resolution, candidate)
+    if candidate is not None:
+        wanted = candidate.revision == situation.desired.revision
+        return _BY_STAGE[candidate.stage] if wanted else State.OUTDATED
+    return _settled(situation)
+
+
+def _unresolved(
+    situation: Situation, resolution: Unresolved, candidate: CandidateStatus | None
+) -> State:
+    if candidate is None:
+        return State.UNRESOLVED
+    if candidate.stage is CandidateStage.INITIALIZING:
+        # Nothing else serves: its pods stay until another revision is asked for.
+        return State.UNRESOLVED
+    asked = situation.spec.model
+    waiting = resolution.standing.type is ConditionType.RECONCILING
+    still_named = asked.version is None or asked.version == candidate.version
+    return State.HELD_UNRESOLVED if waiting and still_named else State.OUTDATED
+
+
+def _settled(situation: Situation) -> State:
+    stable = situation.status.stable
+    if stable is None:
+        return State.ABSENT
+    desired = situation.desired.revision
+    if stable.revision == desired:
+        return State.STABLE
+    if quarantine_entry(situation.status, desired) is not None:
+        return State.QUARANTINED
+    return State.NEW
