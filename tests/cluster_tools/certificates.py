@@ -4,7 +4,7 @@ import base64
 import ipaddress
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
@@ -42,7 +42,9 @@ class Authority:
         self._key = ec.generate_private_key(ec.SECP256R1())
         name = _name("mooring-embedded", ())
         builder = self._builder(name, name, self._key.public_key())
-        builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        builder = builder.add_extension(
+            x509.BasicConstraints(ca=True, path_length=0), critical=True
+        )
         builder = builder.add_extension(
             x509.KeyUsage(
                 digital_signature=True,
@@ -66,7 +68,9 @@ class Authority:
         subject = _name(identity.common_name, identity.groups)
         builder = self._builder(subject, self._certificate.subject, key.public_key())
         builder = builder.add_extension(
-            x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH]),
+            x509.ExtendedKeyUsage(
+                [ExtendedKeyUsageOID.CLIENT_AUTH, ExtendedKeyUsageOID.SERVER_AUTH]
+            ),
             critical=False,
         )
         if identity.names:
@@ -134,9 +138,11 @@ def write_kubeconfig(path: Path, *, pki: Path, user: str, server: str) -> None:
     _write_private(path, json.dumps(document, indent=2).encode())
 
 
-def write_pki(pki: Path, *, node: str, server_names: tuple[str, ...], node_address: str) -> None:
+def write_pki(
+    pki: Path, *, now: datetime, node: str, server_names: tuple[str, ...], node_address: str
+) -> None:
     """Make a new authority and every certificate that the cluster's components use."""
-    authority = Authority(pki, now=datetime.now(UTC))
+    authority = Authority(pki, now=now)
     authority.issue("apiserver", Identity("kube-apiserver", names=server_names))
     authority.issue("apiserver-kubelet-client", Identity("kube-apiserver", ("system:masters",)))
     authority.issue("front-proxy-client", Identity("front-proxy-client"))

@@ -36,7 +36,9 @@ def remove(name: str) -> None:
             continue
     for group in groups:
         for folder in _deepest_first(group):
-            wait_until(lambda folder=folder: _removed(folder), what=f"{folder} to empty", timeout=10)
+            wait_until(
+                lambda folder=folder: _removed(folder), what=f"{folder} to empty", timeout=10
+            )
 
 
 def leftovers(name: str) -> list[str]:

