@@ -1,0 +1,97 @@
+"""Talking to the management port of serving pods. Pods belong to tenants: nothing is trusted.
+
+Short time-outs, a cap on every answer, a bound on open connections. Bodies come back as JSON of
+unknown shape; `reconcile/snapshots.py` parses them.
+"""
+
+import asyncio
+import json
+from typing import Any, Protocol
+
+import httpx
+
+from mooring_operator.errors import PodRefused, Transient
+
+MANAGEMENT_PORT = 8081
+TIMEOUT_SECONDS = 2.0
+LARGEST_ANSWER = 1024 * 1024
+"""Bytes. A snapshot of 1,000 features is about a tenth of it."""
+
+
+class PodClient(Protocol):
+    """The three requests of contract §4. Errors: Transient, PodRefused."""
+
+    async def identity(self, address: str) -> dict[str, Any]:
+        """`GET /mooring/v1/identity`."""
+        ...
+
+    async def profile(self, address: str) -> dict[str, Any]:
+        """`GET /mooring/v1/profile`."""
+        ...
+
+    async def sync(self, address: str, message: dict[str, str]) -> dict[str, Any]:
+        """`POST /mooring/v1/sync`; PodRefused when the pod does not take the message."""
+        ...
+
+
+class HttpPodClient:
+    """Speaks to real pods over HTTP. Close it with `aclose`."""
+
+    def __init__(self, *, connections: int, port: int = MANAGEMENT_PORT) -> None:
+        self._port = port
+        self._slots = asyncio.Semaphore(connections)
+        self._http = httpx.AsyncClient(
+            timeout=TIMEOUT_SECONDS,
+            limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
+            trust_env=False,
+        )
+
+    async def aclose(self) -> None:
+        """Closes the connections."""
+        await self._http.aclose()
+
+    async def identity(self, address: str) -> dict[str, Any]:
+        """Who the pod says it is."""
+        return await self._ask("GET", address, "/mooring/v1/identity", None)
+
+    async def profile(self, address: str) -> dict[str, Any]:
+        """The reference profile of the pod's package."""
+        return await self._ask("GET", address, "/mooring/v1/profile", None)
+
+    async def sync(self, address: str, message: dict[str, str]) -> dict[str, Any]:
+        """Sends one signed message; returns the pod's snapshot."""
+        return await self._ask("POST", address, "/mooring/v1/sync", message)
+
+    async def _ask(
+        self, method: str, address: str, path: str, body: dict[str, str] | None
+    ) -> dict[str, Any]:
+        host = f"[{address}]" if ":" in address else address
+        url = f"http://{host}:{self._port}{path}"
+        async with self._slots:
+            try:
+                async with asyncio.timeout(TIMEOUT_SECONDS):
+                    status, content = await self._exchange(method, url, body)
+            except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
+                raise Transient(f"{method} {url}: {type(error).__name__} {error}") from error
+        if status >= 500:  # noqa: PLR2004 - HTTP's own line between the two
+            raise Transient(f"{method} {url}: HTTP {status}")
+        if status != httpx.codes.OK:
+            raise PodRefused(f"{method} {url}: HTTP {status} {content[:200]!r}")
+        try:
+            document = json.loads(content)
+        except ValueError as error:
+            raise PodRefused(f"{method} {url}: the answer is not JSON") from error
+        if not isinstance(document, dict):
+            raise PodRefused(f"{method} {url}: the answer is not a JSON object")
+        return document
+
+    async def _exchange(
+        self, method: str, url: str, body: dict[str, str] | None
+    ) -> tuple[int, bytes]:
+        content = bytearray()
+        async with self._http.stream(method, url, json=body) as response:
+            async for chunk in response.aiter_bytes():
+                content += chunk
+                if len(content) > LARGEST_ANSWER:
+                    raise PodRefused(f"{method} {url}: more than {LARGEST_ANSWER} bytes came back")
+        return response.status_code, bytes(content)

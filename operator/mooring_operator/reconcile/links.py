@@ -1,0 +1,48 @@
+"""Which of our objects an object speaks of: by its labels, or by a reference in its spec.
+
+Pure. The cache indexes by these links, so that waking and observing cost O(1) per object.
+"""
+
+from mooring_operator.api.group import Kind, Label
+from mooring_operator.core.decision import Manifest
+from mooring_operator.ids import ObjectKey
+
+_OWN_KINDS = frozenset(kind.value for kind in Kind)
+_BY_LABEL = {
+    Label.DEPLOYMENT.value: Kind.MODEL_DEPLOYMENT.value,
+    Label.MODEL.value: Kind.MODEL.value,
+    Label.RETRAIN_POLICY.value: Kind.RETRAIN_POLICY.value,
+}
+
+
+def key_of(manifest: Manifest) -> ObjectKey:
+    """The key of an object that has its kind and metadata."""
+    metadata = manifest["metadata"]
+    return ObjectKey(manifest["kind"], metadata.get("namespace", ""), metadata["name"])
+
+
+def links_of(manifest: Manifest) -> frozenset[ObjectKey]:
+    """The objects of ours that this one speaks of. Never leaves the namespace."""
+    kind = manifest["kind"]
+    namespace = manifest["metadata"].get("namespace", "")
+    spec = manifest.get("spec") or {}
+    match kind:
+        case Kind.MODEL_DEPLOYMENT.value:
+            name = (spec.get("model") or {}).get("name")
+            return _only(Kind.MODEL, namespace, name)
+        case Kind.RETRAIN_POLICY.value:
+            name = (spec.get("deployment") or {}).get("name")
+            return _only(Kind.MODEL_DEPLOYMENT, namespace, name)
+        case _ if kind in _OWN_KINDS or not namespace:
+            return frozenset()
+        case _:
+            labels = manifest["metadata"].get("labels") or {}
+            return frozenset(
+                ObjectKey(owner, namespace, labels[label])
+                for label, owner in _BY_LABEL.items()
+                if labels.get(label)
+            )
+
+
+def _only(kind: Kind, namespace: str, name: object) -> frozenset[ObjectKey]:
+    return frozenset({ObjectKey(kind.value, namespace, name)} if isinstance(name, str) else ())

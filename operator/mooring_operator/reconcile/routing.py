@@ -1,0 +1,49 @@
+"""Who must look again when an object changed. Pure, on top of the cache's index."""
+
+from mooring_operator.api.group import Kind, Label
+from mooring_operator.core.decision import Manifest
+from mooring_operator.ids import ObjectKey
+from mooring_operator.reconcile.cache import Cache, Change
+from mooring_operator.reconcile.links import key_of, links_of
+
+_OWN_KINDS = frozenset(kind.value for kind in Kind)
+
+
+def keys_to_wake(cache: Cache, change: Change) -> set[ObjectKey]:
+    """The keys whose observation may differ after this change."""
+    if change.key.kind == "Namespace":
+        return _in_namespace(cache, change)
+    woken = _speaking_of(change.before) | _speaking_of(change.after)
+    if change.key.kind in _OWN_KINDS:
+        woken.add(change.key)
+        woken |= _dependants(cache, change.key)
+    return {key for key in woken if key.kind in _OWN_KINDS}
+
+
+def _speaking_of(manifest: Manifest | None) -> set[ObjectKey]:
+    return set() if manifest is None else set(links_of(manifest))
+
+
+def _dependants(cache: Cache, key: ObjectKey) -> set[ObjectKey]:
+    policy = Kind.RETRAIN_POLICY.value
+    if key.kind == Kind.MODEL_DEPLOYMENT:
+        return {key_of(item) for item in cache.linked(policy, key)}
+    if key.kind != Kind.MODEL:
+        return set()
+    deployments = {key_of(item) for item in cache.linked(Kind.MODEL_DEPLOYMENT.value, key)}
+    policies = {
+        key_of(item) for deployment in deployments for item in cache.linked(policy, deployment)
+    }
+    return deployments | policies
+
+
+def _in_namespace(cache: Cache, change: Change) -> set[ObjectKey]:
+    """Only the environment label of a namespace matters to us, and only to deployments."""
+    if _environment(change.before) == _environment(change.after):
+        return set()
+    return set(cache.in_namespace(Kind.MODEL_DEPLOYMENT.value, change.key.name))
+
+
+def _environment(namespace: Manifest | None) -> str | None:
+    labels = ((namespace or {}).get("metadata") or {}).get("labels") or {}
+    return labels.get(Label.ENVIRONMENT.value)

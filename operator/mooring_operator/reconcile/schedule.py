@@ -1,0 +1,100 @@
+"""Which key is worked on next: a value machine without clock, waiting or tasks.
+
+A key waits at most once, is worked on by at most one worker, and has at most one timer. A key
+that is added while it is worked on is worked on once more afterwards.
+"""
+
+import heapq
+from collections.abc import Callable, Hashable
+from typing import Generic, TypeVar
+
+KeyT = TypeVar("KeyT", bound=Hashable)
+
+FIRST_BACKOFF = 0.1
+LONGEST_BACKOFF = 300.0
+"""Seconds. Between them the pause doubles with each failure in a row."""
+
+
+class Schedule(Generic[KeyT]):
+    """Ready keys in order of arrival, keys under work, timers in one heap."""
+
+    def __init__(self, jitter: Callable[[], float]) -> None:
+        """Takes a source of numbers in [0, 1), which spreads the pauses of keys apart."""
+        self._jitter = jitter
+        self._ready: dict[KeyT, float] = {}
+        self._busy: set[KeyT] = set()
+        self._again: dict[KeyT, float] = {}
+        self._due: dict[KeyT, float] = {}
+        self._heap: list[tuple[float, int, KeyT]] = []
+        self._ticket = 0
+        self._failures: dict[KeyT, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._ready)
+
+    @property
+    def busy(self) -> int:
+        """Number of keys under work."""
+        return len(self._busy)
+
+    def add(self, key: KeyT, now: float) -> bool:
+        """Makes a key ready; returns whether it was not already."""
+        if key in self._busy:
+            fresh = key not in self._again
+            self._again.setdefault(key, now)
+            return fresh
+        fresh = key not in self._ready
+        self._ready.setdefault(key, now)
+        return fresh
+
+    def take(self, now: float) -> tuple[KeyT, float] | None:
+        """Hands out the next key and the seconds that it waited; None: nothing is ready."""
+        while self._heap and self._heap[0][0] <= now:
+            due, _, key = heapq.heappop(self._heap)
+            if self._due.get(key) == due:
+                del self._due[key]
+                self.add(key, now)
+        if not self._ready:
+            return None
+        key = next(iter(self._ready))
+        waited = now - self._ready.pop(key)
+        self._busy.add(key)
+        return key, waited
+
+    def next_timer(self) -> float | None:
+        """When the next timer is due; None: there is none."""
+        while self._heap and self._due.get(self._heap[0][2]) != self._heap[0][0]:
+            heapq.heappop(self._heap)
+        return self._heap[0][0] if self._heap else None
+
+    def succeed(self, key: KeyT, now: float, again_after: float | None) -> None:
+        """Ends the work on a key; the timer replaces any older one of it."""
+        self._failures.pop(key, None)
+        self._end(key, now, None if again_after is None else now + max(0.0, again_after))
+
+    def fail(self, key: KeyT, now: float, at_least: float = 0.0) -> float:
+        """Ends the work on a key without success; returns the seconds until the next attempt."""
+        failures = self._failures.get(key, 0)
+        self._failures[key] = failures + 1
+        exponent = min(failures, 30)
+        pause = min(LONGEST_BACKOFF, FIRST_BACKOFF * 2**exponent) * (0.75 + 0.5 * self._jitter())
+        pause = min(LONGEST_BACKOFF, max(pause, at_least))
+        self._end(key, now, now + pause)
+        return pause
+
+    def forget(self, key: KeyT) -> None:
+        """Drops the timer and the failures of a key that is no more."""
+        self._due.pop(key, None)
+        self._failures.pop(key, None)
+
+    def _end(self, key: KeyT, now: float, due: float | None) -> None:
+        self._busy.discard(key)
+        if due is None:
+            self._due.pop(key, None)
+        else:
+            self._due[key] = due
+            self._ticket += 1
+            heapq.heappush(self._heap, (due, self._ticket, key))
+        if key in self._again:
+            del self._again[key]
+            self._ready.setdefault(key, now)
