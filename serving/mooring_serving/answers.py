@@ -22,10 +22,7 @@ _COMPARED = ("label", "prediction", "probability")
 def find_fault(output: Output, values: Sequence[object], rows: int) -> str | None:
     """Why the values of an output are unusable, or None."""
     if len(values) != rows * output.width:
-        return (
-            f"output {output.name!r} has {len(values)} values for {rows} rows "
-            f"of {output.width}"
-        )
+        return f"output {output.name!r} has {len(values)} values for {rows} rows of {output.width}"
     if output.datatype is Datatype.BYTES:
         usable = all(isinstance(value, str) for value in values)
     elif output.datatype is Datatype.BOOL:
@@ -72,8 +69,9 @@ def read_answer(
 def count_disagreements(
     ours: OutputValues, theirs: OutputValues, *, rows: int, scale: float
 ) -> int:
-    """Rows in which two answers differ: another label, or a number that differs by more than
-    1e-6 of `scale`.
+    """Rows in which two answers differ.
+
+    A label differs when it is another one, a number when it is more than 1e-6 of `scale` away.
     """
     name = next((name for name in _COMPARED if name in ours and name in theirs), None)
     if name is None or len(ours[name]) != len(theirs[name]):

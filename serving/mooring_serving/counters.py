@@ -7,7 +7,7 @@ management thread and Prometheus read. Worker processes would each own one of th
 import threading
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -286,5 +286,3 @@ def cumulate(counts: list[int]) -> list[int]:
         total += count
         sums.append(total)
     return sums
-
-

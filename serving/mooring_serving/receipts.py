@@ -11,6 +11,7 @@ from typing import TypeAlias
 import orjson
 
 from mooring_serving.arms import Arm
+from mooring_serving.protocol.tensors import is_list, is_object
 
 MAX_ROWS = 64
 """A request of more rows gets a receipt without predicted values."""
@@ -112,10 +113,9 @@ def _tag(encoded: bytes, key: bytes | None) -> str:
     return base64.urlsafe_b64encode(digest).decode().rstrip("=")
 
 
-def _read(document: object) -> Receipt:
-    if not isinstance(document, dict):
+def _read(fields: object) -> Receipt:
+    if not is_object(fields):
         raise TypeError("not an object")
-    fields: dict[str, object] = {str(name): value for name, value in document.items()}
     rows = fields["n"]
     phase = fields["ph"]
     if type(rows) is not int or rows < 1 or not (phase is None or _is_phase(phase)):
@@ -154,16 +154,14 @@ def _number(value: object) -> float:
 
 
 def _predicted(value: object, rows: int) -> Predicted:
-    if not isinstance(value, list) or len(value) != rows or not carries_values(rows, 1):
+    if not is_list(value) or len(value) != rows or not carries_values(rows, 1):
         raise ValueError("predicted values")
-    items: list[object] = list(value)
-    if isinstance(items[0], list):
-        return [_row(item) for item in items]
-    return [_number(item) for item in items]
+    if is_list(value[0]):
+        return [_row(item) for item in value]
+    return [_number(item) for item in value]
 
 
 def _row(value: object) -> list[float]:
-    if not isinstance(value, list) or len(value) > MAX_VALUES:
+    if not is_list(value) or len(value) > MAX_VALUES:
         raise ValueError("predicted row")
-    items: list[object] = list(value)
-    return [_number(item) for item in items]
+    return [_number(item) for item in value]

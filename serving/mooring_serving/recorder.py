@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+
 from mooring_profile.document import ReferenceProfile
 from mooring_profile.sketch import SketchRecorder
-
 from mooring_serving.protocol.messages import Column, InferenceRequest
 
 _INTERVAL_SECONDS = 0.25

@@ -67,7 +67,7 @@ class _Wire(asyncio.Protocol):
         # uvloop's transports have the interface of asyncio.Transport but not its class.
         self._transport = cast("asyncio.Transport", transport)
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio names it
         self._transport = None
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(ConnectionBroken("the peer closed before its answer"))
@@ -175,9 +175,7 @@ class ConnectionPool:
             ) from error
         return wire
 
-    async def _resolve(
-        self, address: Address, loop: asyncio.AbstractEventLoop
-    ) -> tuple[str, int]:
+    async def _resolve(self, address: Address, loop: asyncio.AbstractEventLoop) -> tuple[str, int]:
         now = loop.time()
         if self._resolved is None or now - self._resolved_at > self._resolve_seconds:
             try:

@@ -96,7 +96,7 @@ class Connection(asyncio.Protocol):
             message = f"too many connections (limit {limit}); retry later"
             self._refuse(error_response(503, message, retry_after=1))
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio names it
         """The client is gone; an answer in hand is finished for its effects and not sent."""
         self._transport = None
         self._closing = True
@@ -161,9 +161,9 @@ class Connection(asyncio.Protocol):
         """Refuse a body that announces itself as too large before it is sent."""
         self._headers_done = True
         length = self._headers.get(b"content-length")
-        if length is not None and len(length) > 18:
-            self._refuse_body()
-        elif length is not None and int(length) > self._host.limits.body_bytes:
+        # A number of more than 18 digits is too large, and not worth making into an integer.
+        limit = self._host.limits.body_bytes
+        if length is not None and (len(length) > 18 or int(length) > limit):
             self._refuse_body()
         elif self._headers.get(b"expect", b"").lower() == b"100-continue":
             self._write(_CONTINUE)
@@ -185,9 +185,7 @@ class Connection(asyncio.Protocol):
         parser = self._parser
         path = self._url.partition(b"?")[0].decode("latin-1")
         now = self._loop.time()
-        request = HttpRequest(
-            parser.get_method().decode("latin-1"), path, self._headers, body, now
-        )
+        request = HttpRequest(parser.get_method().decode("latin-1"), path, self._headers, body, now)
         keep = parser.should_keep_alive() and not parser.should_upgrade()
         old = b"" if parser.get_http_version() == "1.1" else _KEEP_ALIVE
         self._message_started = None

@@ -105,7 +105,9 @@ class Listener:
                     self._changed.clear()
                     await self._changed.wait()
         except TimeoutError:
-            _LOG.warning("%d connections were still busy at the end of the drain", len(self._connections))
+            _LOG.warning(
+                "%d connections were still busy at the end of the drain", len(self._connections)
+            )
         dropped = sum(connection.answering for connection in self._connections)
         for connection in tuple(self._connections):
             connection.abort()
@@ -116,7 +118,9 @@ class Listener:
     # --- housekeeping
 
     def _tick_date(self) -> None:
-        self.date = f"date: {email.utils.formatdate(self._wall_seconds(), usegmt=True)}\r\n".encode()
+        self.date = (
+            f"date: {email.utils.formatdate(self._wall_seconds(), usegmt=True)}\r\n".encode()
+        )
 
     async def _sweep(self) -> None:
         loop = asyncio.get_running_loop()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Generic, Protocol, TypeVar
 
-import pyarrow as pa
+from mooring_serving.log.parquet import LogTable, encode_parquet
 
 _LOG = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ _Entry = TypeVar("_Entry", bound=Row)
 class SegmentStore(Protocol):
     """Where segments go."""
 
-    def write(self, path: str, table: pa.Table) -> None:
+    def write(self, path: str, data: bytes) -> None:
         """Write one whole segment, visible only when complete.
 
         Raises:
@@ -70,7 +70,7 @@ class SegmentedLog(Generic[_Entry]):
         *,
         prefix: str,
         first_name: str,
-        build: Callable[[Sequence[_Entry]], pa.Table],
+        build: Callable[[Sequence[_Entry]], LogTable],
         now: Callable[[], datetime],
         row_limit: int,
     ) -> None:
@@ -147,14 +147,14 @@ class SegmentedLog(Generic[_Entry]):
     def _write(self, segment: Sequence[_Entry]) -> None:
         """Write a segment, again and again until it is written or the pod ends."""
         rows = sum(entry.rows for entry in segment)
-        table = self._build(segment)
+        data = encode_parquet(self._build(segment))
         path = (
             f"{self._prefix}/date={self._now():%Y-%m-%d}/{self._first_name}-{self._number}.parquet"
         )
         self._number += 1
         while True:
             try:
-                self._store.write(path, table)
+                self._store.write(path, data)
             except OSError as error:
                 _LOG.warning("cannot write %s (%s rows): %s", path, rows, error)
                 with self._condition:

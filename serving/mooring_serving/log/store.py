@@ -3,12 +3,11 @@
 The only module that knows fsspec; its loose types stop here.
 """
 
+import importlib
 import os
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
-
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from mooring_serving.log.segments import SegmentStore
 
@@ -21,12 +20,12 @@ class LogUriInvalid(ValueError):
 
 
 class DirectoryStore:
-    """Segments in a directory: written beside their name, then renamed, so readers see whole ones."""
+    """Segments in a directory: written beside their name, then renamed, so that all are whole."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
 
-    def write(self, path: str, table: pa.Table) -> None:
+    def write(self, path: str, data: bytes) -> None:
         """Write one segment.
 
         Raises:
@@ -35,7 +34,7 @@ class DirectoryStore:
         target = self._root / path
         target.parent.mkdir(parents=True, exist_ok=True)
         partial = target.with_name(f".{target.name}.partial")
-        pq.write_table(table, partial)
+        partial.write_bytes(data)
         partial.replace(target)
 
 
@@ -43,22 +42,21 @@ class ObjectStore:
     """Segments as objects; an object appears when its upload is complete."""
 
     def __init__(self, uri: str) -> None:
-        import fsspec.core
-
-        options = {}
+        fsspec: Any = importlib.import_module("fsspec.core")
+        options: dict[str, object] = {}
         if endpoint := os.environ.get("AWS_ENDPOINT_URL"):
             options = {"client_kwargs": {"endpoint_url": endpoint}}
-        self._files, self._root = fsspec.core.url_to_fs(uri, **options)
+        self._files: Any
+        self._root: str
+        self._files, self._root = fsspec.url_to_fs(uri, **options)
 
-    def write(self, path: str, table: pa.Table) -> None:
+    def write(self, path: str, data: bytes) -> None:
         """Write one segment.
 
         Raises:
             OSError: It could not be written.
         """
-        sink = pa.BufferOutputStream()
-        pq.write_table(table, sink)
-        self._files.pipe_file(f"{self._root}/{path}", sink.getvalue().to_pybytes())
+        self._files.pipe_file(f"{self._root}/{path}", data)
 
 
 def open_store(uri: str) -> SegmentStore:

@@ -5,16 +5,14 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
-import pyarrow as pa
 
 from mooring_serving.arms import Arm
+from mooring_serving.log.parquet import ColumnKind, LogColumn, LogTable
 from mooring_serving.losses import Label
 from mooring_serving.protocol.datatypes import Datatype
 from mooring_serving.protocol.messages import Column, InferenceRequest
 from mooring_serving.protocol.signature import Signature
 from mooring_serving.recorder import concatenate_columns
-
-_TIME = pa.timestamp("us", tz="UTC")
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,69 +50,64 @@ class PredictionTables:
     """Builds prediction tables of one revision."""
 
     def __init__(self, signature: Signature, *, revision: str, version: str) -> None:
-        self._names = tuple(feature.name for feature in signature.features)
-        self._types = {
-            feature.name: _ARROW_TYPES.get(feature.datatype, pa.float64())
+        self._kinds = {
+            feature.name: _KINDS.get(feature.datatype, ColumnKind.NUMBER)
             for feature in signature.features
         }
         self._revision = revision
         self._version = version
 
-    def build(self, entries: Sequence[PredictionEntry]) -> pa.Table:
+    def build(self, entries: Sequence[PredictionEntry]) -> LogTable:
         """One row for each row of each request."""
-        rows = [entry.rows for entry in entries]
-        total = sum(rows)
-        ids = np.repeat(np.array([entry.prediction_id for entry in entries]), rows)
-        times = np.repeat(np.array([_microseconds(entry.event_time) for entry in entries]), rows)
-        columns = concatenate_columns([entry.request for entry in entries], self._names)
-        data: dict[str, pa.Array] = {
-            "prediction_id": pa.array(ids),
-            "row": pa.array(np.concatenate([np.arange(n, dtype=np.int32) for n in rows])),
-            "event_time": pa.array(times, type=pa.int64()).cast(_TIME),
-            "revision": pa.repeat(self._revision, total),
-            "version": pa.repeat(self._version, total),
-            "arm": pa.array(np.repeat(np.array([entry.arm.value for entry in entries]), rows)),
-            "phase": pa.array(
-                [entry.phase for entry in entries for _ in range(entry.rows)], type=pa.string()
+        sizes = [entry.rows for entry in entries]
+        total = sum(sizes)
+        columns = concatenate_columns([entry.request for entry in entries], tuple(self._kinds))
+        table = {
+            "prediction_id": _text([entry.prediction_id for entry in entries], sizes),
+            "row": LogColumn(ColumnKind.ROW, np.concatenate([np.arange(n) for n in sizes])),
+            "event_time": LogColumn(
+                ColumnKind.TIME,
+                np.repeat(np.array([_microseconds(entry.event_time) for entry in entries]), sizes),
             ),
+            "revision": LogColumn(ColumnKind.TEXT, [self._revision] * total),
+            "version": LogColumn(ColumnKind.TEXT, [self._version] * total),
+            "arm": _text([entry.arm.value for entry in entries], sizes),
+            "phase": _text([entry.phase for entry in entries], sizes),
         }
-        for name in self._names:
-            data[f"f.{name}"] = pa.array(columns[name], type=self._types[name], from_pandas=True)
+        for name, kind in self._kinds.items():
+            table[f"f.{name}"] = LogColumn(kind, columns[name])
         score = np.concatenate([entry.score for entry in entries])
-        data["score"] = pa.array(score, type=pa.float64())
-        return pa.table(data)
+        return table | {"score": LogColumn(ColumnKind.NUMBER, score)}
 
 
-def build_label_table(entries: Sequence[LabelEntry]) -> pa.Table:
+def build_label_table(entries: Sequence[LabelEntry]) -> LogTable:
     """One row for each labelled row: text for classes, `label_value` for numbers."""
-    ids: list[str] = []
-    rows: list[int] = []
-    labels: list[Label] = []
-    times: list[int] = []
-    for entry in entries:
-        for row, label in enumerate(entry.labels):
-            if label is not None:
-                ids.append(entry.prediction_id)
-                rows.append(row)
-                labels.append(label)
-                times.append(_microseconds(entry.label_time))
-    numbers = [float(label) if isinstance(label, float | int) else None for label in labels]
-    return pa.table(
-        {
-            "prediction_id": pa.array(ids, type=pa.string()),
-            "row": pa.array(rows, type=pa.int32()),
-            "label": pa.array([_label_text(label) for label in labels], type=pa.string()),
-            "label_value": pa.array(numbers, type=pa.float64()),
-            "label_time": pa.array(times, type=pa.int64()).cast(_TIME),
-        }
-    )
+    found = [
+        (entry, row, label)
+        for entry in entries
+        for row, label in enumerate(entry.labels)
+        if label is not None
+    ]
+    return {
+        "prediction_id": LogColumn(ColumnKind.TEXT, [entry.prediction_id for entry, _, _ in found]),
+        "row": LogColumn(ColumnKind.ROW, [row for _, row, _ in found]),
+        "label": LogColumn(ColumnKind.TEXT, [str(label) for _, _, label in found]),
+        "label_value": LogColumn(
+            ColumnKind.NUMBER,
+            [None if isinstance(label, str) else float(label) for _, _, label in found],
+        ),
+        "label_time": LogColumn(
+            ColumnKind.TIME, [_microseconds(entry.label_time) for entry, _, _ in found]
+        ),
+    }
 
 
-_ARROW_TYPES = {Datatype.BYTES: pa.string(), Datatype.BOOL: pa.bool_()}
+_KINDS = {Datatype.BYTES: ColumnKind.TEXT, Datatype.BOOL: ColumnKind.BOOLEAN}
 
 
-def _label_text(label: Label) -> str:
-    return label if isinstance(label, str) else str(label)
+def _text(values: Sequence[str | None], sizes: Sequence[int]) -> LogColumn:
+    """Each value repeated for the rows of its request."""
+    return LogColumn(ColumnKind.TEXT, np.repeat(np.array(values, dtype=np.object_), sizes))
 
 
 def _microseconds(moment: datetime) -> int:

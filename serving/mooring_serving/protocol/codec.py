@@ -15,6 +15,7 @@ from mooring_serving.protocol.depth import exceeds_depth
 from mooring_serving.protocol.messages import Column, InferenceRequest, Scalar
 from mooring_serving.protocol.signature import MATRIX_NAME, Feature, Signature
 from mooring_serving.protocol.tensors import (
+    Shape,
     build_booleans,
     build_numbers,
     build_texts,
@@ -208,15 +209,14 @@ def _decode_matrix(
     values = flatten_data(MATRIX_NAME, tensor.get("data"), shape)
     flat = build_numbers(MATRIX_NAME, values, datatype, nullable=any(signature.nullable))
     matrix = flat.reshape(shape)
-    missing = np.isnan(matrix).any(axis=0)
-    if missing.any():
-        _check_missing(missing.tolist(), signature)
+    if any(value is None for value in values):
+        _check_missing(matrix, signature)
     return matrix
 
 
-def _check_missing(missing: list[bool], signature: Signature) -> None:
-    for absent, feature in zip(missing, signature.features, strict=True):
-        if absent and not feature.nullable:
+def _check_missing(matrix: npt.NDArray[np.float64], signature: Signature) -> None:
+    for at, feature in enumerate(signature.features):
+        if not feature.nullable and bool(np.isnan(matrix[:, at]).any()):
             raise RequestRefused(
                 f"input {MATRIX_NAME!r}: null is not accepted in the column of {feature.name!r}"
             )
@@ -236,23 +236,24 @@ def _decode_columns(
         if tensor is None:
             raise RequestRefused(f"input {feature.name!r} is missing")
         shape = parse_shape(feature.name, tensor.get("shape"), limits)
-        if len(shape) > 2 or (len(shape) == 2 and shape[1] != 1):
+        length = shape[0]
+        if shape not in ((length,), (length, 1)):
             raise RequestRefused(
                 f"input {feature.name!r}: shape {list(shape)} given, [rows] or [rows, 1] is needed"
             )
         if rows == 0:
-            rows = shape[0]
+            rows = length
             _check_rows(feature.name, rows, signature)
-        elif shape[0] != rows:
+        elif length != rows:
             raise RequestRefused(
-                f"input {feature.name!r} has {shape[0]} rows, the tensors before it have {rows}"
+                f"input {feature.name!r} has {length} rows, the tensors before it have {rows}"
             )
         columns[feature.name] = _decode_column(feature, tensor, shape, limits)
     return columns, rows
 
 
 def _decode_column(
-    feature: Feature, tensor: Mapping[str, object], shape: tuple[int, ...], limits: TensorLimits
+    feature: Feature, tensor: Mapping[str, object], shape: Shape, limits: TensorLimits
 ) -> Column:
     name = feature.name
     datatype = parse_datatype(name, tensor.get("datatype"))

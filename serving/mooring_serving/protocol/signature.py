@@ -14,22 +14,38 @@ class SchemaInput(Protocol):
     """One feature, as the package's schema has it."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """The tensor's name."""
+        ...
+
     @property
-    def datatype(self) -> str: ...
+    def datatype(self) -> str:
+        """The protocol's datatype."""
+        ...
+
     @property
-    def nullable(self) -> bool: ...
+    def nullable(self) -> bool:
+        """Whether null is accepted."""
+        ...
 
 
 class SchemaOutput(Protocol):
     """One output, as the package's schema has it."""
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """The tensor's name."""
+        ...
+
     @property
-    def datatype(self) -> str: ...
+    def datatype(self) -> str:
+        """The protocol's datatype."""
+        ...
+
     @property
-    def width(self) -> int: ...
+    def width(self) -> int:
+        """Values a row."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +95,7 @@ def build_signature(
     Raises:
         ValueError: A datatype is not one of the protocol's.
     """
-    features = tuple(
-        Feature(item.name, Datatype(item.datatype), item.nullable) for item in inputs
-    )
+    features = tuple(Feature(item.name, Datatype(item.datatype), item.nullable) for item in inputs)
     numeric = all(item.datatype not in (Datatype.BYTES, Datatype.BOOL) for item in features)
     by_name = {item.name: item for item in features}
     return Signature(

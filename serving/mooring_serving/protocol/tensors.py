@@ -7,7 +7,7 @@ cannot occur, since the parser refuses them.
 import math
 from collections.abc import Sequence
 from itertools import chain
-from typing import Final, TypeGuard
+from typing import Final, TypeAlias, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,9 @@ from mooring_serving.errors import RequestRefused
 from mooring_serving.limits import TensorLimits
 from mooring_serving.protocol.datatypes import DATATYPES, NUMBERS, Datatype
 from mooring_serving.protocol.messages import Column
+
+Shape: TypeAlias = tuple[int, *tuple[int, ...]]
+"""At least one dimension, each at least 1."""
 
 _NUMBERS: Final = frozenset({int, float})
 _INTEGERS: Final = frozenset({int})
@@ -41,7 +44,7 @@ def parse_datatype(name: str, value: object) -> Datatype:
     return datatype
 
 
-def parse_shape(name: str, value: object, limits: TensorLimits) -> tuple[int, ...]:
+def parse_shape(name: str, value: object, limits: TensorLimits) -> Shape:
     """The tensor's shape: 1 to `rank` dimensions, each at least 1, of a bounded product."""
     if not is_list(value) or not value:
         raise RequestRefused(f"input {name!r}: shape must be a list of positive integers")
@@ -59,11 +62,9 @@ def parse_shape(name: str, value: object, limits: TensorLimits) -> tuple[int, ..
             )
         product *= dimension
         if product > limits.elements:
-            raise RequestRefused(
-                f"input {name!r}: shape has more than {limits.elements} elements"
-            )
+            raise RequestRefused(f"input {name!r}: shape has more than {limits.elements} elements")
         shape.append(dimension)
-    return tuple(shape)
+    return shape[0], *shape[1:]
 
 
 def flatten_data(name: str, value: object, shape: Sequence[int]) -> list[object]:
@@ -117,9 +118,7 @@ def build_numbers(
         array = np.array(values, dtype=np.float64)
     except OverflowError as error:
         raise RequestRefused(f"input {name!r}: a value is out of range of {datatype}") from error
-    if datatype is not Datatype.FP64 and bool(
-        np.any((array < bounds.low) | (array > bounds.high))
-    ):
+    if datatype is not Datatype.FP64 and bool(np.any((array < bounds.low) | (array > bounds.high))):
         raise RequestRefused(f"input {name!r}: a value is out of range of {datatype}")
     return array
 
@@ -129,9 +128,7 @@ def build_texts(
 ) -> npt.NDArray[np.object_]:
     """An object array of str, None for null where the feature is nullable."""
     if datatype is not Datatype.BYTES:
-        raise RequestRefused(
-            f"input {name!r}: datatype {datatype} given, BYTES (text) is needed"
-        )
+        raise RequestRefused(f"input {name!r}: datatype {datatype} given, BYTES (text) is needed")
     kinds = set(map(type, values))
     if _NONE in kinds and not nullable:
         raise RequestRefused(f"input {name!r}: null is not accepted, the feature is required")

@@ -1,0 +1,200 @@
+"""The serving engine: a warm model with all its duties behind open ports."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from mooring_serving.app import AppParts, AppSettings, InferenceApp
+from mooring_serving.breaker import CircuitBreaker
+from mooring_serving.dataplane import Dataplane, ReceiptRules
+from mooring_serving.feedback import FeedbackDesk
+from mooring_serving.forward import Addresses, Forwarder
+from mooring_serving.http.client import ConnectionPool
+from mooring_serving.http.connection import Handler
+from mooring_serving.http.listener import Listener
+from mooring_serving.inference import InferencePool, thread_count
+from mooring_serving.limits import HttpLimits, TensorLimits, WorkLimits
+from mooring_serving.loading import WarmModel
+from mooring_serving.log.logs import open_logs
+from mooring_serving.pod import Duties, Pod
+from mooring_serving.recorder import Recorder
+from mooring_serving.routes import Router
+from mooring_serving.routing import Route
+from mooring_serving.shadow import ShadowQueue
+from mooring_serving.sync import SyncGate
+
+_SHADOW_SECONDS = 2.0
+_LOG_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The ports that are open; `forward` is None where none was asked for."""
+
+    http: int
+    management: int
+    forward: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class EngineLimits:
+    """All limits of the engine."""
+
+    http: HttpLimits = field(default_factory=HttpLimits)
+    tensors: TensorLimits = field(default_factory=TensorLimits)
+    work: WorkLimits = field(default_factory=WorkLimits)
+
+
+class Engine:
+    """Made on the event loop, after the model is warm.
+
+    Args:
+        pod: The pod's memory.
+        warm: The model.
+        limits: All limits.
+        addresses: Where forwards go.
+        draw: Uniform draws in [0, 1).
+
+    Raises:
+        LogUriInvalid: The prediction log cannot be written.
+    """
+
+    def __init__(
+        self,
+        pod: Pod,
+        warm: WarmModel,
+        limits: EngineLimits,
+        *,
+        addresses: Addresses,
+        draw: Callable[[], float],
+    ) -> None:
+        settings, clock, model = pod.settings, pod.clock, warm.model
+        key = settings.receipt_key.encode() if settings.receipt_key is not None else None
+        self._loop = asyncio.get_running_loop()
+        self._limits = limits
+        self._pod = pod
+        self._logs = open_logs(settings, model.signature, clock, limits.work)
+        self._recorder = Recorder(warm.profile, row_limit=limits.work.recorder_rows)
+        self._pool = InferencePool(threads=thread_count(), limit=limits.work.in_flight)
+        self._forwarder = Forwarder(
+            ConnectionPool(),
+            CircuitBreaker(),
+            addresses=addresses,
+            signature=model.signature,
+            monotonic=clock.monotonic,
+        )
+        self._shadow = ShadowQueue(
+            self._forwarder,
+            pod.counters,
+            size=limits.work.shadow_queue,
+            scale=model.rule.scale,
+        )
+        dataplane = Dataplane(
+            model,
+            pod.counters,
+            self._recorder,
+            self._logs.predictions,
+            rules=ReceiptRules(key=key, event_time=settings.event_time),
+            clock=clock,
+        )
+        self._app = InferenceApp(
+            AppParts(
+                dataplane=dataplane,
+                forwarder=self._forwarder,
+                shadow=self._shadow,
+                pool=self._pool,
+                routes=pod.routes,
+                counters=pod.counters,
+                clock=clock,
+                draw=draw,
+            ),
+            AppSettings(
+                tensors=limits.tensors,
+                inline_rows=warm.cost.inline_rows(limits.work.inline_ms),
+                forward_limit=limits.work.in_flight,
+            ),
+        )
+        self._feedback = FeedbackDesk(
+            model.rule,
+            pod.counters,
+            self._logs.labels,
+            model=model.name,
+            key=key,
+            memory=limits.work.receipts,
+        )
+        self._model = model
+        self._listeners: list[Listener] = []
+        self._adopt(warm)
+
+    def _adopt(self, warm: WarmModel) -> None:
+        pod = self._pod
+        duties = Duties(self._recorder, self._logs, self._pool, warm.profile)
+        gate = SyncGate(
+            pod.identity,
+            pod.settings.sync_keys,
+            pod.routes,
+            monotonic=pod.clock.monotonic,
+            on_route=self._on_route,
+        )
+        pod.adopt(gate, duties, self._model.name)
+
+    def _on_route(self, route: Route) -> None:
+        """Called on the management thread."""
+        self._loop.call_soon_threadsafe(self._forwarder.adopt, route)
+
+    async def open(
+        self, host: str, http_port: int, forward_port: int | None
+    ) -> tuple[int, int | None]:
+        """Start the duties and open the ports; returns the ports (ephemeral ones when 0).
+
+        Raises:
+            OSError: A port cannot be opened.
+        """
+        self._recorder.start()
+        self._logs.start()
+        self._shadow.start()
+        opened = await self._listen(self._router(forward=False).answer, host, http_port)
+        if forward_port is None:
+            return opened, None
+        return opened, await self._listen(self._router(forward=True).answer, host, forward_port)
+
+    def start_draining(self) -> None:
+        """End each connection with its next answer; go on accepting."""
+        for listener in self._listeners:
+            listener.start_draining()
+
+    async def close(self) -> int:
+        """Stop accepting, finish work in hand, write out what is recorded.
+
+        Returns:
+            Requests that were dropped unanswered.
+        """
+        seconds = self._limits.work.drain_in_flight_seconds
+        dropped = await asyncio.gather(*(listener.close(seconds) for listener in self._listeners))
+        await self._shadow.stop(_SHADOW_SECONDS)
+        self._forwarder.close()
+        self._pool.stop()
+        self._recorder.stop()
+        await asyncio.to_thread(self._logs.stop, _LOG_SECONDS)
+        return sum(dropped)
+
+    def _router(self, *, forward: bool) -> Router:
+        return Router(
+            self._app,
+            self._feedback,
+            self._model,
+            is_ready=lambda: self._pod.lifecycle.ready,
+            clock=self._pod.clock,
+            forward=forward,
+        )
+
+    async def _listen(self, handler: Handler, host: str, port: int) -> int:
+        listener = Listener(
+            handler,
+            self._limits.http,
+            wall_seconds=self._pod.clock.wall,
+            on_failure=lambda: self._pod.counters.count_refusal(500),
+        )
+        opened = await listener.open(host, port)
+        self._listeners.append(listener)
+        return opened

@@ -1,0 +1,136 @@
+"""From a package on disk to a served model that has already predicted."""
+
+import json
+import statistics
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import orjson
+
+from mooring_model.load import LoadedModel, load_package
+from mooring_model.schema import ModelSchema
+from mooring_profile.document import ReferenceProfile
+from mooring_serving.errors import RequestRefused
+from mooring_serving.inference import PredictionCost
+from mooring_serving.limits import TensorLimits
+from mooring_serving.losses import LossRule, Task
+from mooring_serving.protocol.codec import decode_request
+from mooring_serving.protocol.messages import InferenceRequest
+from mooring_serving.protocol.signature import build_signature
+from mooring_serving.served import ServedModel
+from mooring_serving.settings import ServerSettings
+
+_WARM_UP_ROWS = 64
+_WARM_UP_RUNS = 15
+_WARM_UP_SECONDS = 2.0
+"""Longest time for each of the two measurements."""
+
+
+class WarmUpFailed(Exception):
+    """The model loaded but does not predict its own samples."""
+
+
+@dataclass(frozen=True, slots=True)
+class WarmModel:
+    """A model that is ready to serve.
+
+    Attributes:
+        model: The model.
+        profile: Its reference profile.
+        cost: What its predictions take here.
+    """
+
+    model: ServedModel
+    profile: ReferenceProfile
+    cost: PredictionCost
+
+
+def load_model(directory: Path, settings: ServerSettings) -> WarmModel:
+    """Load a package, verify it, and let the model predict its samples.
+
+    Raises:
+        PackageRefused: The package cannot be used (see `mooring_model.errors`).
+        WarmUpFailed: It loads but does not predict.
+    """
+    loaded = load_package(directory)
+    model = _build_served(loaded, settings)
+    cost = _warm_up(model, directory)
+    return WarmModel(model, loaded.profile, cost)
+
+
+def _build_served(loaded: LoadedModel, settings: ServerSettings) -> ServedModel:
+    schema = loaded.schema
+    return ServedModel(
+        name=settings.model or loaded.manifest.model,
+        version=settings.version,
+        revision=settings.revision,
+        model_format=loaded.manifest.format.value,
+        signature=build_signature(
+            schema.inputs, schema.outputs, max_rows=loaded.inference.max_batch_rows
+        ),
+        rule=_build_rule(schema, loaded.profile),
+        predictor=loaded,
+    )
+
+
+def _build_rule(schema: ModelSchema, profile: ReferenceProfile) -> LossRule:
+    score = profile.score
+    low = score.minimum if score is not None else None
+    high = score.maximum if score is not None else None
+    spread = high - low if low is not None and high is not None else 0.0
+    return LossRule(
+        task=Task(schema.task.value),
+        classes=schema.classes or (),
+        positive=schema.positive_class,
+        # A model that always predicted the same number in training has no range: use 1.
+        scale=spread if spread > 0 else 1.0,
+    )
+
+
+def _warm_up(model: ServedModel, directory: Path) -> PredictionCost:
+    """Predict the samples, which also pays for every first call, and measure."""
+    one = _read_samples(model, directory, 1)
+    many_rows = min(_WARM_UP_ROWS, model.signature.max_rows)
+    many = _read_samples(model, directory, many_rows)
+    one_ms = _measure(model, one)
+    many_ms = _measure(model, many)
+    row_ms = max(0.0, (many_ms - one_ms) / max(1, many_rows - 1))
+    return PredictionCost(base_ms=max(0.0, one_ms - row_ms), row_ms=row_ms)
+
+
+def _read_samples(model: ServedModel, directory: Path, rows: int) -> InferenceRequest:
+    """The package's sample inputs, repeated to `rows`, decoded like a client's request."""
+    try:
+        samples = json.loads((directory / "samples.json").read_bytes())["inputs"]
+        tensors = [
+            {
+                "name": feature.name,
+                "datatype": feature.datatype,
+                "shape": [rows],
+                "data": [
+                    samples[feature.name][row % len(samples[feature.name])] for row in range(rows)
+                ],
+            }
+            for feature in model.signature.features
+        ]
+        return decode_request(orjson.dumps({"inputs": tensors}), model.signature, TensorLimits())
+    except (OSError, KeyError, ValueError, RequestRefused) as error:
+        raise WarmUpFailed(
+            f"{directory}: samples.json cannot be used as a request: {error}; package the model "
+            "again with `mooring package`"
+        ) from error
+
+
+def _measure(model: ServedModel, request: InferenceRequest) -> float:
+    """Median milliseconds of a prediction."""
+    model.predict(request)
+    taken: list[float] = []
+    started = time.perf_counter()
+    for _ in range(_WARM_UP_RUNS):
+        before = time.perf_counter()
+        model.predict(request)
+        taken.append((time.perf_counter() - before) * 1000)
+        if time.perf_counter() - started > _WARM_UP_SECONDS:
+            break
+    return statistics.median(taken)
