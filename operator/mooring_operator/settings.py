@@ -84,7 +84,7 @@ class OperatorSettings:
             SettingInvalid: a value is not of its type, or two do not go together.
         """
         hints = get_type_hints(cls)
-        given = {
+        given: dict[str, Any] = {
             field.name: _read(name, hints[field.name], environment[name])
             for field in fields(cls)
             if (name := PREFIX + field.name.upper()) in environment
@@ -99,7 +99,10 @@ class OperatorSettings:
         return settings
 
 
-def _read(name: str, kind: object, text: str) -> Any:
+Setting = bool | int | float | str | timedelta | tuple[str, ...]
+
+
+def _read(name: str, kind: object, text: str) -> Setting:
     try:
         if kind is bool:
             return {"true": True, "false": False}[text.strip().lower()]
@@ -110,9 +113,7 @@ def _read(name: str, kind: object, text: str) -> Any:
         if kind is timedelta:
             return timedelta(seconds=float(text))
     except (KeyError, ValueError) as error:
-        example = {bool: "true or false", int: "a whole number"}.get(
-            kind if isinstance(kind, type) else type(kind), "a number (of seconds)"
-        )
+        example = "true or false" if kind is bool else "a number"
         raise SettingInvalid(f"{name}={text!r} cannot be read; write {example}") from error
     if kind is str:
         return text

@@ -15,6 +15,7 @@ from mooring_operator.errors import (
     Transient,
 )
 from mooring_operator.io.clock import Clock
+from mooring_operator.io.fields import objects_at, text_at
 from mooring_operator.io.kube import Listing, ObjectRef
 from mooring_operator.io.kube_login import Connection
 from mooring_operator.io.resources import ResourceType
@@ -22,6 +23,7 @@ from mooring_operator.io.token_bucket import TokenBucket
 from mooring_operator.metrics import OperatorMetrics
 
 _PAGE = 500
+_UNAUTHORIZED = 401
 _APPLY = "application/apply-patch+yaml"  # JSON is YAML
 _MERGE = "application/merge-patch+json"
 _JSON = "application/json"
@@ -68,14 +70,13 @@ class HttpKubeClient:
             page = await self._request(
                 "GET", type_.path(namespace), f"list of {type_.plural}", query=query
             )
-            for item in page.get("items") or []:
+            for item in objects_at(page, "items"):
                 item.setdefault("kind", type_.kind)
                 item.setdefault("apiVersion", type_.api_version)
                 items.append(item)
-            metadata = page.get("metadata", {})
-            following = metadata.get("continue")
+            following = text_at(page, "metadata", "continue")
             if not following:
-                return Listing(tuple(items), metadata.get("resourceVersion", ""))
+                return Listing(tuple(items), text_at(page, "metadata", "resourceVersion"))
             query["continue"] = following
 
     async def apply(self, manifest: Manifest, *, manager: str) -> Manifest:
@@ -128,7 +129,7 @@ class HttpKubeClient:
     ) -> dict[str, Any]:
         await self._clock.sleep(self._limit.reserve(self._clock.monotonic()))
         response = await self._send(method, path, what, query, body, content_type)
-        if response.status_code == httpx.codes.UNAUTHORIZED:
+        if response.status_code == _UNAUTHORIZED:
             # The projected token rotates about hourly; read it again, once.
             self._bearer = self._connection.bearer()
             response = await self._send(method, path, what, query, body, content_type)
@@ -167,14 +168,14 @@ class HttpKubeClient:
 def error_of(response: httpx.Response, method: str, what: str) -> MooringError:
     """The exception of ours that an error answer of the API server stands for."""
     try:
-        status = response.json()
+        status: object = response.json()
     except ValueError:
-        status = {}
-    said = f"{method} {what}: {status.get('message') or response.text[:200]}"
+        status = None
+    said = f"{method} {what}: {text_at(status, 'message') or response.text[:200]}"
     match response.status_code:
         case 404:
             return NotFound(said)
-        case 409 if status.get("reason") == "AlreadyExists":
+        case 409 if text_at(status, "reason") == "AlreadyExists":
             return AlreadyExists(said)
         case 409 | 410:
             return Conflict(said)

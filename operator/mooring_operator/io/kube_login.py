@@ -8,10 +8,23 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, cast
 
+import kubernetes.config
 from kubernetes import client
-from kubernetes.config import kube_config
 
+
+class _ConfigModule(Protocol):
+    """The part of `kubernetes.config` that is used; the library has no annotations."""
+
+    ConfigException: type[Exception]
+
+    def load_kube_config(
+        self, *, config_file: str | None, client_configuration: client.Configuration
+    ) -> None: ...
+
+
+_config = cast("_ConfigModule", kubernetes.config)
 _ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
@@ -64,10 +77,10 @@ def load_connection(environment: Mapping[str, str]) -> Connection:
         )
     configuration = client.Configuration()
     try:
-        kube_config.load_kube_config(
+        _config.load_kube_config(
             config_file=environment.get("KUBECONFIG") or None, client_configuration=configuration
         )
-    except (kube_config.ConfigException, OSError) as error:
+    except (_config.ConfigException, OSError) as error:
         raise LoginFailed(
             "Neither a pod's service account nor a usable kubeconfig was found; set KUBECONFIG to "
             f"one that works with kubectl ({error})"

@@ -1,4 +1,4 @@
-"""The Lease object in Kubernetes: its content as a value, read and written with compare-and-swap."""
+"""The Lease object in Kubernetes: its content as a value, written by compare-and-swap."""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -6,6 +6,7 @@ from typing import Any
 
 from mooring_operator.core.decision import Manifest
 from mooring_operator.errors import NotFound
+from mooring_operator.io.fields import number_at, text_at
 from mooring_operator.io.kube import KubeClient, ObjectRef
 from mooring_operator.io.resources import RESOURCES
 
@@ -77,11 +78,10 @@ def micro_time(now: datetime) -> str:
 
 
 def _record(lease: Manifest) -> LeaseRecord:
-    spec = lease.get("spec") or {}
     return LeaseRecord(
-        holder=spec.get("holderIdentity") or "",
-        transitions=int(spec.get("leaseTransitions") or 0),
-        acquired=spec.get("acquireTime") or "",
-        renewed=spec.get("renewTime") or "",
-        resource_version=lease["metadata"]["resourceVersion"],
+        holder=text_at(lease, "spec", "holderIdentity"),
+        transitions=number_at(lease, "spec", "leaseTransitions"),
+        acquired=text_at(lease, "spec", "acquireTime"),
+        renewed=text_at(lease, "spec", "renewTime"),
+        resource_version=text_at(lease, "metadata", "resourceVersion"),
     )

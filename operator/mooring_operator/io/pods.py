@@ -6,7 +6,7 @@ unknown shape; `reconcile/snapshots.py` parses them.
 
 import asyncio
 import json
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import httpx
 
@@ -14,6 +14,7 @@ from mooring_operator.errors import PodRefused, Transient
 
 MANAGEMENT_PORT = 8081
 TIMEOUT_SECONDS = 2.0
+_OK = 200
 LARGEST_ANSWER = 1024 * 1024
 """Bytes. A snapshot of 1,000 features is about a tenth of it."""
 
@@ -73,17 +74,17 @@ class HttpPodClient:
                     status, content = await self._exchange(method, url, body)
             except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
                 raise Transient(f"{method} {url}: {type(error).__name__} {error}") from error
-        if status >= 500:  # noqa: PLR2004 - HTTP's own line between the two
+        if status >= 500:
             raise Transient(f"{method} {url}: HTTP {status}")
-        if status != httpx.codes.OK:
+        if status != _OK:
             raise PodRefused(f"{method} {url}: HTTP {status} {content[:200]!r}")
         try:
-            document = json.loads(content)
+            document: object = json.loads(content)
         except ValueError as error:
             raise PodRefused(f"{method} {url}: the answer is not JSON") from error
         if not isinstance(document, dict):
             raise PodRefused(f"{method} {url}: the answer is not a JSON object")
-        return document
+        return cast("dict[str, Any]", document)
 
     async def _exchange(
         self, method: str, url: str, body: dict[str, str] | None

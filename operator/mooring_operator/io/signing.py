@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from mooring_operator.api.group import FIELD_MANAGER, MANAGED_BY, Label
 from mooring_operator.core.decision import Manifest
 from mooring_operator.errors import AlreadyExists, NotFound, Refused
+from mooring_operator.io.fields import mapping_at
 from mooring_operator.io.kube import KubeClient, ObjectRef
 from mooring_operator.io.resources import RESOURCES
 
@@ -53,7 +54,7 @@ async def load_signer(kube: KubeClient, namespace: str) -> Signer:
             secret = await kube.create(_new_secret(namespace))
         except AlreadyExists:
             secret = await kube.get(ref)
-    data = secret.get("data") or {}
+    data = mapping_at(secret, "data")
     try:
         current = base64.b64decode(data[_CURRENT], validate=True)
         following = base64.b64decode(data[_NEXT], validate=True) if _NEXT in data else None

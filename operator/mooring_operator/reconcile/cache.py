@@ -2,16 +2,16 @@
 
 Three sources feed it: watch events, complete lists (which find deletions that no watch told of)
 and the answers to our own writes (so that we read what we wrote). A version never goes back, and
-a dead uid never comes back. Objects in it are shared and must not be changed.
+late news of the dead is not believed. Objects in it are shared and must not be changed.
 """
 
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
 
 from mooring_operator.core.decision import Manifest
 from mooring_operator.ids import ObjectKey
+from mooring_operator.io.fields import mapping_at, objects_at, text_at
 from mooring_operator.reconcile.links import key_of, links_of
 
 _REMEMBERED_DEAD = 10_000
@@ -32,8 +32,7 @@ class Cache:
     def __init__(self) -> None:
         self._objects: dict[str, dict[ObjectKey, Manifest]] = {}
         self._linked: dict[tuple[str, ObjectKey], set[ObjectKey]] = {}
-        self._in_namespace: dict[tuple[str, str], set[ObjectKey]] = {}
-        self._dead: OrderedDict[str, None] = OrderedDict()
+        self._dead: OrderedDict[str, int] = OrderedDict()
 
     def get(self, key: ObjectKey) -> Manifest | None:
         """The object, if known."""
@@ -54,7 +53,7 @@ class Cache:
 
     def in_namespace(self, kind: str, namespace: str) -> tuple[ObjectKey, ...]:
         """Keys of the objects of a kind in a namespace."""
-        return tuple(sorted(self._in_namespace.get((kind, namespace), set())))
+        return tuple(sorted(self._linked.get((kind, _namespace(namespace)), set())))
 
     def apply(self, event_type: str | None, manifest: Manifest) -> Change | None:
         """Takes a watch event in (`ADDED`, `MODIFIED`, `DELETED`, or None for a listed object).
@@ -63,16 +62,18 @@ class Cache:
             The change; None when the event told nothing new.
         """
         if event_type == "DELETED":
-            return self.forget(key_of(manifest), manifest["metadata"].get("uid", ""))
+            return self.forget(manifest)
         return self.store(manifest)
 
     def store(self, manifest: Manifest) -> Change | None:
         """Takes an object in, unless it is dead or older than what is known."""
-        key, metadata = key_of(manifest), manifest["metadata"]
+        key = key_of(manifest)
         before = self.get(key)
-        if metadata.get("uid", "") in self._dead:
+        # An object that left the watch's label selector is told as deleted while it lives; so a
+        # version newer than the end that we were told of brings it back.
+        if version_of(manifest) <= self._dead.get(_uid(manifest), -1):
             return None
-        if before is not None and _same_object(before, manifest):
+        if before is not None and _uid(before) == _uid(manifest):
             if version_of(manifest) <= version_of(before):
                 return None
         elif before is not None and version_of(manifest) < version_of(before):
@@ -81,19 +82,26 @@ class Cache:
         if before is not None:
             self._unlink(key, before)
         self._objects.setdefault(key.kind, {})[key] = after
-        for link in links_of(after):
-            self._linked.setdefault((key.kind, link), set()).add(key)
-        self._in_namespace.setdefault((key.kind, key.namespace), set()).add(key)
+        for place in _places(key, after):
+            self._linked.setdefault(place, set()).add(key)
         return Change(key, before, after)
 
-    def forget(self, key: ObjectKey, uid: str) -> Change | None:
-        """Takes the end of an object in, unless another one has its name by now."""
-        if uid:
-            self._dead[uid] = None
-            while len(self._dead) > _REMEMBERED_DEAD:
-                self._dead.popitem(last=False)
+    def forget(self, manifest: Manifest) -> Change | None:
+        """Takes the end of an object in, at the version that `manifest` has.
+
+        Another object that has the same name by now stays.
+        """
+        return self._end(key_of(manifest), _uid(manifest), version_of(manifest))
+
+    def _end(self, key: ObjectKey, uid: str, version: int) -> Change | None:
+        self._dead[uid] = max(version, self._dead.get(uid, -1))
+        self._dead.move_to_end(uid)
+        while len(self._dead) > _REMEMBERED_DEAD:
+            self._dead.popitem(last=False)
         before = self.get(key)
-        if before is None or (uid and before["metadata"].get("uid") != uid):
+        if before is None or _uid(before) != uid:
+            return None
+        if version_of(before) > version:
             return None
         self._unlink(key, before)
         del self._objects[key.kind][key]
@@ -116,45 +124,51 @@ class Cache:
         horizon = _number(resource_version)
         for key, known in list(self._objects.get(kind, {}).items()):
             if key not in listed and version_of(known) <= horizon:
-                change = self.forget(key, known["metadata"].get("uid", ""))
+                change = self._end(key, _uid(known), horizon)
                 if change is not None:
                     changes.append(change)
         return changes
 
     def _unlink(self, key: ObjectKey, manifest: Manifest) -> None:
-        indexes = [(self._linked, (key.kind, link)) for link in links_of(manifest)]
-        for index, place in [*indexes, (self._in_namespace, (key.kind, key.namespace))]:
-            members = index.get(place)
-            if members is not None:
-                members.discard(key)
-                if not members:
-                    del index[place]
+        for place in _places(key, manifest):
+            members = self._linked.get(place, set())
+            members.discard(key)
+            if not members:
+                self._linked.pop(place, None)
+
+
+def _places(key: ObjectKey, manifest: Manifest) -> list[tuple[str, ObjectKey]]:
+    """Where the index keeps an object: under its links, and under its namespace."""
+    return [(key.kind, link) for link in (*links_of(manifest), _namespace(key.namespace))]
+
+
+def _namespace(name: str) -> ObjectKey:
+    return ObjectKey("Namespace", "", name)
 
 
 def version_of(manifest: Manifest) -> int:
-    """The object's resourceVersion as a number that rises (Kubernetes guarantees it since 1.35,
-    and etcd has always done it)."""
-    return _number(manifest["metadata"].get("resourceVersion", ""))
+    """The object's resourceVersion as a number that rises with each write.
+
+    Kubernetes guarantees the order since 1.35; etcd has always given it.
+    """
+    return _number(text_at(manifest, "metadata", "resourceVersion"))
 
 
 def _number(text: str) -> int:
     return int(text) if text.isdigit() else 0
 
 
-def _same_object(one: Manifest, other: Manifest) -> bool:
-    return one["metadata"].get("uid") == other["metadata"].get("uid")
+def _uid(manifest: Manifest) -> str:
+    return text_at(manifest, "metadata", "uid")
 
 
 def _trimmed(manifest: Manifest) -> Manifest:
     """The object without what nobody reads: managedFields, and most of a pod's spec."""
-    metadata = {k: v for k, v in manifest["metadata"].items() if k != "managedFields"}
-    kept: dict[str, Any] = {**manifest, "metadata": metadata}
-    if manifest["kind"] == "Pod":
-        spec = manifest.get("spec") or {}
+    metadata = {k: v for k, v in mapping_at(manifest, "metadata").items() if k != "managedFields"}
+    kept: Manifest = {**manifest, "metadata": metadata}
+    if text_at(manifest, "kind") == "Pod":
         kept["spec"] = {
-            "containers": [{"name": item.get("name")} for item in spec.get("containers") or []],
-            "initContainers": [
-                {"name": item.get("name")} for item in spec.get("initContainers") or []
-            ],
+            place: [{"name": text_at(item, "name")} for item in objects_at(manifest, "spec", place)]
+            for place in ("initContainers", "containers")
         }
     return kept

@@ -6,6 +6,7 @@ Pure. The cache indexes by these links, so that waking and observing cost O(1) p
 from mooring_operator.api.group import Kind, Label
 from mooring_operator.core.decision import Manifest
 from mooring_operator.ids import ObjectKey
+from mooring_operator.io.fields import mapping_at, text_at
 
 _OWN_KINDS = frozenset(kind.value for kind in Kind)
 _BY_LABEL = {
@@ -17,26 +18,27 @@ _BY_LABEL = {
 
 def key_of(manifest: Manifest) -> ObjectKey:
     """The key of an object that has its kind and metadata."""
-    metadata = manifest["metadata"]
-    return ObjectKey(manifest["kind"], metadata.get("namespace", ""), metadata["name"])
+    return ObjectKey(
+        text_at(manifest, "kind"),
+        text_at(manifest, "metadata", "namespace"),
+        text_at(manifest, "metadata", "name"),
+    )
 
 
 def links_of(manifest: Manifest) -> frozenset[ObjectKey]:
     """The objects of ours that this one speaks of. Never leaves the namespace."""
-    kind = manifest["kind"]
-    namespace = manifest["metadata"].get("namespace", "")
-    spec = manifest.get("spec") or {}
+    kind = text_at(manifest, "kind")
+    namespace = text_at(manifest, "metadata", "namespace")
     match kind:
         case Kind.MODEL_DEPLOYMENT.value:
-            name = (spec.get("model") or {}).get("name")
-            return _only(Kind.MODEL, namespace, name)
+            return _only(Kind.MODEL, namespace, text_at(manifest, "spec", "model", "name"))
         case Kind.RETRAIN_POLICY.value:
-            name = (spec.get("deployment") or {}).get("name")
+            name = text_at(manifest, "spec", "deployment", "name")
             return _only(Kind.MODEL_DEPLOYMENT, namespace, name)
         case _ if kind in _OWN_KINDS or not namespace:
             return frozenset()
         case _:
-            labels = manifest["metadata"].get("labels") or {}
+            labels = mapping_at(manifest, "metadata", "labels")
             return frozenset(
                 ObjectKey(owner, namespace, labels[label])
                 for label, owner in _BY_LABEL.items()
@@ -44,5 +46,5 @@ def links_of(manifest: Manifest) -> frozenset[ObjectKey]:
             )
 
 
-def _only(kind: Kind, namespace: str, name: object) -> frozenset[ObjectKey]:
-    return frozenset({ObjectKey(kind.value, namespace, name)} if isinstance(name, str) else ())
+def _only(kind: Kind, namespace: str, name: str) -> frozenset[ObjectKey]:
+    return frozenset({ObjectKey(kind.value, namespace, name)} if name else ())

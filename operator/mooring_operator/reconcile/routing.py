@@ -3,6 +3,7 @@
 from mooring_operator.api.group import Kind, Label
 from mooring_operator.core.decision import Manifest
 from mooring_operator.ids import ObjectKey
+from mooring_operator.io.fields import text_at
 from mooring_operator.reconcile.cache import Cache, Change
 from mooring_operator.reconcile.links import key_of, links_of
 
@@ -45,5 +46,4 @@ def _in_namespace(cache: Cache, change: Change) -> set[ObjectKey]:
 
 
 def _environment(namespace: Manifest | None) -> str | None:
-    labels = ((namespace or {}).get("metadata") or {}).get("labels") or {}
-    return labels.get(Label.ENVIRONMENT.value)
+    return text_at(namespace, "metadata", "labels", Label.ENVIRONMENT.value) or None

@@ -1,0 +1,76 @@
+"""The one door into the cache: takes news in and wakes whom it concerns."""
+
+from collections.abc import Callable, Iterable
+
+from mooring_operator.api.group import Kind
+from mooring_operator.core.decision import Manifest
+from mooring_operator.ids import ObjectKey
+from mooring_operator.io.clock import Clock
+from mooring_operator.metrics import OperatorMetrics
+from mooring_operator.reconcile.cache import Cache, Change
+from mooring_operator.reconcile.routing import keys_to_wake
+from mooring_operator.reconcile.streams import Streams
+
+Notify = Callable[[ObjectKey], None]
+
+
+class Ingest:
+    """Feeds the cache and turns each change into notices."""
+
+    def __init__(
+        self, cache: Cache, streams: Streams, clock: Clock, metrics: OperatorMetrics
+    ) -> None:
+        self._cache, self._streams = cache, streams
+        self._clock, self._metrics = clock, metrics
+        self._listeners: list[Notify] = []
+
+    def subscribe(self, notify: Notify) -> None:
+        """Adds someone who is told every key that must look again."""
+        self._listeners.append(notify)
+
+    def watched(self, event_type: str | None, manifest: Manifest) -> None:
+        """Takes a watch event in."""
+        kind = manifest["kind"]
+        self._streams.heard(kind, manifest)
+        self._metrics.watch_last_event.labels(kind).set(self._clock.now().timestamp())
+        self._told(self._cache.apply(event_type, manifest))
+
+    def written(self, manifest: Manifest, by: ObjectKey) -> None:
+        """Takes the answer to a write of ours in; its writer knows already."""
+        self._told(self._cache.store(manifest), but=by)
+
+    def deleted(self, manifest: Manifest, by: ObjectKey) -> None:
+        """Takes a deletion of ours in."""
+        self._told(self._cache.forget(manifest), but=by)
+
+    def listed(self, kind: str, items: Iterable[Manifest], resource_version: str) -> int:
+        """Takes a complete list in; returns how many deletions no watch had told of."""
+        listed = tuple(items)
+        self._streams.shown(kind, listed, self._clock.monotonic())
+        changes = self._cache.replace(kind, listed, resource_version)
+        for change in changes:
+            self._told(change)
+        lost = sum(1 for change in changes if change.after is None)
+        if lost:
+            self._metrics.synthetic_deletes.labels(kind).inc(lost)
+        self._metrics.cache_objects.labels(kind).set(self._cache.size(kind))
+        return lost
+
+    def wake_all(self) -> None:
+        """Makes every object of ours look again, as a new leader and each resync do."""
+        for kind in Kind:
+            for key in self._cache.keys(kind.value):
+                self._notify(key)
+
+    def _told(self, change: Change | None, but: ObjectKey | None = None) -> None:
+        if change is None:
+            return
+        kind = change.key.kind
+        self._metrics.cache_objects.labels(kind).set(self._cache.size(kind))
+        for key in keys_to_wake(self._cache, change):
+            if key != but:
+                self._notify(key)
+
+    def _notify(self, key: ObjectKey) -> None:
+        for listener in self._listeners:
+            listener(key)

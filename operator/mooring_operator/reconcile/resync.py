@@ -1,0 +1,76 @@
+"""Complete lists: at the start, every ten minutes or so, and for a stream that seems blind."""
+
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+
+from mooring_operator.core.decision import Manifest
+from mooring_operator.errors import MooringError
+from mooring_operator.io.clock import Clock
+from mooring_operator.io.kube import KubeClient
+from mooring_operator.io.resources import WATCHED, ResourceType
+from mooring_operator.reconcile.ingest import Ingest
+from mooring_operator.reconcile.streams import Streams
+
+log = logging.getLogger(__name__)
+_LOOK_SECONDS = 15.0
+_RETRY_SECONDS = 2.0
+
+
+class Resync:
+    """Lists all watched kinds and hands them to the cache."""
+
+    def __init__(
+        self,
+        kube: KubeClient,
+        ingest: Ingest,
+        streams: Streams,
+        clock: Clock,
+        *,
+        namespaces: tuple[str, ...],
+        patience: timedelta,
+    ) -> None:
+        self._kube, self._ingest, self._streams = kube, ingest, streams
+        self._clock, self._namespaces = clock, namespaces
+        self._patience = patience.total_seconds()
+        self.complete = False
+        """Whether every kind was listed once: decisions may be made."""
+
+    async def first(self) -> None:
+        """Returns when every kind was listed; tries for as long as it takes."""
+        for type_ in WATCHED:
+            while not await self._list(type_):
+                await self._clock.sleep(_RETRY_SECONDS)
+        self.complete = True
+
+    async def run(self, interval: timedelta, jitter: Callable[[], float]) -> None:
+        """Lists everything each `interval` (spread by 20 %), and suspects in between."""
+        while True:
+            end = self._clock.monotonic() + interval.total_seconds() * (0.9 + 0.2 * jitter())
+            while self._clock.monotonic() < end:
+                await self._clock.sleep(_LOOK_SECONDS)
+                suspects = self._streams.suspects(self._clock.monotonic(), self._patience)
+                for type_ in WATCHED:
+                    if type_.kind in suspects:
+                        await self._list(type_)
+            for type_ in WATCHED:
+                await self._list(type_)
+            self._ingest.wake_all()
+
+    async def _list(self, type_: ResourceType) -> bool:
+        items: list[Manifest] = []
+        horizons: list[int] = []
+        everywhere = not self._namespaces or not type_.namespaced
+        try:
+            for namespace in ("",) if everywhere else self._namespaces:
+                listing = await self._kube.list(type_, namespace)
+                items.extend(listing.items)
+                version = listing.resource_version
+                horizons.append(int(version) if version.isdigit() else 0)
+        except MooringError as error:
+            log.warning("could not list %s: %s", type_.plural, error)
+            return False
+        lost = self._ingest.listed(type_.kind, items, str(min(horizons)))
+        if lost:
+            log.warning("%d deletions of %s were not told by the watch", lost, type_.plural)
+        return True
