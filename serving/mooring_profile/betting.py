@@ -36,10 +36,15 @@ import numpy as np
 
 from mooring_profile.fields import FloatArray
 
-BETS = np.array((0.004, 0.008, 0.016, 0.032, 0.064, 0.125, 0.25, 0.5, 0.75, 0.97))
-"""f: parts of the largest safe bet."""
-CENTRES = np.array((0.0, 0.03, 0.08, 0.14, 0.2, 0.28, 0.36, 0.45, 0.55, 0.7, 0.9))
-"""m: guesses at the stable mean, as parts of its possible range."""
+BETS = np.array((0.004, 0.01, 0.025, 0.06, 0.13, 0.25, 0.5, 0.75, 0.97))
+"""f: parts of the largest safe bet, with their prior weights."""
+BET_WEIGHTS = np.array((0.02, 0.04, 0.08, 0.16, 0.2, 0.2, 0.14, 0.08, 0.08))
+CENTRES = np.array((0.0, 0.05, 0.12, 0.2, 0.3, 0.42, 0.6, 0.85))
+"""m: guesses at the stable mean, as parts of its possible range, with their prior weights. Rates
+of errors and mean losses are mostly small."""
+CENTRE_WEIGHTS = np.array((0.3, 0.15, 0.15, 0.15, 0.1, 0.07, 0.05, 0.03))
+ANNOUNCED_SHARE = 0.75
+"""Part of the prior on w that stands on an announced weight."""
 SHARE_NODES = np.arange(-6.0, 7.0)
 """Nodes of the integral over w, in standard errors around n_c / n on the logit scale."""
 ABSOLUTE_SHARE = 0.25
@@ -66,8 +71,8 @@ def log_worse(stable: Moments, candidate: Moments, weight: FloatArray, delta: fl
     Args:
         stable: totals [..., strata].
         candidate: totals [..., strata].
-        weight: the announced share of the candidate [..., strata], NaN where none was. It gets
-            half of the prior on w: a good guess sharpens the test, a wrong one keeps it valid.
+        weight: the announced share of the candidate [..., strata], NaN where none was. A
+            good guess sharpens the test, a wrong one keeps it valid.
         delta: within [-1, 1].
 
     Returns:
@@ -97,12 +102,12 @@ def _log_fortune(
         + _arm(stable.mirrored(), k / (1 - w), 1 - m)
         + (log_prior + _share_penalty(stable.n, candidate.n, share)).reshape(shape)
     )
-    by_bet = _log_sum(logs, axis=(-3, -2)) - np.log(centres.size)  # [..., strata, f]
+    by_bet = _log_sum(logs + np.log(CENTRE_WEIGHTS)[:, None], axis=(-3, -2))  # [..., strata, f]
     if delta < -_TINY:
         # The stable mean is at most 1, so the candidate's is at most 1 + delta: no need of arms.
         alone = _arm(candidate, BETS / (1 + delta + _TINY), np.array(1 + delta))[..., 0, 0, :]
         by_bet = np.logaddexp(by_bet + np.log(1 - ABSOLUTE_SHARE), alone + np.log(ABSOLUTE_SHARE))
-    return _log_sum(by_bet.sum(axis=-2), axis=(-1,)) - np.log(BETS.size)
+    return _log_sum(by_bet.sum(axis=-2) + np.log(BET_WEIGHTS), axis=(-1,))
 
 
 def _arm(arm: Moments, bet: FloatArray, limit: FloatArray) -> FloatArray:
@@ -122,8 +127,8 @@ def _shares(
 ) -> tuple[FloatArray, FloatArray]:
     """Values of w and the logarithms of their prior weights, [..., strata, w] each.
 
-    Half of the prior is on the announced weight, the rest (or all) is Jeffreys' Beta(1/2, 1/2),
-    integrated by the trapezoidal rule around the observed share.
+    `ANNOUNCED_SHARE` of the prior is on the announced weight, the rest (or all) is Jeffreys'
+    Beta(1/2, 1/2), integrated by the trapezoidal rule around the observed share.
     """
     n = stable_n + candidate_n
     observed = (candidate_n + 0.5) / (n + 1)
@@ -135,8 +140,8 @@ def _shares(
     announced = np.isfinite(weight)[..., None]
     hint = np.clip(np.where(announced, weight[..., None], 0.5), _TINY, 1 - _TINY)
     with np.errstate(divide="ignore"):
-        log_mass = np.log(np.where(announced, mass / 2, mass))
-        log_hint = np.log(np.where(announced, 0.5, 0.0))
+        log_mass = np.log(np.where(announced, (1 - ANNOUNCED_SHARE) * mass, mass))
+        log_hint = np.log(np.where(announced, ANNOUNCED_SHARE, 0.0))
     return np.concatenate([share, hint], axis=-1), np.concatenate([log_mass, log_hint], axis=-1)
 
 

@@ -126,7 +126,7 @@ class CategoricalBinner:
         return cells
 
     def _slow_cell(self, value: object) -> int:
-        if isinstance(value, float) and math.isnan(value):
+        if value is None or (isinstance(value, float | np.floating) and np.isnan(value)):
             return self._bins + _MISSING
         text = category_text(value)
         if text is None:

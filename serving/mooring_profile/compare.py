@@ -70,12 +70,13 @@ class Comparison:
         verdict: `FAIL` if and only if `lower > margin`, `PASS` if and only if `upper < margin`.
         estimate: candidate - stable, pooled over strata (Mantel-Haenszel); None while no stratum
             has rows of both arms.
-        lower: lower limit of candidate - stable, >= -1.
-        upper: upper limit, <= 1. Both together are a 1 - alpha confidence sequence.
+        lower: lower limit of candidate - stable, >= -1; holds at all looks with probability
+            1 - alpha.
+        upper: upper limit, <= 1; likewise by itself, so that both hold with 1 - 2 alpha.
         n_stable: rows of the stable arm.
         n_candidate: rows of the candidate.
         log_evidence: natural logarithm of the evidence that candidate - stable > margin; `FAIL`
-            is reached at log(2 / alpha).
+            is reached at log(1 / alpha).
     """
 
     verdict: Verdict
@@ -94,8 +95,8 @@ def compare_proportions(
 
     Args:
         strata: totals since the beginning of each step; the order does not matter.
-        alpha: probability, 0 to 1 exclusive, of ever giving a wrong `PASS` or `FAIL` in the
-            rollout, however often one looks.
+        alpha: limit, 0 to 1 exclusive, on the probability of ever giving a wrong verdict in the
+            rollout, however often one looks. (For any truth only one verdict can be wrong.)
         margin: harm that is tolerated, -1 to 1: a difference that nobody cares about.
 
     Raises:
@@ -133,7 +134,7 @@ def compare_means(strata: Sequence[MeanStratum], *, alpha: float, margin: float)
     for index, item in enumerate(strata):
         _check(item, f"strata[{index}]")
     stable, candidate, weight = _totals(strata)
-    threshold = math.log(2 / alpha)
+    threshold = -math.log(alpha)
 
     def worse(delta: float) -> float:
         return float(log_worse(stable, candidate, weight, delta))

@@ -187,7 +187,8 @@ class DriftDetector:
 
     def _evidence(self, state: DetectorState, window: Sketch) -> tuple[StreamEvidence, ...]:
         # Logarithms of the means over alternatives, then over the events of each stream.
-        highest = np.maximum(np.maximum.reduceat(state.log_r.max(axis=1), self._first_event), -700)
+        highest = np.maximum.reduceat(state.log_r.max(axis=1), self._first_event)
+        highest = np.where(np.isfinite(highest), highest, 0.0)
         scaled = np.exp(state.log_r - highest[self._stream_of_event, None]).mean(axis=1)
         sizes = np.diff(self._first_event, append=scaled.size)
         with np.errstate(divide="ignore"):

@@ -22,7 +22,7 @@ from mooring_profile.errors import CountsInvalid
 from mooring_profile.fields import FloatArray, IntArray
 from mooring_profile.sketch import Sketch
 
-DISTRIBUTION_WEIGHT = 0.8
+DISTRIBUTION_WEIGHT = 0.9
 """Share of the family's false alarms given to the distribution streams; data quality, whose
 changes are seldom subtle, gets the rest."""
 

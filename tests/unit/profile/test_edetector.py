@@ -1,0 +1,286 @@
+import json
+from dataclasses import replace
+from functools import reduce
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import stats
+
+from mooring_profile import (
+    CountsInvalid,
+    DetectorState,
+    DriftDetector,
+    FeatureKind,
+    ProfileInvalid,
+    ReferenceProfile,
+    Signal,
+    Sketch,
+    SketchRecorder,
+    StreamEvidence,
+    StreamKind,
+    build_profile,
+)
+from mooring_profile.edetector import ALTERNATIVES
+
+CARRIERS = np.array(["UA", "AA", "DL"], dtype=object)
+
+
+def rows(seed: int, n: int, shift: float = 0.0) -> dict[str, Any]:
+    rng = np.random.default_rng(seed)
+    return {
+        "delay": rng.normal(size=n) + shift,
+        "carrier": CARRIERS[rng.choice(3, n, p=(0.5, 0.3, 0.2))],
+        "wind": rng.integers(0, 4, n),
+    }
+
+
+KINDS = {
+    "delay": FeatureKind.NUMERIC,
+    "carrier": FeatureKind.CATEGORICAL,
+    "wind": FeatureKind.NUMERIC,
+}
+PROFILE = build_profile(rows(0, 20_000), KINDS, score=rows(1, 20_000)["delay"], blocks=None)
+DETECTOR = DriftDetector(PROFILE, false_alarm_windows=100)
+
+
+def window(columns: dict[str, Any]) -> Sketch:
+    recorder = SketchRecorder(PROFILE)
+    recorder.record(columns, columns["delay"])
+    return recorder.snapshot()
+
+
+def judged(
+    windows: list[Sketch], detector: DriftDetector = DETECTOR
+) -> tuple[DetectorState, tuple[StreamEvidence, ...]]:
+    state, evidence = detector.initial(), ()
+    for item in windows:
+        state, evidence = detector.step(state, item)
+    return state, evidence
+
+
+def told(evidence: tuple[StreamEvidence, ...], feature: str, signal: Signal) -> StreamEvidence:
+    return next(item for item in evidence if (item.feature, item.signal) == (feature, signal))
+
+
+def test_weights_of_the_family_sum_to_one() -> None:
+    _, evidence = judged([window(rows(2, 200))])
+    assert sum(100 / np.exp(item.threshold) for item in evidence) == pytest.approx(1)
+    assert {item.kind for item in evidence} == set(StreamKind)
+    assert DETECTOR.streams[:2] == (
+        ("delay", Signal.DISTRIBUTION),
+        ("delay", Signal.MISSING),
+    )
+
+
+def test_evidence_of_one_window_is_the_likelihood_ratio_of_scipy() -> None:
+    columns = rows(3, 300)
+    columns["delay"][:40] = np.nan
+    _, evidence = judged([window(columns)])
+    item = told(evidence, "delay", Signal.MISSING)
+    limit = 0.02
+    ratios = [
+        stats.binom.logpmf(40, 300, limit + part * (1 - limit)) - stats.binom.logpmf(40, 300, limit)
+        for part in ALTERNATIVES
+    ]
+    assert item.log_evidence == pytest.approx(np.log(np.mean(np.exp(ratios))), rel=1e-12)
+    assert item.observed_share == 40 / 300
+    assert item.effect == pytest.approx(40 / 300 - 0.02)
+    assert item.alarm
+    assert item.kind is StreamKind.DATA_QUALITY
+
+
+def test_evidence_is_the_sum_over_restarts() -> None:
+    # R_2 = e_2 + e_1 e_2 for the same window twice, so R_2 = e + e^2 for each alternative.
+    columns = rows(3, 300)
+    columns["delay"][:20] = np.nan
+    _, evidence = judged([window(columns)] * 2)
+    e = [
+        np.exp(stats.binom.logpmf(20, 300, 0.02 + part * 0.98) - stats.binom.logpmf(20, 300, 0.02))
+        for part in ALTERNATIVES
+    ]
+    expected = np.log(np.mean([value + value**2 for value in e]))
+    found = told(evidence, "delay", Signal.MISSING).log_evidence
+    assert found == pytest.approx(expected, rel=1e-12)
+
+
+def test_each_kind_of_change_is_told_under_its_own_signal() -> None:
+    missing, unseen, beyond, invalid, moved, mixed = (rows(4, 400) for _ in range(6))
+    missing["carrier"][:60] = None
+    unseen["carrier"][:60] = "B6"
+    beyond["wind"] = np.where(np.arange(400) < 60, 99, beyond["wind"])
+    invalid["delay"][:60] = np.inf
+    moved["delay"] = moved["delay"] + 0.5
+    mixed["carrier"][:120] = "DL"
+    cases = [
+        (missing, "carrier", Signal.MISSING, "share of missing values"),
+        (unseen, "carrier", Signal.UNSEEN, "share of unseen categories"),
+        (beyond, "wind", Signal.OUT_OF_RANGE, "share outside the reference's range"),
+        (invalid, "delay", Signal.INVALID, "share of invalid values"),
+        (moved, "delay", Signal.DISTRIBUTION, "delay <"),
+        (mixed, "carrier", Signal.DISTRIBUTION, "carrier ="),
+    ]
+    for columns, feature, signal, at in cases:
+        _, evidence = judged([window(columns)])
+        item = told(evidence, feature, signal)
+        assert item.alarm, (feature, signal)
+        assert item.at.startswith(at)
+        assert item.effect is not None
+        assert item.effect > 0.05
+        if signal is Signal.OUT_OF_RANGE:
+            assert item.observed_share == pytest.approx(0.15)
+            assert item.reference_share < 0.001
+        if signal in (Signal.MISSING, Signal.INVALID):
+            assert not told(evidence, feature, Signal.DISTRIBUTION).alarm
+
+
+def test_start_of_a_change_is_estimated_to_the_window() -> None:
+    quiet = [window(rows(seed, 200)) for seed in range(10, 30)]
+    moved = [window(rows(seed, 200, shift=0.4)) for seed in range(30, 36)]
+    _, evidence = judged(quiet + moved)
+    item = told(evidence, "delay", Signal.DISTRIBUTION)
+    assert item.alarm
+    assert item.since_window is not None
+    assert abs(item.since_window - 20) <= 1
+    assert item.psi is not None
+    assert 0.05 < item.psi < 0.4
+
+
+def test_nothing_is_judged_before_fifty_effective_rows_came_together() -> None:
+    state, evidence = judged([window(rows(5, 20, shift=3.0))] * 2)
+    assert all(item.log_evidence is None and not item.alarm for item in evidence)
+    assert all(item.psi is None for item in evidence)
+    _, evidence = DETECTOR.step(state, window(rows(5, 20, shift=3.0)))
+    item = told(evidence, "delay", Signal.DISTRIBUTION)
+    assert item.alarm
+    assert item.since_window == 0
+
+
+def test_collected_windows_weigh_as_one_large_window() -> None:
+    parts = [window(rows(seed, 20)) for seed in (6, 7, 8)]
+    whole, _ = judged([reduce(Sketch.merge, parts)])
+    collected, _ = judged(parts)
+    assert collected.log_r.tolist() == whole.log_r.tolist()
+
+
+def test_design_effect_divides_the_rows() -> None:
+    feature = replace(PROFILE.features[0], design_effect=5.0, quality=())
+    detector = DriftDetector(
+        ReferenceProfile((feature,), None, PROFILE.rows), false_alarm_windows=100
+    )
+    few = window(rows(9, 240))
+    _, evidence = judged([few], detector)
+    assert evidence[0].log_evidence is None
+    five_times = reduce(Sketch.merge, [few] * 5)
+    once = DriftDetector(
+        ReferenceProfile((replace(feature, design_effect=1.0),), None, PROFILE.rows),
+        false_alarm_windows=100,
+    )
+    _, divided = judged([five_times], detector)
+    _, plain = judged([few], once)
+    assert divided[0].log_evidence == pytest.approx(plain[0].log_evidence, rel=1e-9)
+
+
+def test_very_large_windows_stay_finite() -> None:
+    quiet = reduce(Sketch.merge, [window(rows(10, 20_000))] * 500)
+    _, evidence = judged([quiet] * 3)
+    assert all(item.log_evidence is not None and not item.alarm for item in evidence)
+    json.dumps([item.log_evidence for item in evidence], allow_nan=False)
+
+
+def test_state_survives_json_exactly_in_the_middle_of_a_stream() -> None:
+    state, _ = judged([window(rows(seed, 130, shift=0.2)) for seed in range(5)])
+    restored = DetectorState.from_json(json.loads(json.dumps(state.to_json())))
+    assert restored == state
+    more = window(rows(50, 130))
+    assert DETECTOR.step(restored, more)[1] == DETECTOR.step(state, more)[1]
+
+
+def test_step_leaves_the_state_before_it_unchanged() -> None:
+    state, _ = judged([window(rows(1, 100))])
+    before = state.to_json()
+    DETECTOR.step(state, window(rows(2, 100, shift=1.0)))
+    assert state.to_json() == before
+    assert state != DETECTOR.initial()
+    assert state != "state"
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(1, 50), st.randoms(use_true_random=False))
+def test_verdict_is_byte_identical_for_any_number_and_order_of_replicas(
+    replicas: int, random: Any
+) -> None:
+    columns = rows(11, 500, shift=0.15)
+    owner = np.array([random.randrange(replicas) for _ in range(500)])
+    parts = [
+        window({name: column[owner == pod] for name, column in columns.items()})
+        for pod in range(replicas)
+    ]
+    random.shuffle(parts)
+    one, evidence = judged([window(columns)])
+    many, told_by_many = judged([Sketch.merge_all(parts)])
+    assert json.dumps(many.to_json()) == json.dumps(one.to_json())
+    assert told_by_many == evidence
+
+
+def test_feature_without_a_possible_alarm_is_left_out_of_the_family() -> None:
+    wide = replace(PROFILE.features[0], tolerance=1.0)
+    detector = DriftDetector(
+        ReferenceProfile((wide, *PROFILE.features[1:]), PROFILE.score, PROFILE.rows),
+        false_alarm_windows=100,
+    )
+    assert ("delay", Signal.DISTRIBUTION) not in detector.streams
+    assert ("delay", Signal.MISSING) in detector.streams
+
+
+def test_feature_that_the_window_lacks_adds_no_rows() -> None:
+    counts = window(rows(12, 200)).counts
+    _, evidence = judged([Sketch({"carrier": counts["carrier"]})])
+    assert told(evidence, "delay", Signal.DISTRIBUTION).log_evidence is None
+    assert told(evidence, "delay", Signal.DISTRIBUTION).psi is None
+    assert told(evidence, "carrier", Signal.DISTRIBUTION).log_evidence is not None
+
+
+def test_empty_reference_watches_data_quality_only() -> None:
+    profile = build_profile(
+        {"x": np.full(2000, np.nan)}, {"x": KINDS["delay"]}, score=None, blocks=None
+    )
+    detector = DriftDetector(profile, false_alarm_windows=10)
+    assert [signal for _, signal in detector.streams] == [Signal.INVALID]
+
+
+def test_detector_is_refused_when_it_could_never_hold() -> None:
+    with pytest.raises(ProfileInvalid, match="false_alarm_windows is"):
+        DriftDetector(PROFILE, false_alarm_windows=0.5)
+    with pytest.raises(ProfileInvalid, match="no feature, score or share"):
+        DriftDetector(ReferenceProfile((), None, 0), false_alarm_windows=10)
+
+
+def test_step_is_refused_when_state_or_window_belong_to_another_profile() -> None:
+    profile = build_profile(rows(1, 500), KINDS, score=None, blocks=None)
+    other = DriftDetector(profile, false_alarm_windows=100)
+    with pytest.raises(CountsInvalid, match="another reference profile"):
+        DETECTOR.step(other.initial(), window(rows(1, 100)))
+    recorder = SketchRecorder(
+        build_profile({"wind": np.arange(500.0)}, {"wind": KINDS["wind"]}, score=None, blocks=None)
+    )
+    with pytest.raises(CountsInvalid, match="Counts of 'wind' have 30 bins"):
+        DETECTOR.step(DETECTOR.initial(), recorder.snapshot())
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("formatVersion", 2, "begin again"),
+        ("onset", "", "logR holds|holds 0 numbers|instead of"),
+        ("since", "AAAA", "base64 of whole"),
+        ("since", "*", "base64 of whole"),
+        ("windows", -1, r"state\.windows is -1"),
+    ],
+)
+def test_state_is_refused_when_damaged(field: str, value: object, message: str) -> None:
+    document = DETECTOR.initial().to_json() | {field: value}
+    with pytest.raises(CountsInvalid, match=message):
+        DetectorState.from_json(document)
