@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field
 
 from mooring_operator.api.base import (
     ApiModel,
+    DigestText,
     DnsLabel,
     Duration,
     Metadata,
@@ -15,6 +16,7 @@ from mooring_operator.api.base import (
     S3Uri,
     SecretName,
     Sentence,
+    StoreUri,
     cel,
     list_map,
     validations,
@@ -141,6 +143,15 @@ class Verdict(StrEnum):
     FAILED = "Failed"
 
 
+class ChampionReference(ApiModel):
+    """The version that a run has to beat, as it served when the run began."""
+
+    version: DnsLabel
+    digest: DigestText
+    uri: StoreUri
+    secret_name: SecretName | None = None
+
+
 class RunStatus(ApiModel):
     """The run under way. Named by its trigger, so that a restart never trains twice."""
 
@@ -149,7 +160,7 @@ class RunStatus(ApiModel):
     token: ShortText
     """What set the trigger off: the drift alarm's time, the schedule's time, the annotation."""
     started_at: datetime
-    champion: DnsLabel
+    champion: ChampionReference
 
 
 class RunResult(ApiModel):
@@ -159,6 +170,8 @@ class RunResult(ApiModel):
     trigger: ShortText
     verdict: Verdict
     ended_at: datetime
+    generation: Annotated[int, Field(ge=0)] = 0
+    """The policy's generation then: a failure is held against that spec only."""
     version: Annotated[str, Field(max_length=63)] = ""
     digest: Annotated[str, Field(max_length=71)] = ""
     snapshot_digest: Annotated[str, Field(max_length=71)] = ""
@@ -179,6 +192,8 @@ class TriggerStatus(ApiModel):
 
     name: Annotated[str, Field(max_length=24)]
     token: ShortText
+    cron: ShortText = ""
+    """The expression that a schedule's time belongs to; another one starts counting afresh."""
 
 
 class RetrainPolicyStatus(ApiModel):

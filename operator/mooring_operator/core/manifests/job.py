@@ -7,17 +7,22 @@ created once and never changed; a further try is another Job with the attempt's 
 
 import hashlib
 import json
-import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from mooring_operator.api.base import ResourceRequirements, parse_duration
+from mooring_operator.api.base import Metadata, ResourceRequirements, parse_duration
 from mooring_operator.api.group import API_VERSION, MANAGED_BY, Kind, Label
 from mooring_operator.api.model import Model
 from mooring_operator.api.retrain import RetrainPolicy
 from mooring_operator.core.decision import Manifest, OperatorConfig
+from mooring_operator.core.manifests.workload import (
+    MODEL_DIRECTORY,
+    MODEL_VOLUME,
+    USER,
+    claim_of,
+)
 
 FETCH = "fetch"
 """Init container of a verification: checks digests and format, never loads the model."""
@@ -27,7 +32,7 @@ TRAIN = "train"
 """Container of a training run."""
 TRAINING_VARIABLE = "MOORING_TRAINING"
 
-PACKAGE_DIRECTORY = "/model"
+SCRATCH = "/tmp"  # noqa: S108 the pod's own
 CLAIMS_DIRECTORY = "/mnt/pvc"
 PACKAGE_SIZE_LIMIT = "4Gi"
 """Largest package that a verification can hold."""
@@ -37,10 +42,7 @@ TRAIN_SCRATCH_LIMIT = "8Gi"
 VERIFY_TTL = timedelta(hours=1)
 """Finished verifications stay this long for people to read; their verdict is in a record."""
 VERIFY_RESOURCES = ResourceRequirements.of(cpu="100m", memory="256Mi", memory_limit="1Gi")
-USER_ID = 65532
 HASH_LENGTH = 8
-
-_CLAIM = re.compile(r"^pvc://([^/]+)/")
 
 
 def short_hash(*parts: str) -> str:
@@ -87,27 +89,23 @@ def verification_job(model: Model, task: VerificationTask, config: OperatorConfi
         Label.MODEL.value: model.metadata.name,
         Label.MODEL_VERSION.value: task.version,
     }
-    secrets = _environment_sources([task.secret_name])
-    fetch = _container(
-        FETCH,
-        ["fetch", "--uri", task.uri, "--digest", task.digest, "--out", PACKAGE_DIRECTORY],
-        config,
-    ) | {
-        "envFrom": secrets,
-        "resources": VERIFY_RESOURCES.to_wire(),
-        "volumeMounts": [_mount("model", PACKAGE_DIRECTORY), _mount("tmp", "/tmp")]  # noqa: S108
-        + _claim_mounts(task.uri),
-    }
-    verify = _container(VERIFY, ["verify", PACKAGE_DIRECTORY], config) | {
-        "resources": VERIFY_RESOURCES.to_wire(),
-        "volumeMounts": [
-            _mount("model", PACKAGE_DIRECTORY) | {"readOnly": True},
-            _mount("tmp", "/tmp"),  # noqa: S108
-        ],
-    }
+    fetch = _container(FETCH, config, VERIFY_RESOURCES)
+    fetch["args"] = ["--uri", task.uri, "--digest", task.digest, "--out", MODEL_DIRECTORY]
+    fetch["envFrom"] = _environment_sources([task.secret_name])
+    fetch["volumeMounts"] = [
+        _mount("model", MODEL_VOLUME),
+        _mount("tmp", SCRATCH),
+        *_claim_mounts(task.uri),
+    ]
+    verify = _container(VERIFY, config, VERIFY_RESOURCES)
+    verify["args"] = [MODEL_DIRECTORY]
+    verify["volumeMounts"] = [
+        _mount("model", MODEL_VOLUME, read_only=True),
+        _mount("tmp", SCRATCH),
+    ]
     volumes = [
-        {"name": "model", "emptyDir": {"sizeLimit": PACKAGE_SIZE_LIMIT}},
-        {"name": "tmp", "emptyDir": {"sizeLimit": VERIFY_SCRATCH_LIMIT}},
+        _empty("model", PACKAGE_SIZE_LIMIT),
+        _empty("tmp", VERIFY_SCRATCH_LIMIT),
         *_claim_volumes(task.uri),
     ]
     spec = _job_spec(
@@ -115,7 +113,7 @@ def verification_job(model: Model, task: VerificationTask, config: OperatorConfi
         deadline=parse_duration(model.spec.verification.timeout),
     )
     spec["ttlSecondsAfterFinished"] = int(VERIFY_TTL.total_seconds())
-    return _job(task.job, labels, _owner(Kind.MODEL, model), spec)
+    return _job(task.job, labels, Kind.MODEL, model.metadata) | {"spec": spec}
 
 
 @dataclass(frozen=True)
@@ -129,7 +127,6 @@ class TrainingTask:
     secrets: tuple[str | None, ...] = ()
     """Credentials, least important first: where two define a variable, the later one counts."""
     champion_uri: str = ""
-    labels: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 def training_job(policy: RetrainPolicy, task: TrainingTask, config: OperatorConfig) -> Manifest:
@@ -142,16 +139,11 @@ def training_job(policy: RetrainPolicy, task: TrainingTask, config: OperatorConf
     settings = json.dumps(
         task.settings, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
     )
-    train = _container(TRAIN, ["train"], config) | {
-        "env": [{"name": TRAINING_VARIABLE, "value": settings}],
-        "envFrom": _environment_sources(task.secrets),
-        "resources": policy.spec.job.resources.to_wire(),
-        "volumeMounts": [_mount("tmp", "/tmp")] + _claim_mounts(task.champion_uri),  # noqa: S108
-    }
-    volumes = [
-        {"name": "tmp", "emptyDir": {"sizeLimit": TRAIN_SCRATCH_LIMIT}},
-        *_claim_volumes(task.champion_uri),
-    ]
+    train = _container(TRAIN, config, policy.spec.job.resources)
+    train["env"] = [{"name": TRAINING_VARIABLE, "value": settings}]
+    train["envFrom"] = _environment_sources(task.secrets)
+    train["volumeMounts"] = [_mount("tmp", SCRATCH), *_claim_mounts(task.champion_uri)]
+    volumes = [_empty("tmp", TRAIN_SCRATCH_LIMIT), *_claim_volumes(task.champion_uri)]
     spec = _job_spec(
         _pod(labels, [train], volumes), deadline=parse_duration(policy.spec.job.deadline)
     )
@@ -159,36 +151,30 @@ def training_job(policy: RetrainPolicy, task: TrainingTask, config: OperatorConf
     spec["podFailurePolicy"] = {
         "rules": [{"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]}]
     }
-    return _job(task.job, labels, _owner(Kind.RETRAIN_POLICY, policy), spec)
+    return _job(task.job, labels, Kind.RETRAIN_POLICY, policy.metadata) | {"spec": spec}
 
 
-def _job(
-    name: str, labels: Mapping[str, str], owner: Mapping[str, Any], spec: Mapping[str, Any]
-) -> Manifest:
+def owner_reference(kind: Kind, owner: Metadata) -> Manifest:
+    """The reference by which Kubernetes deletes a child with its owner."""
+    return {
+        "apiVersion": API_VERSION,
+        "kind": kind.value,
+        "name": owner.name,
+        "uid": owner.uid,
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+
+
+def _job(name: str, labels: Mapping[str, str], kind: Kind, owner: Metadata) -> Manifest:
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {
             "name": name,
-            "namespace": owner["namespace"],
+            "namespace": owner.namespace,
             "labels": dict(labels),
-            "ownerReferences": [owner["reference"]],
-        },
-        "spec": dict(spec),
-    }
-
-
-def _owner(kind: Kind, resource: Model | RetrainPolicy) -> dict[str, Any]:
-    metadata = resource.metadata
-    return {
-        "namespace": metadata.namespace,
-        "reference": {
-            "apiVersion": API_VERSION,
-            "kind": kind.value,
-            "name": metadata.name,
-            "uid": metadata.uid,
-            "controller": True,
-            "blockOwnerDeletion": True,
+            "ownerReferences": [owner_reference(kind, owner)],
         },
     }
 
@@ -214,9 +200,9 @@ def _pod(
         "enableServiceLinks": False,
         "securityContext": {
             "runAsNonRoot": True,
-            "runAsUser": USER_ID,
-            "runAsGroup": USER_ID,
-            "fsGroup": USER_ID,
+            "runAsUser": USER,
+            "runAsGroup": USER,
+            "fsGroup": USER,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
         "containers": containers,
@@ -227,12 +213,16 @@ def _pod(
     return {"metadata": {"labels": dict(labels)}, "spec": spec}
 
 
-def _container(name: str, arguments: list[str], config: OperatorConfig) -> Manifest:
+def _container(name: str, config: OperatorConfig, resources: ResourceRequirements) -> Manifest:
+    """A container that runs the subcommand of its own name."""
     return {
         "name": name,
         "image": config.serving_image,
         "imagePullPolicy": config.image_pull_policy,
-        "command": ["mooring", *arguments],
+        "command": ["mooring", name],
+        "resources": resources.to_wire(),
+        # What a crashed container said last is worth more than its exit code.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "readOnlyRootFilesystem": True,
@@ -248,25 +238,25 @@ def _environment_sources(secrets: Iterable[str | None]) -> list[Manifest]:
     return [{"secretRef": {"name": name}} for name in kept]
 
 
-def _mount(name: str, path: str) -> Manifest:
-    return {"name": name, "mountPath": path}
+def _mount(name: str, path: str, *, read_only: bool = False) -> Manifest:
+    mount: Manifest = {"name": name, "mountPath": path}
+    return mount | {"readOnly": True} if read_only else mount
 
 
-def _claim(uri: str) -> str | None:
-    found = _CLAIM.match(uri)
-    return found.group(1) if found else None
+def _empty(name: str, limit: str) -> Manifest:
+    return {"name": name, "emptyDir": {"sizeLimit": limit}}
 
 
 def _claim_mounts(uri: str) -> list[Manifest]:
-    claim = _claim(uri)
+    claim = claim_of(uri)
     if claim is None:
         return []
-    return [_mount("claim", f"{CLAIMS_DIRECTORY}/{claim}") | {"readOnly": True}]
+    return [_mount("package", f"{CLAIMS_DIRECTORY}/{claim}", read_only=True)]
 
 
 def _claim_volumes(uri: str) -> list[Manifest]:
-    claim = _claim(uri)
+    claim = claim_of(uri)
     if claim is None:
         return []
     source = {"claimName": claim, "readOnly": True}
-    return [{"name": "claim", "persistentVolumeClaim": source}]
+    return [{"name": "package", "persistentVolumeClaim": source}]

@@ -14,10 +14,10 @@ from typing import Any
 from pydantic import ValidationError
 
 from mooring_operator.api.base import ApiModel, DigestText, DnsLabel, SecretName, StoreUri
-from mooring_operator.api.group import API_VERSION, MANAGED_BY, Kind, Label
+from mooring_operator.api.group import MANAGED_BY, Kind, Label
 from mooring_operator.api.model import Model, Origin, VersionReport
 from mooring_operator.core.decision import Manifest
-from mooring_operator.core.manifests.job import short_hash
+from mooring_operator.core.manifests.job import owner_reference, short_hash
 from mooring_operator.core.observation import JobObservation, RecordObservation
 from mooring_operator.core.registry.answers import Refused, Verified
 
@@ -62,7 +62,7 @@ class VersionData(ApiModel):
     uri: StoreUri
     digest: DigestText
     secret_name: SecretName | None = None
-    parents: list[DigestText] = []
+    parents: tuple[DigestText, ...] = ()
     run: str = ""
 
 
@@ -212,16 +212,7 @@ def record_manifest(
                 Label.MODEL_VERSION.value: version,
                 Label.RECORD.value: sort.value,
             },
-            "ownerReferences": [
-                {
-                    "apiVersion": API_VERSION,
-                    "kind": Kind.MODEL.value,
-                    "name": metadata.name,
-                    "uid": metadata.uid,
-                    "controller": True,
-                    "blockOwnerDeletion": True,
-                }
-            ],
+            "ownerReferences": [owner_reference(Kind.MODEL, metadata)],
         },
         "data": dict(data),
         "revision": seq,
