@@ -8,6 +8,7 @@ any look, so looking more often makes no false alarm more likely.
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from itertools import pairwise
 
 from mooring_operator.api.base import parse_duration
@@ -33,6 +34,8 @@ from mooring_profile import (
 
 LATENCY_LIMIT = timedelta(seconds=1)
 """The largest finite bound of the pods' latency histogram; contract §4."""
+REMEMBERED = 4096
+"""Comparisons that are kept: a look that finds the same counts costs nothing."""
 DIGITS = 6
 """Decimal places of shares and losses in status."""
 REASONS = {
@@ -187,7 +190,7 @@ def _compare(
     margin: float,
 ) -> Comparison:
     if metric is AnalysisMetric.LOSS:
-        losses = [
+        losses = tuple(
             MeanStratum(
                 stratum.stable_loss.n,
                 stratum.stable_loss.loss_sum,
@@ -199,18 +202,30 @@ def _compare(
             )
             for stratum in strata
             if stratum.candidate_loss.n
-        ]
-        return compare_means(losses, alpha=alpha, margin=margin)
+        )
+        return _compared_means(losses, alpha, margin)
     threshold = parse_duration(settings.latency_threshold)
-    shares = [
+    shares = tuple(
         ProportionStratum(
             *_hits(metric, stratum.stable, threshold),
             *_hits(metric, stratum.candidate, threshold),
             stratum.share,
         )
         for stratum in strata
-    ]
-    return compare_proportions(shares, alpha=alpha, margin=margin)
+    )
+    return _compared_proportions(shares, alpha, margin)
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _compared_means(strata: tuple[MeanStratum, ...], alpha: float, margin: float) -> Comparison:
+    return compare_means(strata, alpha=alpha, margin=margin)
+
+
+@lru_cache(maxsize=REMEMBERED)
+def _compared_proportions(
+    strata: tuple[ProportionStratum, ...], alpha: float, margin: float
+) -> Comparison:
+    return compare_proportions(strata, alpha=alpha, margin=margin)
 
 
 def _hits(metric: AnalysisMetric, arm: ArmCounts, threshold: timedelta) -> tuple[int, int]:

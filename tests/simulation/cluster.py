@@ -1,0 +1,224 @@
+"""The simulated cluster: Deployments, pods that become ready, Services, and the requests of a tick.
+
+Everything here is what Kubernetes, the pods and the clients do. It knows nothing of decisions.
+"""
+
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+import numpy as np
+
+from mooring_operator.core.decision import Route, RouteRole
+from mooring_operator.core.observation import ArmCounts, LossCounts, PhaseCounts
+
+FAST_MS, SLOW_MS = 5.0, 200.0
+BOUNDS = (1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0)
+BREAKER = 2
+"""Failed forwards of a stable pod before it stops trying."""
+FAST_BIN = BOUNDS.index(FAST_MS)
+SLOW_BIN = BOUNDS.index(250.0)
+
+
+@dataclass
+class Behaviour:
+    """What a version's pods do."""
+
+    error_rate: float = 0.002
+    invalid_rate: float = 0.0
+    slow_rate: float = 0.01
+    loss: float = 0.10
+    starts: bool = True
+    start_seconds: float = 15.0
+    failure: str | None = None
+    """What Kubernetes says of pods that do not start."""
+
+
+@dataclass
+class Pod:
+    """One pod: ready from a time on, with the last route that it acknowledged."""
+
+    created_at: datetime
+    ready_at: datetime | None
+    route: Route | None = None
+    route_at: datetime | None = None
+
+    def is_ready(self, now: datetime) -> bool:
+        """Whether it serves."""
+        return self.ready_at is not None and now >= self.ready_at
+
+    def effective(self, now: datetime, ttl: timedelta) -> Route:
+        """The route that it follows: without fresh messages it forwards nothing."""
+        if self.route is None:
+            return Route(RouteRole.STABLE)
+        if self.route_at is None or now - self.route_at >= ttl:
+            return replace(self.route, weight_percent=0, shadow_percent=0)
+        return self.route
+
+
+@dataclass
+class Workload:
+    """One Deployment."""
+
+    revision: str
+    version: str
+    image: str
+    created_at: datetime
+    replicas: int = 0
+    memory: str | None = None
+    pods: list[Pod] = field(default_factory=list[Pod])
+
+    def ready(self, now: datetime) -> list[Pod]:
+        """Its pods that serve."""
+        return [pod for pod in self.pods if pod.is_ready(now)]
+
+
+@dataclass
+class Traffic:
+    """What clients send, and what came of it."""
+
+    per_tick: int = 600
+    labelled: float = 0.5
+    sent: int = 0
+    failed: int = 0
+    """Requests that no pod could answer."""
+    by_candidate: dict[str, int] = field(default_factory=dict[str, int])
+    """Requests forwarded to each candidate revision."""
+
+
+class Cluster:
+    """Workloads, Services and counters of one ModelDeployment."""
+
+    def __init__(self, behaviours: dict[str, Behaviour], seed: int, ttl: timedelta) -> None:
+        self.behaviours = behaviours
+        self.ttl = ttl
+        self.traffic = Traffic()
+        self.workloads: dict[str, Workload] = {}
+        self.services: dict[str, str] = {}
+        self.other_children: set[str] = set()
+        self.phases: dict[str, PhaseCounts] = {}
+        self.labelled: dict[str, LossCounts] = {}
+        self._random = np.random.default_rng(seed)
+
+    def scale(self, name: str, replicas: int, now: datetime) -> None:
+        """What the Deployment controller and the kubelet do with a new number of pods."""
+        workload = self.workloads[name]
+        behaviour = self.behaviours[workload.version]
+        workload.replicas = replicas
+        while len(workload.pods) < replicas:
+            start = timedelta(seconds=behaviour.start_seconds)
+            workload.pods.append(Pod(now, now + start if behaviour.starts else None))
+        del workload.pods[replicas:]
+
+    def revision(self, revision: str) -> Workload | None:
+        """The Deployment of a revision, if it exists."""
+        return next((w for w in self.workloads.values() if w.revision == revision), None)
+
+    def kill_pods(self, revision: str, now: datetime) -> None:
+        """All pods of a revision die; new ones start."""
+        workload = self.revision(revision)
+        assert workload is not None
+        replicas = workload.replicas
+        name = next(n for n, w in self.workloads.items() if w is workload)
+        workload.pods.clear()
+        self.scale(name, replicas, now)
+
+    def serve(self, deployment: str, now: datetime) -> None:
+        """Clients send one tick's requests to the Service."""
+        selected = self.services.get(deployment)
+        workload = None if selected is None else self.revision(selected)
+        pods = [] if workload is None else workload.ready(now)
+        count = self.traffic.per_tick
+        if workload is None or not pods:
+            if selected is not None:
+                self.traffic.sent += count
+                self.traffic.failed += count
+            return
+        self.traffic.sent += count
+        shares = self._random.multinomial(count, [1 / len(pods)] * len(pods))
+        for pod, share in zip(pods, shares, strict=True):
+            self._answer(workload, pod.effective(now, self.ttl), int(share), deployment, now)
+
+    def _answer(
+        self, stable: Workload, route: Route, count: int, deployment: str, now: datetime
+    ) -> None:
+        candidate = self.revision(self.services.get(f"{deployment}-candidate", ""))
+        reachable = candidate is not None and bool(candidate.ready(now))
+        forwarded = int(self._random.binomial(count, route.weight_percent / 100))
+        own = self._arm(stable.version, count - forwarded)
+        loss = self._losses(stable.version, count - forwarded)
+        key = stable.revision
+        self.labelled[key] = _add_loss(self.labelled.get(key, LossCounts()), loss)
+        if route.phase is None:
+            return
+        phase = self.phases.get(route.phase, PhaseCounts())
+        phase = replace(
+            phase,
+            stable=_add(phase.stable, own),
+            stable_loss=_add_loss(phase.stable_loss, loss),
+        )
+        if forwarded:
+            phase = self._forward(phase, candidate if reachable else None, route, forwarded)
+        mirrored = int(self._random.binomial(count, route.shadow_percent / 100))
+        if mirrored and candidate is not None and reachable:
+            arm = self._arm(candidate.version, mirrored)
+            phase = replace(phase, shadow=_add(phase.shadow, arm))
+        self.phases[route.phase] = phase
+
+    def _forward(
+        self, phase: PhaseCounts, candidate: Workload | None, route: Route, count: int
+    ) -> PhaseCounts:
+        revision = route.candidate_revision or ""
+        if candidate is None:
+            # Refused connections: stable answers, and the circuit breaker soon stops trying.
+            tried = min(count, BREAKER)
+            failed = ArmCounts(tried, tried, tried, 0, BOUNDS, (0,) * (len(BOUNDS) + 1))
+            return replace(phase, candidate=_add(phase.candidate, failed))
+        known = self.traffic.by_candidate
+        known[revision] = known.get(revision, 0) + count
+        return replace(
+            phase,
+            candidate=_add(phase.candidate, self._arm(candidate.version, count)),
+            candidate_loss=_add_loss(phase.candidate_loss, self._losses(candidate.version, count)),
+        )
+
+    def _arm(self, version: str, count: int) -> ArmCounts:
+        behaviour = self.behaviours[version]
+        slow = int(self._random.binomial(count, behaviour.slow_rate))
+        bins = [0] * (len(BOUNDS) + 1)
+        bins[FAST_BIN], bins[SLOW_BIN] = count - slow, slow
+        return ArmCounts(
+            requests=count,
+            rows=count,
+            errors=int(self._random.binomial(count, behaviour.error_rate)),
+            invalid_outputs=int(self._random.binomial(count, behaviour.invalid_rate)),
+            latency_bounds=BOUNDS,
+            latency_counts=tuple(bins),
+        )
+
+    def _losses(self, version: str, count: int) -> LossCounts:
+        """Losses of the labelled ones: 0 or twice the mean, so that their spread is realistic."""
+        labelled = int(self._random.binomial(count, self.traffic.labelled))
+        mean = self.behaviours[version].loss
+        value = min(1.0, 2 * mean)
+        hits = int(self._random.binomial(labelled, mean / value)) if value else 0
+        return LossCounts(labelled, hits * value, hits * value * value)
+
+
+def _add(one: ArmCounts, other: ArmCounts) -> ArmCounts:
+    bins = one.latency_counts or (0,) * len(other.latency_counts)
+    return ArmCounts(
+        one.requests + other.requests,
+        one.rows + other.rows,
+        one.errors + other.errors,
+        one.invalid_outputs + other.invalid_outputs,
+        other.latency_bounds,
+        tuple(a + b for a, b in zip(bins, other.latency_counts, strict=True)),
+    )
+
+
+def _add_loss(one: LossCounts, other: LossCounts) -> LossCounts:
+    return LossCounts(
+        one.n + other.n,
+        one.loss_sum + other.loss_sum,
+        one.loss_squared_sum + other.loss_squared_sum,
+    )

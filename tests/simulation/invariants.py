@@ -1,0 +1,97 @@
+"""What must hold after every tick and every decision: P1 to P9 of the design, and kstatus.
+
+P1 no decision writes a spec. P2 a quarantined revision gets no traffic. P3 at most one candidate.
+P4 weight only with ready pods. P5 every crash point converges (its own test). P6 looking again
+changes nothing. P8 the status reads as kstatus expects. P9 a revert ends Ready (its own test).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from mooring_operator.api.deployment_status import ModelDeploymentStatus
+from mooring_operator.core.decision import Decision, RouteRole
+from mooring_operator.core.observation import DeploymentObservation
+from mooring_operator.core.rollout.plan import decide
+from tests.builders.resources import DEPLOYMENT
+from tests.contract.kstatus_rules import ALWAYS_ON_DEPLOYMENT, kstatus, violations
+
+if TYPE_CHECKING:
+    from tests.simulation.cluster import Workload
+    from tests.simulation.world import World
+
+EXPECTED = {"Ready": "Current", "Reconciling": "InProgress", "Stalled": "Failed"}
+"""What kstatus must compute for each standing."""
+
+
+def check_decision(
+    world: World, observation: DeploymentObservation, decision: Decision[ModelDeploymentStatus]
+) -> None:
+    """Every decision: idempotent, at most one candidate, weight only towards ready pods."""
+    wire = decision.status.to_wire()
+    again = decide(
+        replace(observation, resource=_with_status(observation, wire)), world.config, world.now
+    )
+    assert again.status.to_wire() == wire, "P6: a second look at the same world changed the status"
+    assert again.children == decision.children, "P6: a second look changed the children"
+    assert again.routes == decision.routes, "P6: a second look changed the routes"
+    assert not again.events, f"P6: a second look posted {again.events}"
+    candidates = {r.candidate_revision for r in decision.routes.values() if r.candidate_revision}
+    roles = [route.role for route in decision.routes.values()]
+    assert len(candidates) <= 1, "P3: more than one candidate is routed to"
+    assert roles.count(RouteRole.CANDIDATE) <= 1, "P3: more than one revision is a candidate"
+    quarantined = {entry.revision for entry in decision.status.quarantine}
+    for route in decision.routes.values():
+        if route.weight_percent or route.shadow_percent:
+            assert route.candidate_revision is not None
+            pods = observation.revisions.get(route.candidate_revision)
+            assert pods is not None, "P4: weight without a Deployment"
+            assert pods.ready > 0, "P4: weight without a ready pod"
+            assert route.candidate_revision not in quarantined, "P2: a quarantined route"
+
+
+def check_scaling(world: World, workload: Workload, replicas: int) -> None:
+    """Capacity falls only after weight has moved."""
+    if replicas >= workload.replicas and replicas > 0:
+        return
+    for other in world.cluster.workloads.values():
+        for pod in other.ready(world.now):
+            route = pod.effective(world.now, world.cluster.ttl)
+            if route.candidate_revision != workload.revision:
+                continue
+            used = route.weight_percent or route.shadow_percent
+            assert replicas or not used, "pods were dropped while they still got traffic"
+    serving = world.cluster.services.get(DEPLOYMENT)
+    assert replicas or serving != workload.revision, "the serving revision was dropped"
+
+
+def check_traffic(world: World) -> None:
+    """No client fails once something was stable, and nothing quarantined answers."""
+    by_candidate = world.cluster.traffic.by_candidate
+    before: dict[str, int] = world.__dict__.setdefault("answered_before", {})
+    moved = {r for r, n in by_candidate.items() if n != before.get(r, 0)}
+    before.update(by_candidate)
+    quarantined = {entry["revision"] for entry in world.status.get("quarantine", ())}
+    assert not moved & quarantined, f"P2: quarantined revisions answered: {moved & quarantined}"
+
+
+def check_status(world: World) -> None:
+    """The stored status reads as it should, for every tool."""
+    if world.status.get("observedGeneration") == -1:
+        return
+    broken = violations(world.status, world.generation, ALWAYS_ON_DEPLOYMENT)
+    assert not broken, f"P8: {broken}"
+    standing = world.standing.split("/")[0]
+    if world.status["observedGeneration"] == world.generation:
+        assert kstatus(world.status, world.generation) == EXPECTED[standing], "P8"
+    desired, stable = world.status.get("desired"), world.status.get("stable")
+    if standing == "Ready":
+        assert desired["revision"] == stable["revision"], "Ready while another revision is desired"
+        assert world.status.get("candidate") is None, "Ready with a candidate"
+    assert len(world.cluster.workloads) <= 3, "more Deployments than roles"
+
+
+def _with_status(observation: DeploymentObservation, wire: dict[str, Any]) -> Any:
+    status = ModelDeploymentStatus.model_validate(wire)
+    return observation.resource.model_copy(update={"status": status})

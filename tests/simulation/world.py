@@ -1,0 +1,348 @@
+"""The simulated world of one ModelDeployment: people, the API server, the operator's loop, ticks.
+
+The operator's shell is played faithfully: the status is written before the children, children are
+applied one by one, routes are pushed last, and the operator can die between any two of these.
+Its only memory is what the API server holds. Time moves in ticks and never by itself.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from mooring_operator.api.deployment import ModelDeployment
+from mooring_operator.api.model import Model
+from mooring_operator.core.decision import ChildRef, Decision, Manifest, OperatorConfig, Route
+from mooring_operator.core.observation import (
+    DeploymentObservation,
+    LossCounts,
+    RevisionObservation,
+    TelemetryObservation,
+)
+from mooring_operator.core.rollout.plan import decide
+from mooring_operator.ids import Revision
+from tests.builders.resources import CONFIG, DEPLOYMENT, EPOCH, deployment, model, spec
+from tests.simulation import invariants
+from tests.simulation.cluster import Behaviour, Cluster, Workload
+from tests.simulation.transcript import Transcript
+
+TICK = timedelta(seconds=10)
+STEPS = [
+    {"shadow": 100, "minRows": 500},
+    {"weight": 10, "minRows": 200},
+    {"weight": 50, "minRows": 1000},
+]
+"""The rollout of most simulations: short enough to read, with every kind of step."""
+MOST_LOOKS = 6
+"""Status writes wake the operator up again; more than this many in a tick is a livelock."""
+
+
+class Crash(Exception):
+    """The operator's process dies here."""
+
+
+@dataclass(frozen=True)
+class Effect:
+    """One side effect of a decision."""
+
+    act: Callable[[], None]
+    changes: bool
+    """Whether the world is different afterwards."""
+
+
+class World:
+    """One ModelDeployment, its Model, its pods, and an operator that may die."""
+
+    def __init__(
+        self,
+        behaviours: Mapping[str, Behaviour] | None = None,
+        *,
+        seed: int = 1,
+        crash_at: int | None = None,
+        config: OperatorConfig = CONFIG,
+    ) -> None:
+        known = {name: Behaviour() for name in ("v1", "v2", "v3")} | dict(behaviours or {})
+        self.config = config
+        self.now = EPOCH
+        self.model: Model | None = model(*known)
+        self.spec: dict[str, Any] | None = None
+        self.generation = 0
+        self.annotations: dict[str, str] = {}
+        self.status: dict[str, Any] = {"observedGeneration": -1}
+        self.cluster = Cluster(known, seed, config.sync_ttl)
+        self.foreign: tuple[str, ...] = ()
+        self.metrics_lost = False
+        self.transcript = Transcript(EPOCH)
+        self.crash_at = crash_at
+        self.effects = 0
+        """Side effects that changed something, so far."""
+        self.writes = 0
+        self.down_until = EPOCH
+        self._round: datetime | None = None
+        """When the last round of sync ended; kept in the operator's memory only."""
+
+    # People
+
+    def apply(self, version: str | None = None, channel: str | None = None, **fields: Any) -> None:
+        """`kubectl apply` of the manifest; an identical one changes nothing."""
+        kept = {
+            k: v for k, v in (self.spec or {"rollout": {"steps": STEPS}}).items() if k != "model"
+        }
+        wire = spec(version, channel, **(kept | fields))
+        self.transcript.user(self.now, f"apply {channel or version}", fields)
+        if wire != self.spec:
+            self.spec = wire
+            self.generation += 1
+
+    def edit(self, **fields: Any) -> None:
+        """Changes fields of the spec other than the model."""
+        assert self.spec is not None
+        self.transcript.user(self.now, "edit", fields)
+        self.spec = self.spec | fields
+        self.generation += 1
+
+    def annotate(self, name: str, value: str) -> None:
+        """`kubectl annotate --overwrite`."""
+        self.transcript.user(self.now, f"annotate {name}={value}", {})
+        self.annotations[name] = value
+
+    def upgrade(self, image: str) -> None:
+        """The operator is replaced by one with another serving image."""
+        self.transcript.user(self.now, f"operator upgraded, serving image {image}", {})
+        self.config = replace(self.config, serving_image=image)
+        self._round = None
+
+    def happens(self, what: str) -> None:
+        """Notes in the transcript what the test did to the world."""
+        self.transcript.user(self.now, what, {})
+
+    # Reading
+
+    @property
+    def resource(self) -> ModelDeployment:
+        """The ModelDeployment as the API server holds it."""
+        return deployment(
+            self.spec, self.status, generation=self.generation, annotations=self.annotations
+        )
+
+    def condition(self, type_: str) -> Mapping[str, Any] | None:
+        """A condition on the wire."""
+        found = [c for c in self.status.get("conditions", ()) if c["type"] == type_]
+        return found[0] if found else None
+
+    @property
+    def standing(self) -> str:
+        """Which of Ready, Reconciling and Stalled is True, and why."""
+        for type_ in ("Ready", "Reconciling", "Stalled"):
+            condition = self.condition(type_)
+            if condition is not None and condition["status"] == "True":
+                return f"{type_}/{condition['reason']}"
+        return "-"
+
+    @property
+    def stable(self) -> Workload | None:
+        """The stable revision's Deployment."""
+        stable = self.status.get("stable")
+        return None if stable is None else self.cluster.revision(stable["revision"])
+
+    def outcome(self) -> dict[str, Any]:
+        """What must not depend on when the operator died: no times, no numbers of the analysis."""
+        stable, retired = self.status.get("stable"), self.status.get("retired")
+        return {
+            "standing": self.standing,
+            "stable": stable and stable["revision"],
+            "candidate": self.status.get("candidate"),
+            "retired": retired and retired["revision"],
+            "quarantine": [e["revision"] for e in self.status.get("quarantine", ())],
+            "outcomes": [(e["revision"], e["outcome"]) for e in self.status.get("history", ())],
+            "workloads": {n: w.replicas for n, w in self.cluster.workloads.items()},
+            "services": dict(self.cluster.services),
+        }
+
+    # Time
+
+    def run(self, seconds: float) -> None:
+        """Ticks for so long."""
+        end = self.now + timedelta(seconds=seconds)
+        while self.now < end:
+            self.tick()
+
+    def run_until(self, standing: str, *, within: float = 7200) -> None:
+        """Ticks until the deployment stands so."""
+        end = self.now + timedelta(seconds=within)
+        while self.standing != standing:
+            assert self.now < end, f"{self.standing} and not {standing} after {within} s"
+            self.tick()
+
+    def tick(self) -> None:
+        """One tick: pods start, clients send, the operator looks and acts until it is content."""
+        self.now += TICK
+        if self.stable is not None:
+            self.cluster.serve(DEPLOYMENT, self.now)
+        invariants.check_traffic(self)
+        if self.spec is None or self.now < self.down_until:
+            return
+        if self._round is not None:
+            self._round = self.now
+        try:
+            for _ in range(MOST_LOOKS):
+                if not self.reconcile():
+                    break
+            else:
+                raise AssertionError(f"the operator is never content at {self.standing}")
+        except Crash:
+            self.transcript.user(self.now, "kill -9 of the operator", {})
+            self.down_until = self.now + 3 * TICK
+            self._round = None
+        invariants.check_status(self)
+
+    # The operator's shell
+
+    def reconcile(self) -> bool:
+        """Observe, decide, apply. Returns whether the status changed."""
+        observation = self.observe()
+        decision = decide(observation, self.config, self.now)
+        invariants.check_decision(self, observation, decision)
+        wire = decision.status.to_wire()
+        moved = wire != self.status
+        for effect in self._effects(decision, wire):
+            if effect.changes:
+                if self.effects == self.crash_at:
+                    self.effects += 1
+                    raise Crash
+                self.effects += 1
+            effect.act()
+        return moved
+
+    def _effects(self, decision: Decision[Any], wire: dict[str, Any]) -> list[Effect]:
+        effects = [Effect(lambda: self._write(decision, wire), wire != self.status)]
+        for manifest in decision.children:
+            effects.append(self._apply(manifest))
+        for ref in decision.prune:
+            effects.append(self._delete(ref))
+        effects.append(self._push(decision.routes))
+        return effects
+
+    def _write(self, decision: Decision[Any], wire: dict[str, Any]) -> None:
+        if wire != self.status:
+            self.writes += 1
+        self.status = wire
+        self.transcript.decided(self.now, self, decision.events)
+
+    def _apply(self, manifest: Manifest) -> Effect:
+        name, kind = manifest["metadata"]["name"], manifest["kind"]
+        if kind == "Deployment":
+            return self._apply_workload(name, manifest)
+        if kind == "Service":
+            revision = manifest["spec"]["selector"]["mooring.dev/revision"]
+            before = self.cluster.services.get(name)
+
+            def flip() -> None:
+                if before != revision:
+                    self.transcript.child(self.now, f"Service {name} -> {revision}")
+                self.cluster.services[name] = revision
+
+            return Effect(flip, before != revision)
+        key = f"{kind} {name}"
+        known = key in self.cluster.other_children
+        return Effect(lambda: self.cluster.other_children.add(key), not known)
+
+    def _apply_workload(self, name: str, manifest: Manifest) -> Effect:
+        replicas = manifest["spec"]["replicas"]
+        memory = manifest["metadata"].get("annotations", {}).get("mooring.dev/memory")
+        known = self.cluster.workloads.get(name)
+        changes = known is None or known.replicas != replicas or known.memory != memory
+
+        def act() -> None:
+            workload = known
+            if workload is None:
+                container = manifest["spec"]["template"]["spec"]["containers"][0]
+                environment = {e["name"]: e.get("value", "") for e in container["env"]}
+                workload = Workload(
+                    manifest["metadata"]["labels"]["mooring.dev/revision"],
+                    environment["MOORING_VERSION"],
+                    container["image"],
+                    self.now,
+                )
+                self.cluster.workloads[name] = workload
+            if workload.replicas != replicas:
+                invariants.check_scaling(self, workload, replicas)
+                self.transcript.child(
+                    self.now, f"Deployment {name} {workload.replicas} -> {replicas} pods"
+                )
+                self.cluster.scale(name, replicas, self.now)
+            workload.memory = memory
+
+        return Effect(act, changes)
+
+    def _delete(self, ref: ChildRef) -> Effect:
+        def act() -> None:
+            workload = self.cluster.workloads.pop(ref.name)
+            invariants.check_scaling(self, workload, 0)
+            self.transcript.child(self.now, f"Deployment {ref.name} deleted")
+
+        return Effect(act, changes=True)
+
+    def _push(self, routes: Mapping[Revision, Route]) -> Effect:
+        pods = [
+            (pod, routes.get(Revision(workload.revision)))
+            for workload in self.cluster.workloads.values()
+            for pod in workload.ready(self.now)
+        ]
+        changes = any(pod.route != route for pod, route in pods)
+
+        def act() -> None:
+            for pod, route in pods:
+                pod.route, pod.route_at = route, self.now
+            self.transcript.routed(self.now, routes)
+            self._round = self.now
+
+        if self.metrics_lost:
+            # The pods cannot be reached: neither routes nor counters travel.
+            return Effect(lambda: None, changes=False)
+        return Effect(act, changes)
+
+    def observe(self) -> DeploymentObservation:
+        """What the operator's gatherer would find."""
+        stable = self.status.get("stable")
+        memories = [w for w in self.cluster.workloads.values() if w.memory]
+        newest = max(memories, key=lambda w: w.created_at, default=None)
+        return DeploymentObservation(
+            resource=self.resource,
+            environment="prod",
+            model=self.model,
+            revisions={
+                Revision(w.revision): self._observed(w) for w in self.cluster.workloads.values()
+            },
+            memory=None if newest is None else newest.memory,
+            telemetry=self._telemetry(None if stable is None else stable["revision"]),
+            foreign=self.foreign,
+        )
+
+    def _observed(self, workload: Workload) -> RevisionObservation:
+        ready = len(workload.ready(self.now))
+        behaviour = self.cluster.behaviours[workload.version]
+        return RevisionObservation(
+            revision=Revision(workload.revision),
+            created_at=workload.created_at,
+            replicas=workload.replicas,
+            ready=ready,
+            updated=len(workload.pods),
+            available=ready >= workload.replicas,
+            failure=None if behaviour.starts else behaviour.failure,
+        )
+
+    def _telemetry(self, stable: str | None) -> TelemetryObservation | None:
+        if self._round is None:
+            return None
+        return TelemetryObservation(
+            at=self._round,
+            fresh=not self.metrics_lost,
+            routes={
+                Revision(w.revision): tuple(pod.route for pod in w.ready(self.now))
+                for w in self.cluster.workloads.values()
+            },
+            phases=dict(self.cluster.phases),
+            labelled=self.cluster.labelled.get(stable or "", LossCounts()),
+            coverage=1.0,
+        )
