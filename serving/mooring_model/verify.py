@@ -1,0 +1,143 @@
+"""What a verification Job does: check the files without loading, then load once and replay."""
+
+import json
+import resource
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mooring_model.errors import PackageRefused, RefusalReason
+from mooring_model.load import LoadedModel, check_format, load_package
+from mooring_model.manifest import Manifest, package_digest, verify_files
+from mooring_model.prediction import Array, Columns
+from mooring_model.samples import read_samples
+from mooring_model.schema import read_inference, read_schema
+
+LATENCY_CALLS = 100
+_MAX_METRICS = 8
+
+
+@dataclass(frozen=True)
+class VerificationReport:
+    """What verification found; contract §3."""
+
+    manifest: Manifest
+    task: str
+    features: int
+    replayed_rows: int
+    max_absolute_difference: float
+    p50_ms: float
+    p99_ms: float
+    peak_memory_bytes: int
+    metrics: tuple[dict[str, Any], ...]
+
+    def to_json(self) -> dict[str, object]:
+        """The termination message."""
+        return {
+            "verdict": "Verified",
+            "digest": package_digest(self.manifest),
+            "format": self.manifest.format.value,
+            "task": self.task,
+            "features": self.features,
+            "replayedRows": self.replayed_rows,
+            "maxAbsoluteDifference": self.max_absolute_difference,
+            "latencyMs": {"p50": self.p50_ms, "p99": self.p99_ms},
+            "peakMemoryBytes": self.peak_memory_bytes,
+            "metrics": list(self.metrics),
+        }
+
+
+def check(directory: Path, digest: str | None) -> Manifest:
+    """Files, digest, format by content, documents. Loads no model.
+
+    Raises:
+        PackageRefused: naming what is wrong.
+    """
+    manifest = verify_files(directory, digest)
+    check_format(directory, manifest)
+    read_inference(directory)
+    read_samples(directory, read_schema(directory))
+    return manifest
+
+
+def replay(directory: Path) -> VerificationReport:
+    """Loads the model once, replays the samples, measures latency and memory.
+
+    Raises:
+        PackageRefused: LoadFailed, or ReplayMismatch with the first difference.
+    """
+    loaded = load_package(directory)
+    columns, expected, tolerance = read_samples(directory, loaded.schema)
+    answers = loaded.predict(columns).outputs
+    difference = max(
+        _difference(directory, name, answers[name], wanted, tolerance)
+        for name, wanted in expected.items()
+    )
+    p50, p99 = _latency(loaded, columns)
+    return VerificationReport(
+        manifest=loaded.manifest,
+        task=loaded.schema.task.value,
+        features=len(loaded.schema.inputs),
+        replayed_rows=len(next(iter(expected.values()))),
+        max_absolute_difference=difference,
+        p50_ms=p50,
+        p99_ms=p99,
+        peak_memory_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        metrics=_metrics(directory),
+    )
+
+
+def _difference(
+    directory: Path, name: str, given: Array, wanted: list[Any], tolerance: float
+) -> float:
+    """Largest difference of an output; a label must be equal."""
+    if given.dtype.kind != "f":
+        for row, (is_, should) in enumerate(zip(given.tolist(), wanted, strict=True)):
+            if is_ != should:
+                raise _mismatch(directory, name, row, f"{is_!r}, expected {should!r}")
+        return 0.0
+    gaps = np.abs(given - np.asarray(wanted, dtype=np.float64))
+    worst = float(gaps.max())
+    if not worst <= tolerance:
+        row = int(np.argmax(gaps.reshape(len(wanted), -1).max(axis=1)))
+        raise _mismatch(directory, name, row, f"off by {worst:.3g}, tolerance {tolerance:g}")
+    return worst
+
+
+def _mismatch(directory: Path, name: str, row: int, what: str) -> PackageRefused:
+    return PackageRefused(
+        RefusalReason.REPLAY_MISMATCH,
+        f"{directory}: samples.json row {row}: output {name} is {what}",
+        "package the model again in the environment that serves it (see environment.lock)",
+    )
+
+
+def _latency(loaded: LoadedModel, columns: Columns) -> tuple[float, float]:
+    """Median and 99th percentile of single-row predictions, in ms."""
+    rows = len(next(iter(columns.values())))
+    times: list[float] = []
+    for call in range(LATENCY_CALLS):
+        row = call % rows
+        one = {name: values[row : row + 1] for name, values in columns.items()}
+        begun = time.perf_counter()
+        loaded.predict(one)
+        times.append((time.perf_counter() - begun) * 1000)
+    p50, p99 = np.percentile(times, [50, 99])
+    return round(float(p50), 3), round(float(p99), 3)
+
+
+def _metrics(directory: Path) -> tuple[dict[str, Any], ...]:
+    try:
+        listed = json.loads((directory / "metrics.json").read_text())
+        return tuple(
+            {key: entry[key] for key in ("name", "value", "lower", "upper")} for entry in listed
+        )[-_MAX_METRICS:]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise PackageRefused(
+            RefusalReason.SCHEMA_INVALID,
+            f"{directory}: metrics.json: {error!r}",
+            "package the model again with `mooring package`",
+        ) from error
