@@ -1,0 +1,85 @@
+"""When a run starts: the first due trigger in the spec's order, unless something holds it."""
+
+from datetime import datetime
+
+from mooring_operator.api.deployment import ModelDeployment
+from mooring_operator.api.retrain import (
+    ChampionReference,
+    RetrainPolicy,
+    RunResult,
+    RunStatus,
+)
+from mooring_operator.core.observation import RetrainObservation
+from mooring_operator.core.registry.records import Records
+from mooring_operator.core.retrain.standing import Quiet, blocker, cooldown_end, inhibition
+from mooring_operator.core.retrain.triggers import Due, Watch, run_name
+
+
+def consider(
+    observation: RetrainObservation,
+    records: Records,
+    seen: Watch,
+    result: RunResult | None,
+    now: datetime,
+) -> RunStatus | Quiet:
+    """The run to start now, or what the policy stands on without one.
+
+    Args:
+        observation: the policy, its deployment and its Jobs.
+        records: what earlier runs recorded.
+        seen: the triggers.
+        result: of the last run.
+        now: the time of the look.
+    """
+    policy, deployment = observation.resource, observation.deployment
+    cooldown = cooldown_end(policy, result, now)
+    quiet = Quiet(seen, result, cooldown)
+    if not seen.due or deployment is None or blocker(observation) is not None:
+        return quiet
+    forgotten = _forgotten(policy, seen, known_runs(observation, records))
+    if forgotten is not None and deployment.status.stable is not None:
+        return _run(policy, forgotten, deployment, now)
+    if policy.spec.suspend or cooldown is not None:
+        return quiet
+    held = inhibition(deployment) or _stray(observation)
+    if held:
+        return Quiet(seen, result, cooldown, held)
+    return _run(policy, seen.due[0], deployment, now)
+
+
+def known_runs(observation: RetrainObservation, records: Records) -> frozenset[str]:
+    """Names of runs that left a Job or a version."""
+    recorded = {record.data.run for record in records.versions}
+    return frozenset(observation.jobs) | recorded
+
+
+def _forgotten(policy: RetrainPolicy, seen: Watch, known: frozenset[str]) -> Due | None:
+    """A due token whose run began already: the status was lost, the run goes on."""
+    return next(
+        (due for due in seen.due if run_name(policy.metadata, due.trigger, due.token) in known),
+        None,
+    )
+
+
+def _stray(observation: RetrainObservation) -> str:
+    """One run at a time, those included whose token nobody remembers."""
+    stray = sorted(job.name for job in observation.jobs.values() if not job.finished)
+    return f"Job {stray[0]} of an earlier run is still under way" if stray else ""
+
+
+def _run(policy: RetrainPolicy, due: Due, deployment: ModelDeployment, now: datetime) -> RunStatus:
+    stable = deployment.status.stable
+    if stable is None:
+        raise ValueError(f"ModelDeployment {deployment.metadata.name} has no stable revision")
+    return RunStatus(
+        name=run_name(policy.metadata, due.trigger, due.token),
+        trigger=due.trigger,
+        token=due.token,
+        started_at=now,
+        champion=ChampionReference(
+            version=stable.version,
+            digest=stable.digest,
+            uri=stable.uri,
+            secret_name=stable.secret_name,
+        ),
+    )
