@@ -1,0 +1,121 @@
+"""A pod's answer to a sync message (contract §4), parsed with bounds: pods belong to tenants."""
+
+from typing import Annotated
+
+from pydantic import ConfigDict, Field, ValidationError
+
+from mooring_operator.api.base import ApiModel
+from mooring_operator.errors import PodRefused
+
+Count = Annotated[int, Field(ge=0, le=2**53)]
+Sum = Annotated[float, Field(ge=0, le=1e18)]
+Name = Annotated[str, Field(max_length=253)]
+_PHASES = 64
+
+
+class PodDocument(ApiModel):
+    """A part of a pod's answer: no infinities, unknown fields ignored."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+
+class Latency(PodDocument):
+    """Histogram of milliseconds: one more count than bounds."""
+
+    bounds: Annotated[list[float], Field(max_length=64)] = []
+    counts: Annotated[list[Count], Field(max_length=65)] = []
+
+
+class Arm(PodDocument):
+    """Requests of one arm in one phase."""
+
+    requests: Count = 0
+    rows: Count = 0
+    errors: Count = 0
+    invalid_outputs: Count = 0
+    latency_ms: Latency = Latency()
+
+
+class PhaseArms(PodDocument):
+    """Both arms and the shadow of one phase."""
+
+    stable: Arm = Arm()
+    candidate: Arm = Arm()
+    shadow: Arm = Arm()
+
+
+class Losses(PodDocument):
+    """Labelled predictions."""
+
+    n: Count = 0
+    loss_sum: Sum = 0.0
+    loss_squared_sum: Sum = 0.0
+
+
+class LabelArms(PodDocument):
+    """Labelled predictions of one phase."""
+
+    stable: Losses = Losses()
+    candidate: Losses = Losses()
+
+
+class Acknowledged(PodDocument):
+    """The message that the pod follows."""
+
+    epoch: Count
+    counter: Count
+
+
+class Identity(PodDocument):
+    """`GET /mooring/v1/identity`."""
+
+    pod_uid: Name
+    boot_nonce: Name
+    revision: Name
+    deployment_uid: Name
+
+
+class Snapshot(PodDocument):
+    """Cumulative counters since the pod's boot."""
+
+    pod_uid: Name
+    boot_nonce: Name
+    revision: Name
+    acknowledged: Acknowledged | None = None
+    requests: Count = 0
+    rows: Count = 0
+    sketched_rows: Count = 0
+    counts: dict[Name, dict[str, Count | list[Count]]] = {}
+    phases: Annotated[dict[Name, PhaseArms], Field(max_length=_PHASES)] = {}
+    labels: Annotated[dict[Name, LabelArms], Field(max_length=_PHASES)] = {}
+    labelled: Losses = Losses()
+
+
+def parse_identity(document: object, where: str) -> Identity:
+    """The pod's identity.
+
+    Raises:
+        PodRefused: the answer does not fit the contract.
+    """
+    try:
+        return Identity.model_validate(document)
+    except ValidationError as error:
+        raise _unfit(error, where) from error
+
+
+def parse_snapshot(document: object, where: str) -> Snapshot:
+    """The pod's snapshot.
+
+    Raises:
+        PodRefused: the answer does not fit the contract.
+    """
+    try:
+        return Snapshot.model_validate(document)
+    except ValidationError as error:
+        raise _unfit(error, where) from error
+
+
+def _unfit(error: ValidationError, where: str) -> PodRefused:
+    first = error.errors(include_url=False, include_input=False)[0]
+    field = ".".join(str(part) for part in first["loc"])
+    return PodRefused(f"{where}: the answer's {field}: {first['msg']}")
