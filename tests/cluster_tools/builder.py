@@ -9,7 +9,7 @@ import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -154,7 +154,7 @@ _ISOLATION = {"BUILDAH_ISOLATION": "chroot"}
 
 
 @contextmanager
-def pip_secrets() -> Iterator[list[str]]:
+def pip_secrets() -> Generator[list[str]]:
     """The options that hand this machine's pip configuration to a build, while it runs."""
     settings = read_pip_settings(run([sys.executable, "-m", "pip", "config", "list"]))
     certificate = settings.pop("cert", None)

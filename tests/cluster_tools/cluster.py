@@ -1,7 +1,10 @@
 """What tests and the demo use: a running cluster and its kubectl."""
 
+import fcntl
 import json
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,6 +99,28 @@ def open_provider(name: ProviderName, progress: Progress, *, confirmed: bool = F
 def connect(provider: Provider) -> Cluster:
     """A provider's cluster, which must be up."""
     return Cluster(provider, provider.kubeconfig, provider.kubectl_path())
+
+
+@contextmanager
+def borrow(provider: Provider, users: Path) -> Generator[Cluster]:
+    """Bring the cluster up for a while and leave it as it was found.
+
+    Args:
+        provider: where it comes from.
+        users: a file that everybody who borrows the cluster shares, so that the last one takes it
+            down.
+    """
+    users.parent.mkdir(parents=True, exist_ok=True)
+    with users.open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        was_up = provider.healthy()
+        provider.up()
+        yield connect(provider)
+        if was_up:
+            return
+        with suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            provider.down()
 
 
 def ensure_up(*, provider: ProviderName | None = None, progress: Progress | None = None) -> Cluster:

@@ -77,6 +77,8 @@ class Configuration:
             f"--secure-port={API_PORT}",
             f"--service-cluster-ip-range={SERVICE_RANGE}",
             "--authorization-mode=Node,RBAC",
+            # Pod Security says who may run privileged pods, as in other clusters.
+            "--allow-privileged=true",
             "--enable-admission-plugins=NodeRestriction",
             f"--client-ca-file={pki / 'ca.crt'}",
             f"--tls-cert-file={pki / 'apiserver.crt'}",
@@ -187,7 +189,6 @@ class Configuration:
             "cgroupRoot": f"/{self.layout.cgroup}",
             "failCgroupV1": False,
             "failSwapOn": False,
-            "localStorageCapacityIsolation": False,
             "oomScoreAdj": 0,
             "maxPods": 200,
             "kubeAPIQPS": 200,

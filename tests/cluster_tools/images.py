@@ -8,7 +8,7 @@ import fcntl
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -153,7 +153,7 @@ def _builder(provider: Provider, layout: Layout, progress: Progress) -> Builder:
 
 
 @contextmanager
-def _staged(image: ProjectImage) -> Iterator[Path]:
+def _staged(image: ProjectImage) -> Generator[Path]:
     # Only what counts in the hash reaches the build, whatever else lies in the checkout.
     with tempfile.TemporaryDirectory() as name:
         for path in image.files():
@@ -168,7 +168,7 @@ def _is_source(path: Path) -> bool:
 
 
 @contextmanager
-def _locked(layout: Layout) -> Iterator[None]:
+def _locked(layout: Layout) -> Generator[None]:
     layout.cache.mkdir(parents=True, exist_ok=True)
     with (layout.cache / "images.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -76,6 +76,11 @@ class Layout:
         return self.state.parent / f"{self.state.name}.lock"
 
     @property
+    def users(self) -> Path:
+        """Held open by everybody who borrows the cluster for a while."""
+        return self.state.parent / f"{self.state.name}.users"
+
+    @property
     def pki(self) -> Path:
         return self.state / "pki"
 

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TextIO
@@ -22,7 +22,7 @@ class Progress:
         self.stream.flush()
 
     @contextmanager
-    def step(self, message: str) -> Iterator[None]:
+    def step(self, message: str) -> Generator[None]:
         """Say what begins, and when it has ended how many seconds it took."""
         self.say(f"{message} ...")
         began = time.monotonic()
