@@ -1,1 +1,1 @@
-"""mooring_cli."""
+"""The `mooring` command: thin over the packages, one module a command, imports on first use."""

@@ -122,7 +122,7 @@ def package(  # noqa: PLR0913 - a notebook's one call; everything after `target`
     (folder / "environment.lock").write_text(_environment())
     (folder / "card.md").write_text(card or default_card(name, schema, metrics))
     return write_manifest(
-        folder, model=name, format=chosen, created_at=created_at or _now(folder / chosen.file)
+        folder, model=name, format_=chosen, created_at=created_at or _now(folder / chosen.file)
     )
 
 

@@ -59,9 +59,9 @@ def load_package(directory: Path, *, threads: int = 1) -> LoadedModel:
     )
 
 
-def load_runtime(path: Path, format: Format, schema: ModelSchema, threads: int) -> Runtime:  # noqa: A002
+def load_runtime(path: Path, format_: Format, schema: ModelSchema, threads: int) -> Runtime:
     """The model in one file; the format's library is imported only here, when it is needed."""
-    match format:
+    match format_:
         case Format.ONNX:
             from mooring_model.runtimes.onnx import OnnxRuntime
 

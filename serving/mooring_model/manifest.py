@@ -89,7 +89,7 @@ def write_manifest(
     directory: Path,
     *,
     model: str,
-    format: Format,
+    format_: Format,
     created_at: datetime,
 ) -> Manifest:
     """Lists every file of `directory` in a new manifest.json, and returns it."""
@@ -98,7 +98,7 @@ def write_manifest(
         if path != MANIFEST:
             hashed = hash_file(directory / path)
             entries.append(FileEntry(path=path, size=hashed.size, sha256=hashed.sha256))
-    manifest = Manifest(model=model, format=format, created_at=created_at, files=tuple(entries))
+    manifest = Manifest(model=model, format=format_, created_at=created_at, files=tuple(entries))
     (directory / MANIFEST).write_bytes(canonical(manifest.to_json()))
     return manifest
 

@@ -8,10 +8,10 @@ fetch leaves nothing behind.
 import hashlib
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Protocol
 from urllib.parse import urlsplit
 
 from mooring_model.errors import (
@@ -22,7 +22,6 @@ from mooring_model.errors import (
     UnavailableReason,
 )
 from mooring_model.manifest import (
-    CHUNK,
     MANIFEST,
     MAX_MANIFEST_BYTES,
     FileEntry,
@@ -39,17 +38,9 @@ PVC_ROOT = Path("/mnt/pvc")
 class Store(Protocol):
     """One place that holds a package, by the names of its files."""
 
-    def open(self, name: str) -> "ReadContext":
-        """The bytes of one file. Raises FileNotFoundError when there is none."""
+    def chunks(self, name: str) -> Iterator[bytes]:
+        """The bytes of one file, in order. Raises FileNotFoundError when there is none."""
         ...
-
-
-class ReadContext(Protocol):
-    """A file of a store, opened for reading in a `with` statement."""
-
-    def __enter__(self) -> BinaryIO: ...
-
-    def __exit__(self, *error: object) -> object: ...
 
 
 def fetch(uri: str, digest: str, out: Path, *, allow_file: bool = False) -> Manifest:
@@ -164,7 +155,7 @@ def _must_be_fresh(out: Path) -> None:
 
 
 @contextmanager
-def _scratch(out: Path) -> Iterator[Path]:
+def _scratch(out: Path) -> Generator[Path]:
     """A directory beside `out`, or inside it when the parent is not ours to write."""
     try:
         scratch = Path(tempfile.mkdtemp(prefix=".fetch-", dir=out.parent))
@@ -183,8 +174,12 @@ def _move_into(scratch: Path, out: Path) -> None:
 
 
 def _fetch_manifest(store: Store, shown: str, scratch: Path) -> Manifest:
-    with _mapped(shown, MANIFEST), store.open(MANIFEST) as stream:
-        data = stream.read(MAX_MANIFEST_BYTES + 1)
+    data = b""
+    with _mapped(shown, MANIFEST):
+        for chunk in store.chunks(MANIFEST):
+            data += chunk
+            if len(data) > MAX_MANIFEST_BYTES:
+                break
     manifest = parse_manifest(data, where=shown)
     (scratch / MANIFEST).write_bytes(data)
     return manifest
@@ -202,9 +197,11 @@ def _check_total(manifest: Manifest, shown: str) -> None:
 
 def _fetch_file(store: Store, shown: str, entry: FileEntry, path: Path) -> None:
     hashed, size = hashlib.sha256(), 0
-    with _mapped(shown, entry.path), store.open(entry.path) as stream, path.open("wb") as target:
-        while size <= entry.size and (chunk := stream.read(CHUNK)):
+    with _mapped(shown, entry.path), path.open("wb") as target:
+        for chunk in store.chunks(entry.path):
             size += len(chunk)
+            if size > entry.size:
+                break
             hashed.update(chunk)
             target.write(chunk)
     if size != entry.size or hashed.hexdigest() != entry.sha256:
@@ -216,7 +213,7 @@ def _fetch_file(store: Store, shown: str, entry: FileEntry, path: Path) -> None:
 
 
 @contextmanager
-def _mapped(shown: str, name: str) -> Iterator[None]:
+def _mapped(shown: str, name: str) -> Generator[None]:
     """Absence of a file becomes a refusal; any other trouble of the store is transient."""
     try:
         yield

@@ -1,10 +1,11 @@
 """A directory as a store: file: on the command line, and mounted claims."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
 
 from mooring_model.errors import PackageRefused, RefusalReason
+from mooring_model.manifest import CHUNK
 
 
 class DirectoryStore:
@@ -17,14 +18,16 @@ class DirectoryStore:
                 RefusalReason.URI_INVALID, f"{path} climbs out of its store", "name a path below it"
             )
 
-    def open(self, name: str) -> BinaryIO:
+    def chunks(self, name: str) -> Iterator[bytes]:
         """The file's bytes; a link is refused."""
         path = self._directory / name
         if path.is_symlink():
             raise PackageRefused(
                 RefusalReason.LINK_REFUSED, f"{path} is a link", "put the file itself there"
             )
-        return path.open("rb")
+        with path.open("rb") as stream:
+            while chunk := stream.read(CHUNK):
+                yield chunk
 
     def write(self, name: str, source: Path) -> None:
         """Copies a local file into the store."""

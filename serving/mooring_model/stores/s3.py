@@ -1,8 +1,11 @@
 """S3 through fsspec. Credentials and endpoint come from the standard AWS environment."""
 
 import importlib
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any
+
+from mooring_model.manifest import CHUNK
 
 _fsspec: Any = importlib.import_module("fsspec")
 _errors: Any = importlib.import_module("botocore.exceptions")
@@ -18,10 +21,12 @@ class S3Store:
         self._filesystem = filesystem()
         self._prefix = f"{bucket}/{prefix}".rstrip("/")
 
-    def open(self, name: str) -> BinaryIO:
+    def chunks(self, name: str) -> Iterator[bytes]:
         """The object's bytes."""
         try:
-            return cast("BinaryIO", self._filesystem.open(f"{self._prefix}/{name}", "rb"))
+            with self._filesystem.open(f"{self._prefix}/{name}", "rb") as stream:
+                while chunk := stream.read(CHUNK):
+                    yield chunk
         except _errors.BotoCoreError as error:
             raise ConnectionError(str(error)) from error
 

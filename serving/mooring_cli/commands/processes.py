@@ -1,0 +1,25 @@
+"""serve, train: commands that run until they are done or told to stop."""
+
+from pathlib import Path
+
+import typer
+
+from mooring_cli.commands.packages import reported
+
+
+def serve(
+    directory: Path, host: str, http_port: int, health_port: int, forward_port: int | None
+) -> None:
+    """Serves until SIGTERM."""
+    from mooring_serving.command import run
+
+    with reported(None):
+        code = run(directory, host, http_port, health_port, forward_port)
+    raise typer.Exit(code)
+
+
+def train() -> None:
+    """Runs one training Job."""
+    from mooring_training.command import run
+
+    raise typer.Exit(run())

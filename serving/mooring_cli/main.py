@@ -1,0 +1,104 @@
+"""The command line's entry: registers the commands, and turns our errors into a line and a code."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mooring_cli.commands import packages, processes
+from mooring_cli.outcome import CommandFailed
+
+app = typer.Typer(
+    help="Package, verify, serve and retrain models for Mooring.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+Directory = Annotated[Path, typer.Argument(help="The package's directory.")]
+TerminationLog = Annotated[
+    Path | None, typer.Option(help="Where the result is also written, as one JSON object.")
+]
+
+
+@app.command("package")
+def package_(
+    model: Annotated[Path, typer.Option(help="A .skops or .onnx file.")],
+    data: Annotated[Path, typer.Option(help="The training table, Parquet or CSV.")],
+    target: Annotated[str, typer.Option(help="Its label column.")],
+    out: Annotated[Path, typer.Option(help="The new directory.")],
+    name: Annotated[str, typer.Option(help="The model's name; the file's when left out.")] = "",
+    time_column: Annotated[str, typer.Option(help="Its time column, if it has one.")] = "",
+    format: Annotated[str, typer.Option(help="onnx or skops.")] = "onnx",  # noqa: A002
+    test: Annotated[Path | None, typer.Option(help="Later rows, for metrics.")] = None,
+) -> None:
+    """Build a package from a fitted model and its training table."""
+    options = packages.PackageOptions(
+        model=model, data=data, target=target, out=out, name=name or model.stem,
+        time_column=time_column or None, format=format, test=test,
+    )  # fmt: skip
+    packages.build(options)
+
+
+@app.command()
+def verify(
+    directory: Directory,
+    digest: Annotated[str, typer.Option(help="The digest it must have.")] = "",
+    termination_log: TerminationLog = None,
+) -> None:
+    """Check every file, load the model once and replay its samples."""
+    packages.verify(directory, digest or None, termination_log)
+
+
+@app.command()
+def fetch(
+    uri: Annotated[str, typer.Option(help="s3://, https://, pvc:// or file://")],
+    digest: Annotated[str, typer.Option(help="The package digest.")],
+    out: Annotated[Path, typer.Option(help="The new directory.")],
+    termination_log: TerminationLog = None,
+) -> None:
+    """Fetch a package by digest and check it without loading it."""
+    packages.fetch(uri, digest, out, termination_log)
+
+
+@app.command()
+def push(
+    directory: Directory, uri: Annotated[str, typer.Argument(help="s3://BUCKET/PREFIX")]
+) -> None:
+    """Upload a package and print how a Model declares it."""
+    packages.push(directory, uri)
+
+
+@app.command()
+def digest(directory: Directory) -> None:
+    """Print the package's digest."""
+    packages.digest(directory)
+
+
+@app.command()
+def serve(
+    directory: Directory,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    http_port: Annotated[int, typer.Option(help="For clients.")] = 8080,
+    health_port: Annotated[int, typer.Option(help="For probes, metrics and sync.")] = 8081,
+    forward_port: Annotated[int, typer.Option(help="For pods of the same deployment.")] = 0,
+) -> None:
+    """Serve a package over the Open Inference Protocol."""
+    processes.serve(directory, host, http_port, health_port, forward_port or None)
+
+
+@app.command()
+def train() -> None:
+    """Run the training Job that MOORING_TRAINING describes."""
+    processes.train()
+
+
+def main() -> None:
+    """Runs a command. Exit codes: 10 refused, 11 worth another try, 2 bad usage."""
+    try:
+        app()
+    except CommandFailed as failure:
+        sys.stderr.write(f"mooring: {failure.message}\n")
+        if failure.remedy:
+            sys.stderr.write(f"  remedy: {failure.remedy}\n")
+        sys.exit(failure.code)
