@@ -9,13 +9,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from mooring_operator.api.deployment_status import DriftedFeature, DriftStatus
+from mooring_operator.ids import Revision
 from mooring_profile.edetector import DriftDetector, StreamEvidence, StreamKind
 from mooring_profile.errors import CountsInvalid
 from mooring_profile.sketch import Sketch
 from mooring_profile.state import DetectorState
-
-from mooring_operator.api.deployment_status import DriftedFeature, DriftStatus
-from mooring_operator.ids import Revision
 
 LEAST_COVERAGE = 0.9
 """Counted rows / answered rows below which a window is not judged: the counted ones may differ."""

@@ -22,8 +22,8 @@ class PodDocument(ApiModel):
 class Latency(PodDocument):
     """Histogram of milliseconds: one more count than bounds."""
 
-    bounds: Annotated[list[float], Field(max_length=64)] = []
-    counts: Annotated[list[Count], Field(max_length=65)] = []
+    bounds: Annotated[tuple[float, ...], Field(max_length=64)] = ()
+    counts: Annotated[tuple[Count, ...], Field(max_length=65)] = ()
 
 
 class Arm(PodDocument):
@@ -85,9 +85,9 @@ class Snapshot(PodDocument):
     requests: Count = 0
     rows: Count = 0
     sketched_rows: Count = 0
-    counts: dict[Name, dict[str, Count | list[Count]]] = {}
-    phases: Annotated[dict[Name, PhaseArms], Field(max_length=_PHASES)] = {}
-    labels: Annotated[dict[Name, LabelArms], Field(max_length=_PHASES)] = {}
+    counts: dict[Name, dict[str, Count | list[Count]]] = Field(default_factory=dict)
+    phases: dict[Name, PhaseArms] = Field(default_factory=dict, max_length=_PHASES)
+    labels: dict[Name, LabelArms] = Field(default_factory=dict, max_length=_PHASES)
     labelled: Losses = Losses()
 
 

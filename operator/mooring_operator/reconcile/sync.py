@@ -1,0 +1,227 @@
+"""Rounds of signed messages to pods: routes go out, cumulative counters come back.
+
+One round per deployment each interval, at once when its routes change or a pod becomes ready,
+and faster than the pods' time-to-live while a rollout goes on. Only the leader runs rounds.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+
+from mooring_operator.api.base import parse_duration
+from mooring_operator.api.deployment import ModelDeployment
+from mooring_operator.api.group import Kind, Label
+from mooring_operator.core.decision import Route
+from mooring_operator.core.observation import TelemetryObservation
+from mooring_operator.errors import MooringError, PodRefused
+from mooring_operator.ids import ObjectKey, Revision
+from mooring_operator.io.clock import Clock
+from mooring_operator.io.fields import text_at
+from mooring_operator.io.pods import PodClient
+from mooring_operator.metrics import OperatorMetrics
+from mooring_operator.reconcile.cache import Cache
+from mooring_operator.reconcile.drift_watch import Watcher, watch_settings
+from mooring_operator.reconcile.messages import Messages
+from mooring_operator.reconcile.parse import parsed_or_none
+from mooring_operator.reconcile.pod_reports import is_ready
+from mooring_operator.reconcile.snapshots import Identity, parse_identity, parse_snapshot
+from mooring_operator.reconcile.sync_state import DeploymentState, ReadyPod
+
+log = logging.getLogger(__name__)
+_SOON = timedelta(seconds=1)
+"""Pause before the next round after one that some pod did not answer."""
+_SLOWEST = timedelta(minutes=5)
+
+Notify = Callable[[ObjectKey], None]
+
+
+@dataclass(frozen=True)
+class SyncTools:
+    """What sync works with."""
+
+    pods: PodClient
+    messages: Messages
+    clock: Clock
+    metrics: OperatorMetrics
+    ttl: timedelta
+
+
+class Sync:
+    """Talks to the pods of every deployment."""
+
+    def __init__(self, cache: Cache, tools: SyncTools, *, wake: Notify, schedule: Notify) -> None:
+        """Takes whom to tell.
+
+        Args:
+            cache: where pods and deployments are found.
+            tools: the outside.
+            wake: makes a deployment be reconciled.
+            schedule: makes a round of a deployment run soon.
+        """
+        self._cache, self._tools = cache, tools
+        self._wake, self._schedule = wake, schedule
+        self._states: dict[ObjectKey, DeploymentState] = {}
+        self._watchers: dict[ObjectKey, Watcher] = {}
+
+    def push(self, key: ObjectKey, routes: Mapping[Revision, Route]) -> None:
+        """Takes the decided routes; a change of them is told at once."""
+        if key.kind != Kind.MODEL_DEPLOYMENT.value:
+            return
+        state = self._states.setdefault(key, DeploymentState())
+        if state.routes != routes:
+            state.routes = dict(routes)
+            self._schedule(key)
+
+    def noticed(self, key: ObjectKey) -> None:
+        """Something about a deployment changed: new ready pods are told their route at once."""
+        state = self._states.get(key)
+        if state is None:
+            return
+        ready = {pod.uid for pod in self._ready(key, state)}
+        if not ready <= state.pods.keys():
+            self._schedule(key)
+
+    def forget(self, key: ObjectKey) -> None:
+        """Drops what is known of a deployment that is no more."""
+        self._states.pop(key, None)
+        self._watchers.pop(key, None)
+
+    def telemetry(self, key: ObjectKey) -> TelemetryObservation | None:
+        """What the pods' counters say as of now; None before the first complete round."""
+        state, resource = self._states.get(key), self._resource(key)
+        if state is None or resource is None:
+            return None
+        patience = 2 * self._period(state, resource).total_seconds()
+        now = self._tools.clock.monotonic()
+        return state.telemetry(self._ready(key, state), now, patience)
+
+    async def round(self, key: ObjectKey) -> timedelta | None:
+        """One message to every ready pod of every live revision; returns when the next is due."""
+        state, resource = self._states.get(key), self._resource(key)
+        if state is None or resource is None or not state.routes:
+            return None
+        started = self._tools.clock.monotonic()
+        ready = self._ready(key, state)
+        present = {text_at(pod, "metadata", "uid") for pod in self._cache.linked("Pod", key)}
+        state.keep(ready, present, started)
+        uid = resource.metadata.uid
+        answers = await asyncio.gather(*(self._exchange(state, pod, uid) for pod in ready))
+        if all(answers):
+            state.at = self._tools.clock.now()
+        await self._watch_drift(key, state, resource)
+        elapsed = self._tools.clock.monotonic() - started
+        self._tools.metrics.sync_round_time.observe(elapsed)
+        self._tell(key, state)
+        return self._next(key, state, resource, complete=all(answers))
+
+    async def _exchange(self, state: DeploymentState, pod: ReadyPod, deployment_uid: str) -> bool:
+        """One message to one pod; returns whether it answered. Asks again who it is once."""
+        try:
+            try:
+                await self._send(state, pod, deployment_uid)
+            except PodRefused:
+                if state.pods[pod.uid].identity is None:
+                    raise  # it is not who it should be
+                state.identified(pod.uid, None)  # it may have restarted: another boot nonce
+                await self._send(state, pod, deployment_uid)
+        except MooringError as error:
+            refused = isinstance(error, PodRefused)
+            self._tools.metrics.sync_answers.labels("refused" if refused else "unreachable").inc()
+            log.log(logging.WARNING if refused else logging.INFO, "sync of %s: %s", pod.uid, error)
+            return False
+        self._tools.metrics.sync_answers.labels("ok").inc()
+        return True
+
+    async def _send(self, state: DeploymentState, pod: ReadyPod, deployment_uid: str) -> None:
+        identity = state.pods[pod.uid].identity or await self._identify(pod, deployment_uid)
+        state.identified(pod.uid, identity)
+        # Read as late as possible: the routes may have changed while we asked.
+        message = self._tools.messages.message(identity, state.routes[pod.revision])
+        answer = await self._tools.pods.sync(pod.address, message.body)
+        snapshot = parse_snapshot(answer, f"pod {pod.uid}")
+        if snapshot.pod_uid != pod.uid or snapshot.acknowledged != message.number:
+            raise PodRefused(f"pod {pod.uid} answered for {snapshot.pod_uid} or another message")
+        state.answered(pod.uid, message.route, snapshot, self._tools.clock.monotonic())
+
+    async def _identify(self, pod: ReadyPod, deployment_uid: str) -> Identity:
+        answer = await self._tools.pods.identity(pod.address)
+        identity = parse_identity(answer, f"pod {pod.uid}")
+        if identity.pod_uid != pod.uid or identity.deployment_uid != deployment_uid:
+            raise PodRefused(
+                f"{pod.address} says it is pod {identity.pod_uid} of deployment "
+                f"{identity.deployment_uid}, not {pod.uid} of {deployment_uid}"
+            )
+        return identity
+
+    async def _watch_drift(
+        self, key: ObjectKey, state: DeploymentState, resource: ModelDeployment
+    ) -> None:
+        watcher = self._watchers.setdefault(key, Watcher())
+        settings = watch_settings(state.stable, resource.spec.monitoring)
+        now = self._tools.clock.now()
+        if watcher.needs_profile(settings):
+            answered = [
+                known.pod
+                for known in state.pods.values()
+                if known.pod.revision == state.stable and known.snapshot is not None
+            ]
+            for pod in answered[:1]:
+                try:
+                    watcher.begin(await self._tools.pods.profile(pod.address), now)
+                except MooringError as error:
+                    log.info("profile of %s: %s", pod.uid, error)
+        if watcher.fold([*state.snapshots(), *state.lost.values()], now) or settings is None:
+            state.lost.clear()
+        state.drift = watcher.status
+
+    def _tell(self, key: ObjectKey, state: DeploymentState) -> None:
+        """Wakes the deployment when something that it decides by is new."""
+        telemetry = self.telemetry(key)
+        if telemetry is None:
+            return
+        coverage = telemetry.coverage
+        news = (
+            telemetry.fresh,
+            telemetry.routes,
+            telemetry.drift,
+            telemetry.labelled,
+            None if coverage is None else round(coverage, 2),
+            telemetry.phases if state.rolling else None,
+            telemetry.at if state.rolling else None,
+        )
+        if news != state.told:
+            state.told = news
+            self._wake(key)
+
+    def _next(
+        self, key: ObjectKey, state: DeploymentState, resource: ModelDeployment, *, complete: bool
+    ) -> timedelta:
+        period = self._period(state, resource)
+        watcher = self._watchers.get(key)
+        if watcher is not None and watcher.window_ends is not None:
+            until = watcher.window_ends - self._tools.clock.now()
+            period = min(period, max(until, timedelta(milliseconds=100)))
+        return period if complete else min(period, _SOON)
+
+    def _period(self, state: DeploymentState, resource: ModelDeployment) -> timedelta:
+        asked = parse_duration(resource.spec.monitoring.interval)
+        bound = self._tools.ttl / 3 if state.rolling else _SLOWEST
+        return max(min(asked, bound), timedelta(milliseconds=100))
+
+    def _resource(self, key: ObjectKey) -> ModelDeployment | None:
+        return parsed_or_none(ModelDeployment, self._cache.get(key))
+
+    def _ready(self, key: ObjectKey, state: DeploymentState) -> list[ReadyPod]:
+        return [
+            ReadyPod(
+                uid=text_at(pod, "metadata", "uid"),
+                address=text_at(pod, "status", "podIP"),
+                revision=Revision(revision),
+            )
+            for pod in self._cache.linked("Pod", key)
+            if is_ready(pod)
+            and (revision := text_at(pod, "metadata", "labels", Label.REVISION.value))
+            in state.routes
+        ]

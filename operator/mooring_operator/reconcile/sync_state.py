@@ -1,0 +1,159 @@
+"""What sync knows of one deployment: its pods, what they acknowledged, what they counted.
+
+Values and sums only; `sync.py` does the talking. In memory: a restarted operator asks the pods
+again, and their counters are cumulative.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from mooring_operator.api.deployment_status import DriftStatus
+from mooring_operator.core.decision import Route, RouteRole
+from mooring_operator.core.observation import LossCounts, TelemetryObservation
+from mooring_operator.ids import Revision
+from mooring_operator.reconcile.snapshots import Identity, Snapshot
+from mooring_operator.reconcile.telemetry import Totals
+
+
+@dataclass(frozen=True)
+class ReadyPod:
+    """A ready pod as the cache shows it."""
+
+    uid: str
+    address: str
+    revision: Revision
+
+
+@dataclass(frozen=True)
+class PodState:
+    """What one pod told us.
+
+    Attributes:
+        pod: the pod.
+        first_seen: when it was first seen ready, monotonic seconds.
+        identity: who it says it is; None: to be asked (again).
+        acknowledged: the route that it follows; None: none yet.
+        snapshot: its counters; None: none yet.
+        answered_at: when it answered last, monotonic seconds; None: never.
+    """
+
+    pod: ReadyPod
+    first_seen: float
+    identity: Identity | None = None
+    acknowledged: Route | None = None
+    snapshot: Snapshot | None = None
+    answered_at: float | None = None
+
+
+@dataclass
+class DeploymentState:
+    """All that is known of one deployment's pods."""
+
+    routes: Mapping[Revision, Route] = field(default_factory=dict[Revision, Route])
+    pods: dict[str, PodState] = field(default_factory=dict[str, PodState])
+    gone: Totals = Totals()
+    """Counters of pods (or their earlier boots) that are no more."""
+    lost: dict[str, Snapshot] = field(default_factory=dict[str, Snapshot])
+    """Last snapshots of those since the last drift window, by source."""
+    at: datetime | None = None
+    """When the last complete round ended."""
+    drift: DriftStatus | None = None
+    told: object = None
+    """What the deployment was last woken for."""
+
+    @property
+    def stable(self) -> Revision | None:
+        """The revision whose pods have the role Stable."""
+        stable = (r for r, route in self.routes.items() if route.role is RouteRole.STABLE)
+        return next(stable, None)
+
+    @property
+    def rolling(self) -> bool:
+        """Whether anything but plain serving goes on."""
+        return any(
+            route.role is not RouteRole.STABLE or route.weight_percent or route.shadow_percent
+            for route in self.routes.values()
+        )
+
+    def keep(self, ready: Iterable[ReadyPod], present: set[str], now: float) -> None:
+        """Takes the pods in as they are now.
+
+        Args:
+            ready: the pods that serve.
+            present: uids of all pods that still exist; what others counted is final.
+            now: monotonic seconds.
+        """
+        for uid in [uid for uid in self.pods if uid not in present]:
+            self.bury(self.pods.pop(uid))
+        for pod in ready:
+            known = self.pods.get(pod.uid)
+            if known is None:
+                self.pods[pod.uid] = PodState(pod, first_seen=now)
+            elif known.pod != pod:
+                self.pods[pod.uid] = replace(known, pod=pod)
+
+    def bury(self, dead: PodState) -> None:
+        """Adds what a pod (or an earlier boot of it) counted to what is over."""
+        if dead.snapshot is not None:
+            self.gone = self.gone.plus([dead.snapshot])
+            self.lost[source_of(dead.snapshot)] = dead.snapshot
+
+    def answered(self, uid: str, route: Route, snapshot: Snapshot, now: float) -> None:
+        """Takes a pod's answer in; a new boot buries what the earlier one counted."""
+        before = self.pods.get(uid)
+        if before is None:
+            return
+        if before.snapshot is not None and before.snapshot.boot_nonce != snapshot.boot_nonce:
+            self.bury(before)
+        labelled = snapshot.model_copy(update={"revision": before.pod.revision})
+        self.pods[uid] = replace(before, acknowledged=route, snapshot=labelled, answered_at=now)
+
+    def identified(self, uid: str, identity: Identity | None) -> None:
+        """Remembers who a pod is, or that it must be asked again."""
+        if uid in self.pods:
+            self.pods[uid] = replace(self.pods[uid], identity=identity)
+
+    def snapshots(self) -> list[Snapshot]:
+        """The last answer of every pod that exists."""
+        return [state.snapshot for state in self.pods.values() if state.snapshot is not None]
+
+    def telemetry(
+        self, ready: Iterable[ReadyPod], now: float, patience: float
+    ) -> TelemetryObservation | None:
+        """The observation; None before the first complete round.
+
+        Args:
+            ready: the pods that serve now.
+            now: monotonic seconds.
+            patience: seconds within which every ready pod must have answered to be fresh.
+        """
+        if self.at is None:
+            return None
+        serving = [self.pods.get(pod.uid) or PodState(pod, now) for pod in ready]
+        totals = self.gone.plus(self.snapshots())
+        stable = self.stable or Revision("")
+        return TelemetryObservation(
+            at=self.at,
+            fresh=bool(serving) and all(_is_fresh(state, now, patience) for state in serving),
+            routes={
+                revision: tuple(
+                    state.acknowledged for state in serving if state.pod.revision == revision
+                )
+                for revision in self.routes
+            },
+            phases=totals.phases,
+            labelled=totals.labelled.get(stable, LossCounts()),
+            coverage=totals.coverage(stable),
+            drift=self.drift,
+        )
+
+
+def source_of(snapshot: Snapshot) -> str:
+    """What counts as one source of cumulative counters: a pod since its boot."""
+    return f"{snapshot.pod_uid}/{snapshot.boot_nonce}"
+
+
+def _is_fresh(state: PodState, now: float, patience: float) -> bool:
+    since = state.first_seen if state.answered_at is None else state.answered_at
+    return now - since <= patience
