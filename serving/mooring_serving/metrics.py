@@ -48,7 +48,7 @@ class ServerMetrics(Collector):
     Args:
         counters: The pod's counters.
         gauges: Reads the rest.
-        identity: Values of the labels model, version, revision, environment.
+        identity: Reads the values of the labels model, version, revision, environment.
     """
 
     def __init__(
@@ -56,11 +56,12 @@ class ServerMetrics(Collector):
         counters: Counters,
         gauges: Callable[[], Gauges],
         *,
-        identity: tuple[str, str, str, str],
+        identity: Callable[[], tuple[str, str, str, str]],
     ) -> None:
         self._counters = counters
         self._gauges = gauges
-        self._identity = identity
+        self._read_identity = identity
+        self._identity = identity()
         self._registry = CollectorRegistry()
         self._registry.register(self)
 
@@ -70,6 +71,7 @@ class ServerMetrics(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """Called by the registry at a scrape."""
+        self._identity = self._read_identity()
         yield from self._counters.read(self._collect_totals)
         yield from self._collect_gauges(self._gauges())
 

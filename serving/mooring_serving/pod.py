@@ -134,8 +134,8 @@ class Pod:
         metrics = ServerMetrics(
             self.counters,
             self._gauges,
-            identity=(
-                settings.model or "local",
+            identity=lambda: (
+                self._model,
                 settings.version,
                 settings.revision,
                 settings.environment,

@@ -13,7 +13,7 @@ import numpy as np
 
 from mooring_profile.document import ReferenceProfile
 from mooring_profile.sketch import SketchRecorder
-from mooring_serving.protocol.messages import Column, InferenceRequest
+from mooring_serving.protocol.messages import Column, InferenceRequest, MatrixColumns
 
 _INTERVAL_SECONDS = 0.25
 _BATCH = 4096
@@ -108,14 +108,15 @@ def concatenate_columns(
 
     Requests that came as matrices are joined as such: one copy instead of one a feature.
     """
-    matrices = [request.matrix for request in requests if request.matrix is not None]
-    if len(matrices) == len(requests):
-        names = tuple(requests[0].columns)
-        joined = np.concatenate(matrices)
-        position = {name: index for index, name in enumerate(names)}
-        return {name: joined[:, position[name]] for name in features if name in position}
+    first = requests[0].columns
+    matrices = [
+        request.columns.matrix for request in requests if isinstance(request.columns, MatrixColumns)
+    ]
+    if isinstance(first, MatrixColumns) and len(matrices) == len(requests):
+        joined = first.joined_with(matrices)
+        return {name: joined[name] for name in features if name in joined}
     return {
         name: np.concatenate([request.columns[name] for request in requests])
         for name in features
-        if name in requests[0].columns
+        if name in first
     }

@@ -185,7 +185,7 @@ def build_body(rows: int) -> bytes:
 def await_port(port: int, process: "subprocess.Popen[bytes]") -> None:
     """Wait until the server answers a request, at most 20 s."""
     deadline = time.monotonic() + 20
-    request = urllib.request.Request(f"http://127.0.0.1:{port}/x", data=build_body(1))  # noqa: S310 loopback
+    request = urllib.request.Request(f"http://127.0.0.1:{port}/x", data=build_body(1))
     while True:
         try:
             with urllib.request.urlopen(request, timeout=2) as response:  # noqa: S310 loopback
@@ -197,7 +197,9 @@ def await_port(port: int, process: "subprocess.Popen[bytes]") -> None:
             time.sleep(0.05)
 
 
-def measure(name: str, *, rows: int, connections: int, seconds: float, port: int) -> tuple[float, float, float]:
+def measure(
+    name: str, *, rows: int, connections: int, seconds: float, port: int
+) -> tuple[float, float, float]:
     """Start one candidate on core 0, drive it from core 1: (answers/s, p50 ms, p99 ms)."""
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.bench.http_servers", "--serve", name, "--port", str(port)]
@@ -245,7 +247,18 @@ def main() -> None:
     for name, results in runs.items():
         rate, p50, p99 = (statistics.median(column) for column in zip(*results, strict=True))
         best = max(result[0] for result in results)
-        print(json.dumps({"server": name, "rows": options.rows, "median": round(rate), "best": round(best), "p50_ms": round(p50, 3), "p99_ms": round(p99, 3)}))
+        print(
+            json.dumps(
+                {
+                    "server": name,
+                    "rows": options.rows,
+                    "median": round(rate),
+                    "best": round(best),
+                    "p50_ms": round(p50, 3),
+                    "p99_ms": round(p99, 3),
+                }
+            )
+        )
 
 
 if __name__ == "__main__":

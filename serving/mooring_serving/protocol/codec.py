@@ -12,7 +12,7 @@ from mooring_serving.errors import RequestRefused
 from mooring_serving.limits import TensorLimits
 from mooring_serving.protocol.datatypes import Datatype
 from mooring_serving.protocol.depth import exceeds_depth
-from mooring_serving.protocol.messages import Column, InferenceRequest, Scalar
+from mooring_serving.protocol.messages import Column, InferenceRequest, MatrixColumns, Scalar
 from mooring_serving.protocol.signature import MATRIX_NAME, Feature, Signature
 from mooring_serving.protocol.tensors import (
     Shape,
@@ -66,8 +66,8 @@ def decode_request(body: bytes, signature: Signature, limits: TensorLimits) -> I
     identity = _parse_id(document.get("id"), limits)
     if signature.accepts_matrix and len(tensors) == 1 and MATRIX_NAME in tensors:
         matrix = _decode_matrix(tensors[MATRIX_NAME], signature, limits)
-        columns = {item.name: matrix[:, at] for at, item in enumerate(signature.features)}
-        return InferenceRequest(identity, columns, len(matrix), outputs, parameters, matrix)
+        lazy = MatrixColumns(matrix, signature.positions)
+        return InferenceRequest(identity, lazy, len(matrix), outputs, parameters)
     columns, rows = _decode_columns(tensors, signature, limits)
     return InferenceRequest(identity, columns, rows, outputs, parameters)
 
@@ -209,7 +209,7 @@ def _decode_matrix(
     values = flatten_data(MATRIX_NAME, tensor.get("data"), shape)
     flat = build_numbers(MATRIX_NAME, values, datatype, nullable=any(signature.nullable))
     matrix = flat.reshape(shape)
-    if any(value is None for value in values):
+    if None in values:
         _check_missing(matrix, signature)
     return matrix
 

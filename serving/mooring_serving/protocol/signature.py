@@ -73,6 +73,7 @@ class Signature:
     Attributes:
         features: In the model's order.
         by_name: The same, by name.
+        positions: The place of each in the matrix.
         outputs: In the order of the answer.
         accepts_matrix: Whether one numeric matrix named `input` is accepted.
         nullable: For each feature, whether null is accepted.
@@ -81,6 +82,7 @@ class Signature:
 
     features: tuple[Feature, ...]
     by_name: Mapping[str, Feature]
+    positions: Mapping[str, int]
     outputs: tuple[Output, ...]
     accepts_matrix: bool
     nullable: tuple[bool, ...]
@@ -101,6 +103,7 @@ def build_signature(
     return Signature(
         features=features,
         by_name=by_name,
+        positions={item.name: at for at, item in enumerate(features)},
         outputs=tuple(Output(item.name, DATATYPES[item.datatype], item.width) for item in outputs),
         accepts_matrix=numeric and (MATRIX_NAME not in by_name or len(features) == 1),
         nullable=tuple(item.nullable for item in features),

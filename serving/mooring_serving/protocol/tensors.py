@@ -75,7 +75,7 @@ def flatten_data(name: str, value: object, shape: Sequence[int]) -> list[object]
     level: list[object] = value
     # A flat list of the right length needs no look at nesting unless its first value is a list.
     for depth in range(len(shape) - 1):
-        if level and not is_list(level[0]):
+        if not level or not is_list(level[0]):
             break
         rows: list[list[object]] = []
         for item in level:

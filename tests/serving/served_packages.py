@@ -1,0 +1,138 @@
+"""Real model packages for the server's tests, each built once a session from a fitted model."""
+
+import atexit
+import functools
+import importlib
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mooring_model.build import package
+
+_pandas: Any = importlib.import_module("pandas")
+_datasets: Any = importlib.import_module("sklearn.datasets")
+
+
+@functools.cache
+def _root() -> Path:
+    root = Path(tempfile.mkdtemp(prefix="mooring-packages-"))
+    atexit.register(shutil.rmtree, root, ignore_errors=True)
+    return root
+
+
+@functools.cache
+def cancer_table() -> Any:
+    """569 rows, 30 numeric features, a binary target."""
+    data = _datasets.load_breast_cancer(as_frame=True)
+    table = data.data.rename(columns=lambda name: name.replace(" ", "_"))
+    table["benign"] = data.target
+    return table
+
+
+@functools.cache
+def cancer_package(kind: str = "linear") -> Path:
+    """Binary, ONNX, all numeric: `linear` (fast), `forest` (200 trees) or `shifted` (another
+    linear model whose answers differ).
+    """
+    table = cancer_table()
+    linear: Any = importlib.import_module("sklearn.linear_model")
+    ensemble: Any = importlib.import_module("sklearn.ensemble")
+    pipeline: Any = importlib.import_module("sklearn.pipeline")
+    preprocessing: Any = importlib.import_module("sklearn.preprocessing")
+    if kind == "forest":
+        model = pipeline.make_pipeline(
+            preprocessing.StandardScaler(), ensemble.RandomForestClassifier(200, random_state=1)
+        )
+    else:
+        strength = 1.0 if kind == "linear" else 0.001
+        model = pipeline.make_pipeline(
+            preprocessing.StandardScaler(), linear.LogisticRegression(C=strength, max_iter=1000)
+        )
+    model.fit(table.drop(columns="benign"), table["benign"])
+    out = _root() / f"cancer-{kind}"
+    package(model, table, target="benign", out=out, name="cancer")
+    return out
+
+
+@functools.cache
+def mixed_table() -> Any:
+    """400 rows: a category, a text code, a number with gaps, a flag, and a text target."""
+    generator = np.random.default_rng(3)
+    rows = 400
+    distance = generator.gamma(2.0, 400.0, rows)
+    carrier = generator.choice(["AA", "B6", "DL", "UA"], rows)
+    late = distance / 2000 + (carrier == "UA") * 0.4 + generator.normal(0, 0.3, rows) > 0.7
+    distance[generator.random(rows) < 0.1] = np.nan
+    return _pandas.DataFrame(
+        {
+            "carrier": carrier,
+            "distance": distance,
+            "hour": generator.integers(0, 24, rows),
+            "weekend": generator.random(rows) < 0.3,
+            "outcome": np.where(late, "late", "on time"),
+        }
+    )
+
+
+@functools.cache
+def mixed_package() -> Path:
+    """Binary with text classes, skops: categories, missing numbers, integers and flags."""
+    table = mixed_table()
+    compose: Any = importlib.import_module("sklearn.compose")
+    impute: Any = importlib.import_module("sklearn.impute")
+    linear: Any = importlib.import_module("sklearn.linear_model")
+    pipeline: Any = importlib.import_module("sklearn.pipeline")
+    preprocessing: Any = importlib.import_module("sklearn.preprocessing")
+    columns = compose.ColumnTransformer(
+        [
+            ("carrier", preprocessing.OneHotEncoder(handle_unknown="ignore"), ["carrier"]),
+            (
+                "number",
+                pipeline.make_pipeline(impute.SimpleImputer(), preprocessing.StandardScaler()),
+                ["distance", "hour"],
+            ),
+            ("flag", "passthrough", ["weekend"]),
+        ]
+    )
+    model = pipeline.make_pipeline(columns, linear.LogisticRegression(max_iter=1000))
+    model.fit(table.drop(columns="outcome"), table["outcome"])
+    out = _root() / "mixed"
+    package(model, table, target="outcome", out=out, name="flights", format="skops")
+    return out
+
+
+@functools.cache
+def regression_package() -> Path:
+    """Regression, ONNX, ten numeric features."""
+    data = _datasets.load_diabetes(as_frame=True)
+    linear: Any = importlib.import_module("sklearn.linear_model")
+    pipeline: Any = importlib.import_module("sklearn.pipeline")
+    preprocessing: Any = importlib.import_module("sklearn.preprocessing")
+    table = data.data.copy()
+    table["progress"] = data.target.astype(float) + 0.5
+    model = pipeline.make_pipeline(preprocessing.StandardScaler(), linear.Ridge())
+    model.fit(table.drop(columns="progress"), table["progress"])
+    out = _root() / "regression"
+    package(model, table, target="progress", out=out, name="diabetes")
+    return out
+
+
+@functools.cache
+def multiclass_package() -> Path:
+    """Three classes, ONNX, thirteen numeric features."""
+    data = _datasets.load_wine(as_frame=True)
+    linear: Any = importlib.import_module("sklearn.linear_model")
+    pipeline: Any = importlib.import_module("sklearn.pipeline")
+    preprocessing: Any = importlib.import_module("sklearn.preprocessing")
+    table = data.data.rename(columns=lambda name: name.replace("/", "_"))
+    table["cultivar"] = data.target
+    model = pipeline.make_pipeline(
+        preprocessing.StandardScaler(), linear.LogisticRegression(max_iter=1000)
+    )
+    model.fit(table.drop(columns="cultivar"), table["cultivar"])
+    out = _root() / "multiclass"
+    package(model, table, target="cultivar", out=out, name="wine")
+    return out

@@ -1,0 +1,54 @@
+"""One real server process for tests: `python -m tests.serving.server_process DIR …`.
+
+Prints its ports as one JSON line when it is ready. `--peer` stands in for the Services that a pod
+forwards to, since there are no Services on loopback.
+"""
+
+import argparse
+import json
+import logging
+import sys
+from pathlib import Path
+
+from mooring_serving.command import ServeOptions, serve
+from mooring_serving.engine import EngineLimits, Ports
+from mooring_serving.http.client import Address
+from mooring_serving.limits import HttpLimits, WorkLimits
+from mooring_serving.settings import read_settings
+
+
+def announce(ports: Ports) -> None:
+    """Tell the test which ports are open."""
+    print(
+        json.dumps({"http": ports.http, "management": ports.management, "forward": ports.forward}),
+        flush=True,
+    )
+
+
+def main() -> int:
+    """Serve until SIGTERM."""
+    logging.basicConfig(level=logging.INFO)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("directory", type=Path)
+    parser.add_argument("--peer", type=int)
+    parser.add_argument("--http", type=json.loads, default={})
+    parser.add_argument("--work", type=json.loads, default={})
+    options = parser.parse_args()
+    peer = None if options.peer is None else Address("127.0.0.1", options.peer)
+    return serve(
+        ServeOptions(
+            directory=options.directory,
+            host="127.0.0.1",
+            http_port=0,
+            health_port=0,
+            forward_port=0,
+            settings=read_settings(),
+            limits=EngineLimits(http=HttpLimits(**options.http), work=WorkLimits(**options.work)),
+            addresses=lambda _: peer,
+            on_open=announce,
+        )
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
