@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Protocol
 
 from mooring_operator.errors import AlreadyExists, Conflict, LeadershipLost, MooringError
 from mooring_operator.io.clock import Clock
@@ -26,12 +27,67 @@ class LeaseTimes:
     retry: float = 2.0
 
 
+_SOLE_RETRY = 2.0
 _BEGINNING = datetime(2020, 1, 1, tzinfo=UTC)
 
 
 def first_epoch(now: datetime) -> int:
     """The epoch of a new Lease: minutes since 2020, so above that of any Lease before it."""
     return int((now - _BEGINNING).total_seconds() // 60)
+
+
+class Leadership(Protocol):
+    """The right to write."""
+
+    @property
+    def epoch(self) -> int:
+        """Rises with each change of the leader."""
+        ...
+
+    def require(self) -> None:
+        """Raises LeadershipLost unless this process may write now."""
+        ...
+
+    async def acquire(self) -> None:
+        """Returns when this process leads."""
+        ...
+
+    async def keep(self) -> None:
+        """Raises LeadershipLost when it does not any more."""
+        ...
+
+    async def release(self) -> None:
+        """Gives the right back."""
+        ...
+
+
+class SoleLeader:
+    """Leadership without an election, for a single process. Follows on the Lease's epoch."""
+
+    def __init__(self, store: LeaseStore, clock: Clock) -> None:
+        self._store, self._clock = store, clock
+        self.epoch = 0
+
+    def require(self) -> None:
+        """Always granted."""
+
+    async def acquire(self) -> None:
+        """Reads the epoch, so that pods that knew an elected leader still listen."""
+        while True:
+            try:
+                record = await self._store.read()
+                break
+            except MooringError as error:
+                log.warning("%s: %s", self._store, error)
+                await self._clock.sleep(_SOLE_RETRY)
+        self.epoch = record.transitions or first_epoch(self._clock.now())
+
+    async def keep(self) -> None:
+        """Never returns."""
+        await asyncio.Event().wait()
+
+    async def release(self) -> None:
+        """Nothing to give back."""
 
 
 class Elector:

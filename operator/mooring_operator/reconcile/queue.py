@@ -15,6 +15,7 @@ from mooring_operator.errors import Conflict, LeadershipLost, MooringError, Tran
 from mooring_operator.io.clock import Clock
 from mooring_operator.io.token_bucket import TokenBucket
 from mooring_operator.metrics import OperatorMetrics
+from mooring_operator.reconcile.outcomes import settled
 from mooring_operator.reconcile.schedule import Schedule
 
 log = logging.getLogger(__name__)
@@ -106,7 +107,7 @@ class WorkQueue(Generic[KeyT]):
                 self._idle.set()
 
     async def _one(self, key: KeyT, work: Work[KeyT], on_failure: OnFailure[KeyT] | None) -> None:
-        outcome = await _settled(work(key))
+        outcome = await settled(work(key))
         now = self._clock.monotonic()
         match outcome:
             case BaseException():
@@ -126,7 +127,7 @@ class WorkQueue(Generic[KeyT]):
             self._schedule.succeed(key, self._clock.monotonic(), _CONFLICT_PAUSE)
             return
         if on_failure is not None and not isinstance(error, LeadershipLost):
-            told = await _settled(on_failure(key, error))
+            told = await settled(on_failure(key, error))
             if isinstance(told, MooringError):
                 log.info("could not report the failure of %s: %s", key, told)
             elif isinstance(told, BaseException):
@@ -165,20 +166,3 @@ class WorkQueue(Generic[KeyT]):
         finally:
             notice.cancel()
             timer.cancel()
-
-
-ResultT = TypeVar("ResultT")
-
-
-async def _settled(awaitable: Awaitable[ResultT]) -> ResultT | BaseException:
-    """What a piece of work returned or raised, as a value."""
-    task = asyncio.ensure_future(awaitable)
-    try:
-        await asyncio.wait({task})
-    except asyncio.CancelledError:
-        task.cancel()
-        raise
-    if task.cancelled():
-        return asyncio.CancelledError()
-    error = task.exception()
-    return task.result() if error is None else error

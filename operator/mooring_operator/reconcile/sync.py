@@ -75,12 +75,14 @@ class Sync:
             self._schedule(key)
 
     def noticed(self, key: ObjectKey) -> None:
-        """Something about a deployment changed: new ready pods are told their route at once."""
+        """Something about a deployment changed.
+
+        New ready pods are told their route at once; leaving ones give their last counters.
+        """
         state = self._states.get(key)
         if state is None:
             return
-        ready = {pod.uid for pod in self._ready(key, state)}
-        if not ready <= state.pods.keys():
+        if frozenset(pod.uid for pod in self._ready(key, state)) != state.polled:
             self._schedule(key)
 
     def forget(self, key: ObjectKey) -> None:
@@ -106,8 +108,11 @@ class Sync:
         ready = self._ready(key, state)
         present = {text_at(pod, "metadata", "uid") for pod in self._cache.linked("Pod", key)}
         state.keep(ready, present, started)
+        state.polled = frozenset(pod.uid for pod in ready)
+        leaving = [known.pod for uid, known in state.pods.items() if uid not in state.polled]
         uid = resource.metadata.uid
         answers = await asyncio.gather(*(self._exchange(state, pod, uid) for pod in ready))
+        await asyncio.gather(*(self._exchange(state, pod, uid) for pod in leaving))
         if all(answers):
             state.at = self._tools.clock.now()
         await self._watch_drift(key, state, resource)
@@ -138,7 +143,10 @@ class Sync:
         identity = state.pods[pod.uid].identity or await self._identify(pod, deployment_uid)
         state.identified(pod.uid, identity)
         # Read as late as possible: the routes may have changed while we asked.
-        message = self._tools.messages.message(identity, state.routes[pod.revision])
+        route = state.routes.get(pod.revision)
+        if route is None:
+            return  # nobody decides about this revision any more
+        message = self._tools.messages.message(identity, route)
         answer = await self._tools.pods.sync(pod.address, message.body)
         snapshot = parse_snapshot(answer, f"pod {pod.uid}")
         if snapshot.pod_uid != pod.uid or snapshot.acknowledged != message.number:

@@ -15,6 +15,8 @@ from mooring_operator.ids import Revision
 from mooring_operator.reconcile.snapshots import Identity, Snapshot
 from mooring_operator.reconcile.telemetry import Totals
 
+_MOST_LOST = 256
+
 
 @dataclass(frozen=True)
 class ReadyPod:
@@ -52,13 +54,15 @@ class DeploymentState:
 
     routes: Mapping[Revision, Route] = field(default_factory=dict[Revision, Route])
     pods: dict[str, PodState] = field(default_factory=dict[str, PodState])
-    gone: Totals = Totals()
+    gone: Totals = field(default_factory=Totals)
     """Counters of pods (or their earlier boots) that are no more."""
     lost: dict[str, Snapshot] = field(default_factory=dict[str, Snapshot])
     """Last snapshots of those since the last drift window, by source."""
     at: datetime | None = None
     """When the last complete round ended."""
     drift: DriftStatus | None = None
+    polled: frozenset[str] = frozenset()
+    """Uids of the pods that were ready in the last round."""
     told: object = None
     """What the deployment was last woken for."""
 
@@ -98,6 +102,8 @@ class DeploymentState:
         if dead.snapshot is not None:
             self.gone = self.gone.plus([dead.snapshot])
             self.lost[source_of(dead.snapshot)] = dead.snapshot
+            while len(self.lost) > _MOST_LOST:
+                del self.lost[next(iter(self.lost))]
 
     def answered(self, uid: str, route: Route, snapshot: Snapshot, now: float) -> None:
         """Takes a pod's answer in; a new boot buries what the earlier one counted."""

@@ -1,0 +1,296 @@
+"""The composition root: settings → clients → cache, queues and loop → run. All wiring is here."""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+import sys
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from mooring_operator.core.decision import OperatorConfig
+from mooring_operator.errors import LeadershipLost, MooringError
+from mooring_operator.handlers.watch import Watch
+from mooring_operator.ids import ObjectKey
+from mooring_operator.io.clock import SystemClock
+from mooring_operator.io.http_server import serve_pages
+from mooring_operator.io.kube_client import HttpKubeClient
+from mooring_operator.io.kube_login import LoginFailed, load_connection
+from mooring_operator.io.lease import LeaseStore
+from mooring_operator.io.pods import HttpPodClient
+from mooring_operator.io.signing import Signer, load_signer
+from mooring_operator.io.token_bucket import TokenBucket
+from mooring_operator.metrics import OperatorMetrics
+from mooring_operator.reconcile.apply import Applier
+from mooring_operator.reconcile.cache import Cache
+from mooring_operator.reconcile.deciders import deciders
+from mooring_operator.reconcile.health import Health
+from mooring_operator.reconcile.ingest import Ingest
+from mooring_operator.reconcile.leadership import Elector, Leadership, LeaseTimes, SoleLeader
+from mooring_operator.reconcile.loop import Hands, Loop
+from mooring_operator.reconcile.messages import Messages
+from mooring_operator.reconcile.queue import QueueSettings, WorkQueue
+from mooring_operator.reconcile.recorder import EventRecorder
+from mooring_operator.reconcile.report import StatusWriter
+from mooring_operator.reconcile.resync import Resync
+from mooring_operator.reconcile.schedule import Schedule
+from mooring_operator.reconcile.streams import Streams
+from mooring_operator.reconcile.sync import Sync, SyncTools
+from mooring_operator.settings import OperatorSettings, SettingInvalid
+
+log = logging.getLogger("mooring_operator")
+
+
+@dataclass(frozen=True)
+class Process:
+    """Everything that runs, wired."""
+
+    settings: OperatorSettings
+    clock: SystemClock
+    metrics: OperatorMetrics
+    kube: HttpKubeClient
+    pods: HttpPodClient
+    leadership: Leadership
+    ingest: Ingest
+    resync: Resync
+    watch: Watch
+    health: Health
+    queue: WorkQueue[ObjectKey]
+    rounds: WorkQueue[ObjectKey]
+    loop: Loop
+    sync: Sync
+    jitter: Callable[[], float]
+
+    async def run(self) -> None:
+        """Serves probes, fills the cache, campaigns, leads, until told to stop.
+
+        Raises:
+            LeadershipLost: another process leads; this one must end at once.
+        """
+        stopping = asyncio.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+        servers = await self._serve()
+        life = asyncio.create_task(self._live())
+        stop = asyncio.create_task(stopping.wait())
+        await asyncio.wait({life, stop}, return_when=asyncio.FIRST_COMPLETED)
+        if life.done():
+            life.result()
+        await self._end(life)
+        for server in servers:
+            server.close()
+        stop.cancel()
+        await self.kube.aclose()
+        await self.pods.aclose()
+
+    async def _serve(self) -> list[asyncio.Server]:
+        probes = {"/livez": self.health.livez, "/readyz": self.health.readyz}
+        places = (
+            (self.settings.probe_port, probes),
+            (self.settings.metrics_port, {"/metrics": self.health.metrics}),
+        )
+        return [
+            await serve_pages(pages, host=self.settings.listen, port=port)
+            for port, pages in places
+            if port
+        ]
+
+    async def _live(self) -> None:
+        await self.resync.first()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.health.watch_lag())
+            group.create_task(self.watch.run())
+            group.create_task(self.resync.run(self.settings.resync_interval, self.jitter))
+            group.create_task(self._lead())
+
+    async def _lead(self) -> None:
+        self.metrics.leader.labels(self.settings.lease_name).set(0)
+        await self.leadership.acquire()
+        self.metrics.leader.labels(self.settings.lease_name).set(1)
+        self.ingest.wake_all()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.leadership.keep())
+            group.create_task(self.queue.run(self.loop.reconcile, self.loop.on_failure))
+            group.create_task(self.rounds.run(self.sync.round))
+
+    async def _end(self, life: asyncio.Task[None]) -> None:
+        """Not ready, no new key, what is under work ends, the Lease is given back."""
+        log.info("stopping")
+        self.health.stopping = True
+        self.queue.stop()
+        self.rounds.stop()
+        try:
+            async with asyncio.timeout(self.settings.drain.total_seconds()):
+                await self.queue.drained()
+                await self.rounds.drained()
+        except TimeoutError:
+            log.warning("some reconciliations did not end in %s", self.settings.drain)
+        await self.leadership.release()
+        self.watch.stop()
+        life.cancel()
+        await asyncio.wait({life}, timeout=5)
+
+
+async def build(settings: OperatorSettings) -> Process:
+    """Makes everything and connects it.
+
+    Raises:
+        LoginFailed: there is no way to the API server.
+        Refused: the sync key's Secret is unusable or may not be read.
+    """
+    clock, metrics = SystemClock(), OperatorMetrics()
+    jitter = np.random.default_rng().random
+    connection = load_connection(os.environ)
+    now = clock.monotonic()
+    limit = TokenBucket(rate=settings.api_rate, burst=settings.api_burst, now=now)
+    kube = HttpKubeClient(connection, clock, metrics, limit)
+    pods = HttpPodClient(connections=settings.pod_connections)
+    signer = await _signer(kube, settings, clock)
+    leadership = _leadership(kube, settings, clock, jitter)
+
+    cache, streams = Cache(), Streams()
+    ingest = Ingest(cache, streams, clock, metrics)
+    rate = TokenBucket(rate=settings.reconcile_rate, burst=settings.reconcile_burst, now=now)
+    queue = WorkQueue[ObjectKey](
+        QueueSettings("reconcile", settings.workers, rate), Schedule(jitter), clock, metrics
+    )
+    rounds = WorkQueue[ObjectKey](
+        QueueSettings("sync", settings.sync_workers), Schedule(jitter), clock, metrics
+    )
+    messages = Messages(
+        signer.sign,
+        lambda: leadership.epoch,
+        start=int(clock.now().timestamp() * 1000),
+        ttl=settings.sync_ttl,
+    )
+    tools = SyncTools(pods, messages, clock, metrics, settings.sync_ttl)
+    sync = Sync(cache, tools, wake=queue.notify, schedule=rounds.notify)
+    ingest.subscribe(queue.notify)
+    ingest.subscribe(sync.noticed)
+
+    def forget(key: ObjectKey) -> None:
+        queue.forget(key)
+        rounds.forget(key)
+        sync.forget(key)
+
+    identity = settings.identity or socket.gethostname()
+    hands = Hands(
+        status=StatusWriter(kube, ingest, leadership.require),
+        applier=Applier(kube, cache, ingest, leadership.require),
+        events=EventRecorder(kube, clock, metrics, instance=identity),
+        push_routes=sync.push,
+        forget=forget,
+    )
+    resync = Resync(
+        kube,
+        ingest,
+        streams,
+        clock,
+        namespaces=settings.watch_namespaces,
+        patience=settings.stream_patience,
+    )
+    return Process(
+        settings=settings,
+        clock=clock,
+        metrics=metrics,
+        kube=kube,
+        pods=pods,
+        leadership=leadership,
+        ingest=ingest,
+        resync=resync,
+        watch=Watch(
+            connection,
+            ingest.watched,
+            clock,
+            metrics,
+            jitter,
+            namespaces=settings.watch_namespaces,
+        ),
+        health=Health(streams, resync, clock, metrics, patience=settings.stream_patience),
+        queue=queue,
+        rounds=rounds,
+        loop=Loop(
+            cache,
+            deciders(cache, _config(settings, signer), sync.telemetry),
+            hands,
+            clock,
+            metrics,
+        ),
+        sync=sync,
+        jitter=jitter,
+    )
+
+
+def _config(settings: OperatorSettings, signer: Signer) -> OperatorConfig:
+    return OperatorConfig(
+        serving_image=settings.serving_image,
+        operator_namespace=settings.namespace,
+        sync_public_keys=signer.public_keys,
+        sync_ttl=settings.sync_ttl,
+        image_pull_policy=settings.image_pull_policy,
+    )
+
+
+def _leadership(
+    kube: HttpKubeClient,
+    settings: OperatorSettings,
+    clock: SystemClock,
+    jitter: Callable[[], float],
+) -> Leadership:
+    store = LeaseStore(
+        kube,
+        namespace=settings.namespace,
+        name=settings.lease_name,
+        seconds=settings.lease_seconds,
+    )
+    if not settings.leader_election:
+        return SoleLeader(store, clock)
+    identity = settings.identity or f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
+    times = LeaseTimes(settings.lease_seconds, settings.renew_seconds, settings.retry_seconds)
+    return Elector(store, clock, identity=identity, times=times, jitter=jitter)
+
+
+async def _signer(kube: HttpKubeClient, settings: OperatorSettings, clock: SystemClock) -> Signer:
+    """The signing key; waits for an API server that is not there yet."""
+    while True:
+        try:
+            return await load_signer(kube, settings.namespace)
+        except MooringError as error:
+            log.warning("no sync key yet: %s", error)
+            await clock.sleep(2.0)
+
+
+async def _run(settings: OperatorSettings) -> None:
+    process = await build(settings)
+    await process.run()
+
+
+def main() -> None:
+    """Runs the operator until SIGTERM, or until another process leads."""
+    try:
+        settings = OperatorSettings.from_environment(os.environ)
+    except SettingInvalid as error:
+        sys.exit(str(error))
+    logging.basicConfig(
+        level=settings.log_level.upper(),
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+    )
+    for noisy in ("httpx", "httpcore", "kopf", "aiohttp"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    try:
+        asyncio.run(_run(settings))
+    except* LeadershipLost as lost:
+        log.error("%s", "; ".join(str(error) for error in lost.exceptions))  # noqa: TRY400
+        logging.shutdown()
+        os._exit(1)  # at once: whatever still runs must not write
+    except* LoginFailed as failed:
+        sys.exit("; ".join(str(error) for error in failed.exceptions))
+
+
+if __name__ == "__main__":
+    main()
