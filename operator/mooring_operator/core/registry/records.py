@@ -6,7 +6,7 @@ a record whose data is not of its sort's shape.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any
@@ -183,39 +183,51 @@ def verification_record(
         data["message"] = answer.message
         data["remedy"] = answer.remedy
         data["refusedAt"] = rfc3339(now)
-    name = verification_record_name(model.metadata.name, examined.version, examined.digest)
     return record_manifest(
-        model, name, RecordSort.VERIFICATION, data, version=examined.version, seq=seq
+        model,
+        NewRecord(
+            name=verification_record_name(model.metadata.name, examined.version, examined.digest),
+            sort=RecordSort.VERIFICATION,
+            version=examined.version,
+            seq=seq,
+            data=data,
+        ),
     )
 
 
-def record_manifest(
-    model: Model,
-    name: str,
-    sort: RecordSort,
-    data: Mapping[str, Any],
-    *,
-    version: str,
-    seq: int,
-) -> Manifest:
+@dataclass(frozen=True)
+class NewRecord:
+    """A fact to be recorded."""
+
+    name: str
+    sort: RecordSort
+    version: str
+    seq: int
+    data: Mapping[str, Any]
+    labels: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Besides those that every record has."""
+
+
+def record_manifest(model: Model, record: NewRecord) -> Manifest:
     """A ControllerRevision of a Model."""
     metadata = model.metadata
     return {
         "apiVersion": "apps/v1",
         "kind": "ControllerRevision",
         "metadata": {
-            "name": name,
+            "name": record.name,
             "namespace": metadata.namespace,
             "labels": {
                 Label.MANAGED_BY.value: MANAGED_BY,
                 Label.MODEL.value: metadata.name,
-                Label.MODEL_VERSION.value: version,
-                Label.RECORD.value: sort.value,
+                Label.MODEL_VERSION.value: record.version,
+                Label.RECORD.value: record.sort.value,
+                **record.labels,
             },
             "ownerReferences": [owner_reference(Kind.MODEL, metadata)],
         },
-        "data": dict(data),
-        "revision": seq,
+        "data": dict(record.data),
+        "revision": record.seq,
     }
 
 

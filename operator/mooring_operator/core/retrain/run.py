@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from pydantic import ValidationError
 
+from mooring_operator.api.group import Label
 from mooring_operator.api.model import Model
 from mooring_operator.api.retrain import RetrainPolicy, RunResult, RunStatus, Verdict
 from mooring_operator.core.conditions import trimmed
@@ -19,6 +20,7 @@ from mooring_operator.core.manifests.job import attempt_name, attempt_of
 from mooring_operator.core.observation import JobObservation, RetrainObservation
 from mooring_operator.core.registry.answers import Refused, Unavailable
 from mooring_operator.core.registry.records import (
+    NewRecord,
     Records,
     RecordSort,
     VersionRecord,
@@ -212,8 +214,17 @@ def version_record(
         data["snapshotDigest"] = answer.snapshot_digest
     if policy.spec.output.secret_name is not None:
         data["secretName"] = policy.spec.output.secret_name
-    name = version_record_name(model.metadata.name, run.name)
-    return record_manifest(model, name, RecordSort.VERSION, data, version=run.name, seq=seq)
+    return record_manifest(
+        model,
+        NewRecord(
+            name=version_record_name(model.metadata.name, run.name),
+            sort=RecordSort.VERSION,
+            version=run.name,
+            seq=seq,
+            data=data,
+            labels={Label.RETRAIN_POLICY.value: policy.metadata.name},
+        ),
+    )
 
 
 def _result(
