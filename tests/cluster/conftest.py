@@ -31,6 +31,7 @@ class Images:
 
 _STACK = pytest.StashKey[ExitStack]()
 _CLUSTER = pytest.StashKey[Cluster]()
+_USERS = pytest.StashKey[set[str]]()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -41,7 +42,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_collection_finish(session: pytest.Session) -> None:
     config = session.config
-    if config.option.collectonly or not any(_uses(item, "cluster") for item in session.items):
+    users = {item.nodeid for item in session.items if _uses(item, "cluster")}
+    config.stash[_USERS] = users
+    if config.option.collectonly or not users:
         return
     capture = config.pluginmanager.getplugin("capturemanager")
     shown = isinstance(capture, CaptureManager) and capture.global_and_fixture_disabled()
@@ -67,7 +70,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if not cluster:
         return
     reports = [*terminalreporter.getreports("passed"), *terminalreporter.getreports("failed")]
-    ran = [report for report in reports if report.when == "call" and "cluster" in report.keywords]
+    users = terminalreporter.config.stash[_USERS]
+    ran = [report for report in reports if report.when == "call" and report.nodeid in users]
     terminalreporter.section("cluster")
     terminalreporter.line(f"{len(ran)} tests ran against {cluster.versions()}")
 
