@@ -45,7 +45,7 @@ of errors and mean losses are mostly small."""
 CENTRE_WEIGHTS = np.array((0.3, 0.15, 0.15, 0.15, 0.1, 0.07, 0.05, 0.03))
 ANNOUNCED_SHARE = 0.75
 """Part of the prior on w that stands on an announced weight."""
-SHARE_NODES = np.arange(-6.0, 7.0)
+SHARE_NODES = np.linspace(-5.0, 5.0, 9)
 """Nodes of the integral over w, in standard errors around n_c / n on the logit scale."""
 ABSOLUTE_SHARE = 0.25
 """Part of the fortune, where delta < 0, that bets on the candidate alone."""
@@ -98,20 +98,28 @@ def _log_fortune(
     w = share.reshape(shape)  # [..., strata, w, m, f]
     k = BETS * np.minimum(w / limit, (1 - w) / (1 - m))
     logs = (
-        _arm(candidate, k / w, limit)
-        + _arm(stable.mirrored(), k / (1 - w), 1 - m)
+        smallest_log_fortune(candidate, k / w, limit)
+        + smallest_log_fortune(stable.mirrored(), k / (1 - w), 1 - m)
         + (log_prior + _share_penalty(stable.n, candidate.n, share)).reshape(shape)
     )
     by_bet = _log_sum(logs + np.log(CENTRE_WEIGHTS)[:, None], axis=(-3, -2))  # [..., strata, f]
     if delta < -_TINY:
         # The stable mean is at most 1, so the candidate's is at most 1 + delta: no need of arms.
-        alone = _arm(candidate, BETS / (1 + delta + _TINY), np.array(1 + delta))[..., 0, 0, :]
+        alone = smallest_log_fortune(candidate, BETS / (1 + delta + _TINY), np.array(1 + delta))[
+            ..., 0, 0, :
+        ]
         by_bet = np.logaddexp(by_bet + np.log(1 - ABSOLUTE_SHARE), alone + np.log(ABSOLUTE_SHARE))
     return _log_sum(by_bet.sum(axis=-2) + np.log(BET_WEIGHTS), axis=(-1,))
 
 
-def _arm(arm: Moments, bet: FloatArray, limit: FloatArray) -> FloatArray:
-    """Smallest sum of log(1 + bet (Y - limit)) with the arm's totals."""
+def smallest_log_fortune(arm: Moments, bet: FloatArray, limit: FloatArray) -> FloatArray:
+    """Returns the smallest sum of log(1 + bet (Y - limit)) over data with the arm's totals.
+
+    Args:
+        arm: totals [..., strata].
+        bet: [..., strata, w, m, f] or broadcast to it, >= 0 and below 1 / limit.
+        limit: the mean that is bet against, broadcast likewise, within (0, 1].
+    """
     total = np.maximum(arm.total, 0.0)
     value = np.where(total > _TINY, arm.squares / np.maximum(total, _TINY), 1.0)
     value = np.clip(value, _TINY, 1.0)
@@ -135,7 +143,8 @@ def _shares(
     error = 1 / np.sqrt((n + 1) * observed * (1 - observed))
     logit = np.log(observed / (1 - observed))[..., None] + SHARE_NODES * error[..., None]
     share = np.clip(1 / (1 + np.exp(-np.clip(logit, -40, 40))), _TINY, 1 - _TINY)
-    mass = np.sqrt(share * (1 - share)) / np.pi * error[..., None]
+    step = (SHARE_NODES[1] - SHARE_NODES[0]) * error[..., None]
+    mass = np.sqrt(share * (1 - share)) / np.pi * step
     mass = mass / np.maximum(1.0, mass.sum(axis=-1, keepdims=True))
     announced = np.isfinite(weight)[..., None]
     hint = np.clip(np.where(announced, weight[..., None], 0.5), _TINY, 1 - _TINY)
@@ -155,6 +164,7 @@ def _share_penalty(stable_n: FloatArray, candidate_n: FloatArray, share: FloatAr
 
 
 def _log_sum(logs: FloatArray, axis: tuple[int, ...]) -> FloatArray:
-    highest: FloatArray = np.maximum(logs.max(axis=axis, keepdims=True), -1e300)
+    highest: FloatArray = np.max(logs, axis=axis, keepdims=True, initial=-1e300)
+    total: FloatArray = np.sum(np.exp(logs - highest), axis=axis)
     with np.errstate(divide="ignore"):
-        return np.log(np.exp(logs - highest).sum(axis=axis)) + highest.squeeze(axis)
+        return np.log(total) + highest.squeeze(axis)

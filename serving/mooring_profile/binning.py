@@ -126,12 +126,16 @@ class CategoricalBinner:
         return cells
 
     def _slow_cell(self, value: object) -> int:
-        if value is None or (isinstance(value, float | np.floating) and np.isnan(value)):
+        if value is None or _is_nan(value):
             return self._bins + _MISSING
         text = category_text(value)
         if text is None:
             return self._bins + _INVALID
         return self._lookup.get(text, self._bins + _UNSEEN)
+
+
+def _is_nan(value: object) -> bool:
+    return isinstance(value, float | np.floating) and math.isnan(cast("float", value))
 
 
 def category_text(value: object) -> str | None:

@@ -18,6 +18,7 @@ from mooring_profile.fields import FloatArray
 BISECTIONS = 22
 """Limits are exact to 2^-21."""
 _ROUNDING = 1e-9
+_NO_WEIGHT = -1.0
 
 
 class Verdict(StrEnum):
@@ -72,7 +73,9 @@ class Comparison:
             has rows of both arms.
         lower: lower limit of candidate - stable, >= -1; holds at all looks with probability
             1 - alpha.
-        upper: upper limit, <= 1; likewise by itself, so that both hold with 1 - 2 alpha.
+        upper: upper limit, <= 1; likewise by itself, so that both hold with 1 - 2 alpha. Where
+            steps contradict each other no difference may fit all of them; then both limits are
+            that of the verdict.
         n_stable: rows of the stable arm.
         n_candidate: rows of the candidate.
         log_evidence: natural logarithm of the evidence that candidate - stable > margin; `FAIL`
@@ -92,6 +95,9 @@ def compare_proportions(
     strata: Sequence[ProportionStratum], *, alpha: float, margin: float
 ) -> Comparison:
     """Compares the arms' proportions of hits, where a hit is bad.
+
+    If in every step candidate - stable is at most `margin`, `FAIL` is ever given with probability
+    at most alpha; if in every step it is at least `margin`, `PASS` is. `FAIL` goes before `PASS`.
 
     Args:
         strata: totals since the beginning of each step; the order does not matter.
@@ -152,11 +158,17 @@ def compare_means(strata: Sequence[MeanStratum], *, alpha: float, margin: float)
         *((-margin, 1.0) if passed else (-1.0, -margin)),
     )
     verdict = Verdict.FAIL if failed else Verdict.PASS if passed else Verdict.UNDECIDED
+    if failed:
+        lower = max(lower, math.nextafter(margin, 2))
+        upper = max(lower, upper)
+    elif passed:
+        upper = min(upper, math.nextafter(margin, -2))
+        lower = min(lower, upper)
     return Comparison(
         verdict=verdict,
         estimate=_estimate(strata),
-        lower=max(lower, math.nextafter(margin, 2)) if failed else lower,
-        upper=min(upper, math.nextafter(margin, -2)) if passed else upper,
+        lower=lower,
+        upper=upper,
         n_stable=sum(item.stable_n for item in strata),
         n_candidate=sum(item.candidate_n for item in strata),
         log_evidence=evidence,
@@ -186,13 +198,14 @@ def _totals(strata: Sequence[MeanStratum]) -> tuple[Moments, Moments, FloatArray
             float(item.candidate_n),
             item.candidate_sum,
             item.candidate_squared_sum,
-            math.nan if item.weight is None else item.weight,
+            _NO_WEIGHT if item.weight is None else item.weight,
         )
         for item in strata
         if item.stable_n and item.candidate_n
     )
     columns = np.array(rows, dtype=np.float64).reshape(-1, 7).T
-    return Moments(*columns[:3]), Moments(*columns[3:6]), columns[6]
+    weight = np.where(columns[6] == _NO_WEIGHT, np.nan, columns[6])
+    return Moments(*columns[:3]), Moments(*columns[3:6]), weight
 
 
 def _estimate(strata: Sequence[MeanStratum]) -> float | None:

@@ -38,8 +38,9 @@ def equal_mass_edges(values: npt.NDArray[np.float64], bins: int) -> tuple[float,
     edges[after_atom] = np.nextafter(
         unique[np.flatnonzero(after_atom) - 1], np.float32(np.inf), dtype=np.float32
     )
-    top = np.nextafter(unique[-1], np.float32(np.inf), dtype=np.float32)
-    if not np.isfinite(top):
+    with np.errstate(over="ignore"):
+        top = np.nextafter(unique[-1], np.float32(np.inf), dtype=np.float32)
+    if not np.isfinite(top):  # the largest float32 itself then counts as above the range
         top = unique[-1]
     chosen = np.unique(np.append(edges[starts], top))
     return tuple(float(edge) for edge in chosen)

@@ -1,8 +1,12 @@
+from typing import Any
+
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import stats as scipy_stats
 
 from mooring_profile.divergence import debiased_psi
+
+stats: Any = scipy_stats  # scipy has no annotations
 
 
 def test_index_is_the_symmetric_divergence_of_scipy_less_its_bias() -> None:

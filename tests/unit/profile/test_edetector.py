@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import stats
+from scipy import stats as scipy_stats
 
 from mooring_profile import (
     CountsInvalid,
@@ -24,6 +24,8 @@ from mooring_profile import (
     build_profile,
 )
 from mooring_profile.edetector import ALTERNATIVES
+
+stats: Any = scipy_stats  # scipy has no annotations
 
 CARRIERS = np.array(["UA", "AA", "DL"], dtype=object)
 

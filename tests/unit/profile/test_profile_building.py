@@ -203,7 +203,7 @@ def test_design_effect_covers_the_daily_cycle_when_blocks_are_days() -> None:
 def test_table_is_refused_when_it_cannot_be_profiled(
     columns: dict[str, Array], options: dict[str, Any], message: str
 ) -> None:
-    arguments = {"score": None, "blocks": None} | options
+    arguments: dict[str, Any] = {"score": None, "blocks": None, **options}
     with pytest.raises(ProfileInvalid, match=message):
         build_profile(columns, {"x": NUMERIC}, **arguments)
 
