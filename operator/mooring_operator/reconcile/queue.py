@@ -62,6 +62,7 @@ class WorkQueue(Generic[KeyT]):
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
+        self._active = 0
         self._stopping = False
 
     def notify(self, key: KeyT) -> None:
@@ -100,10 +101,12 @@ class WorkQueue(Generic[KeyT]):
             name = self._settings.name
             self._metrics.queue_wait.labels(name).observe(waited)
             started = self._clock.monotonic()
+            self._active += 1
             self._idle.clear()
             await self._one(key, work, on_failure)
             self._metrics.queue_work.labels(name).observe(self._clock.monotonic() - started)
-            if not self._schedule.busy:
+            self._active -= 1
+            if not self._active:
                 self._idle.set()
 
     async def _one(self, key: KeyT, work: Work[KeyT], on_failure: OnFailure[KeyT] | None) -> None:
@@ -148,7 +151,7 @@ class WorkQueue(Generic[KeyT]):
             if taken is not None:
                 if self._settings.rate is not None:
                     await self._clock.sleep(self._settings.rate.reserve(now))
-                return taken
+                return None if self._stopping else taken
             self._wake.clear()
             timer = self._schedule.next_timer()
             await self._woken(None if timer is None else timer - now)

@@ -32,11 +32,6 @@ class Schedule(Generic[KeyT]):
     def __len__(self) -> int:
         return len(self._ready)
 
-    @property
-    def busy(self) -> int:
-        """Number of keys under work."""
-        return len(self._busy)
-
     def add(self, key: KeyT, now: float) -> bool:
         """Makes a key ready; returns whether it was not already."""
         if key in self._busy:

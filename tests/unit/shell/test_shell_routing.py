@@ -1,0 +1,63 @@
+from mooring_operator.ids import ObjectKey
+from mooring_operator.reconcile.cache import Cache
+from mooring_operator.reconcile.routing import keys_to_wake
+from tests.unit.shell.objects import deployment_resource, pod, thing
+
+M = ObjectKey("Model", "a", "m")
+D = ObjectKey("ModelDeployment", "a", "d")
+P = ObjectKey("RetrainPolicy", "a", "p")
+
+
+def _world() -> Cache:
+    cache = Cache()
+    cache.apply("ADDED", thing("Model", "m"))
+    cache.apply("ADDED", deployment_resource())
+    cache.apply("ADDED", thing("RetrainPolicy", "p", spec={"deployment": {"name": "d"}}))
+    cache.apply("ADDED", thing("Namespace", "a", namespace="", labels={}))
+    return cache
+
+
+def _woken(cache: Cache, manifest: dict[str, object], event: str = "MODIFIED") -> set[ObjectKey]:
+    change = cache.apply(event, manifest)
+    assert change is not None
+    return keys_to_wake(cache, change)
+
+
+def test_model_wakes_deployments_and_policies_that_name_it() -> None:
+    assert _woken(_world(), thing("Model", "m", version=2)) == {M, D, P}
+
+
+def test_deployment_wakes_its_model_and_policies() -> None:
+    assert _woken(_world(), deployment_resource(version=2)) == {M, D, P}
+
+
+def test_policy_wakes_itself_and_its_deployment() -> None:
+    changed = thing("RetrainPolicy", "p", version=2, spec={"deployment": {"name": "d"}})
+    assert P in _woken(_world(), changed)
+
+
+def test_pod_wakes_its_deployment_also_when_it_goes() -> None:
+    cache = _world()
+    assert _woken(cache, pod("1", "r1"), "ADDED") == {D}
+    assert _woken(cache, pod("1", "r1", version=2), "DELETED") == {D}
+
+
+def test_version_record_wakes_its_model() -> None:
+    record = thing("ControllerRevision", "r", labels={"mooring.dev/model": "m"})
+    assert _woken(_world(), record, "ADDED") == {M}
+
+
+def test_namespace_wakes_deployments_only_when_its_environment_changes() -> None:
+    cache = _world()
+    other = thing("Namespace", "a", namespace="", version=2, labels={"team": "x"})
+    assert _woken(cache, other) == set()
+    env = thing("Namespace", "a", namespace="", version=3, labels={"mooring.dev/environment": "p"})
+    assert _woken(cache, env) == {D}
+
+
+def test_relabelled_child_wakes_old_and_new_owner() -> None:
+    cache = _world()
+    cache.apply("ADDED", pod("1", "r1"))
+    moved = pod("1", "r1", version=2)
+    moved["metadata"]["labels"]["mooring.dev/deployment"] = "e"
+    assert _woken(cache, moved) == {D, ObjectKey("ModelDeployment", "a", "e")}

@@ -1,0 +1,81 @@
+from mooring_operator.reconcile.schedule import FIRST_BACKOFF, LONGEST_BACKOFF, Schedule
+from tests.unit.shell.manual_clock import no_jitter
+
+
+def _taken(schedule: Schedule[str], now: float) -> str | None:
+    taken = schedule.take(now)
+    return None if taken is None else taken[0]
+
+
+def test_key_waits_once_when_added_twice() -> None:
+    schedule = Schedule[str](no_jitter)
+    assert schedule.add("a", 0.0)
+    assert not schedule.add("a", 1.0)
+    assert schedule.take(3.0) == ("a", 3.0)
+    assert schedule.take(3.0) is None
+
+
+def test_key_is_worked_on_again_when_added_during_its_work() -> None:
+    schedule = Schedule[str](no_jitter)
+    schedule.add("a", 0.0)
+    schedule.take(0.0)
+    schedule.add("a", 1.0)
+    assert schedule.take(1.0) is None, "two workers must never have the same key"
+    schedule.succeed("a", 2.0, None)
+    assert _taken(schedule, 2.0) == "a"
+
+
+def test_keys_are_taken_in_order_of_arrival() -> None:
+    schedule = Schedule[str](no_jitter)
+    for key in "cab":
+        schedule.add(key, 0.0)
+    assert [_taken(schedule, 0.0) for _ in range(3)] == ["c", "a", "b"]
+
+
+def test_timer_makes_key_ready_when_due() -> None:
+    schedule = Schedule[str](no_jitter)
+    schedule.add("a", 0.0)
+    schedule.take(0.0)
+    schedule.succeed("a", 0.0, 5.0)
+    assert schedule.next_timer() == 5.0
+    assert schedule.take(4.9) is None
+    assert _taken(schedule, 5.0) == "a"
+    assert schedule.next_timer() is None
+
+
+def test_newer_timer_replaces_older_one() -> None:
+    schedule = Schedule[str](no_jitter)
+    for now, pause in ((0.0, 5.0), (1.0, 60.0)):
+        schedule.add("a", now)
+        schedule.take(now)
+        schedule.succeed("a", now, pause)
+    assert schedule.take(10.0) is None
+    assert schedule.next_timer() == 61.0
+
+
+def test_backoff_doubles_and_is_capped_when_a_key_keeps_failing() -> None:
+    schedule = Schedule[str](no_jitter)
+    pauses: list[float] = []
+    now = 0.0
+    for _ in range(20):
+        schedule.add("a", now)
+        schedule.take(now)
+        pauses.append(schedule.fail("a", now))
+        now += pauses[-1]
+    assert pauses[:4] == [FIRST_BACKOFF, 0.2, 0.4, 0.8]
+    assert pauses[-1] == LONGEST_BACKOFF
+    schedule.take(now)
+    schedule.succeed("a", now, None)
+    schedule.add("a", now)
+    schedule.take(now)
+    assert schedule.fail("a", now) == FIRST_BACKOFF
+
+
+def test_forgotten_key_has_no_timer() -> None:
+    schedule = Schedule[str](no_jitter)
+    schedule.add("a", 0.0)
+    schedule.take(0.0)
+    schedule.fail("a", 0.0)
+    schedule.forget("a")
+    assert schedule.next_timer() is None
+    assert schedule.take(1000.0) is None
