@@ -26,7 +26,7 @@ class Follow(StrEnum):
     """How a channel moves by itself."""
 
     NEWEST = "Newest"
-    """To the most recently recorded version that passed verification."""
+    """To the version that became known last and passed verification."""
 
 
 class ModelVersion(ApiModel):
@@ -130,7 +130,7 @@ class VersionStatus(ApiModel):
     origin: Origin
     phase: VersionPhase
     seq: Annotated[int, Field(ge=0)] = 0
-    """Rises with each verified version; the newest has the largest. 0 while unverified."""
+    """Given once, when the version becomes known; the newest has the largest."""
     reason: Annotated[str, Field(max_length=64)] = ""
     message: Sentence = ""
     record_ref: Annotated[str, Field(max_length=253)] = ""

@@ -69,6 +69,16 @@ def test_follower_moves_once_when_a_newer_version_is_verified() -> None:
     assert third.events == ()
 
 
+def test_follower_is_not_moved_back_by_a_version_that_is_verified_late() -> None:
+    resource = registry_model("v1", "v2", channels=[NEWEST])
+    first = look(resource)
+    early = with_status(resource, first.status)
+    second = look(early, records=[V2])
+    assert pointers(second) == {"live": ("v2", 1)}
+    third = look(with_status(resource, second.status), records=[V1, V2])
+    assert pointers(third) == {"live": ("v2", 1)}
+
+
 def test_follower_takes_a_recorded_version() -> None:
     first = following("v1", records=[V1])
     records = [V1, version_record("run-1"), verdict_record("run-1", 2)]

@@ -121,16 +121,18 @@ def test_record_holds_what_an_auditor_asks_for() -> None:
     assert record["metadata"]["ownerReferences"][0]["uid"] == "model-uid"
 
 
-def test_records_are_numbered_in_the_order_of_their_jobs() -> None:
-    jobs = [
-        verify_job("v1", verified_answer("v1"), started=verify_job("v1").created_at),
-        verify_job(
-            "v2", verified_answer("v2"), started=verify_job("v2").created_at - timedelta(minutes=1)
-        ),
-    ]
-    decision = look(registry_model("v1", "v2", "v3"), jobs=jobs, records=[verdict_record("v3", 7)])
-    records = of_kind(decision.children, "ControllerRevision")
-    assert [(r["data"]["version"], r["revision"]) for r in records] == [("v2", 8), ("v1", 9)]
+def test_versions_are_numbered_in_the_order_in_which_they_became_known() -> None:
+    resource = registry_model("v1", "v2")
+    records = [verdict_record("v3", 7)]
+    first = look(resource, records=records)
+    assert [version.seq for version in first.status.versions] == [8, 9]
+
+    longer = with_status(registry_model("v0", "v1", "v2"), first.status)
+    jobs = [verify_job("v0", verified_answer("v0")), verify_job("v1", unavailable_answer())]
+    second = look(longer, jobs=jobs, records=records)
+    assert [(v.name, v.seq) for v in second.status.versions] == [("v0", 10), ("v1", 8), ("v2", 9)]
+    (record,) = of_kind(second.children, "ControllerRevision")
+    assert (record["data"]["version"], record["revision"]) == ("v0", 10)
 
 
 def test_refusal_is_recorded_and_stalls_the_model() -> None:

@@ -1,6 +1,6 @@
 """The decision about a Model: one look gives its whole status, Jobs, records and Events."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 
 from mooring_operator.api.model import ModelStatus, VersionStatus
@@ -13,7 +13,6 @@ from mooring_operator.core.registry.events import events_of
 from mooring_operator.core.registry.index import known_versions
 from mooring_operator.core.registry.records import (
     Examined,
-    Records,
     read_records,
     verification_record,
 )
@@ -25,7 +24,11 @@ from mooring_operator.core.registry.standing import (
     verified_share,
 )
 from mooring_operator.core.registry.usage import rejections_of, uses_of
-from mooring_operator.core.registry.verification import Assessment, assess
+from mooring_operator.core.registry.verification import (
+    Assessment,
+    assess,
+    number_versions,
+)
 
 RECORD_CHECK = timedelta(seconds=5)
 """Look again after writing a record, in case its own notification is lost."""
@@ -52,7 +55,11 @@ def decide(
         image=config.serving_image,
         now=now,
     )
-    versions = [_status_of(one, observation) for one in assessments]
+    numbers = number_versions(assessments, model.status.versions, records)
+    versions = [
+        _status_of(one, number, observation)
+        for one, number in zip(assessments, numbers, strict=True)
+    ]
     unavailable = frozenset(one.version.name for one in assessments if one.unavailable)
     channels = resolve_channels(model.spec.channels, model.status.channels, versions, now)
     groups = sort_versions(versions, unavailable)
@@ -73,14 +80,17 @@ def decide(
     )
     return Decision(
         status=status,
-        children=_children(observation, assessments, records, config, now),
+        children=(
+            *_records(observation, assessments, numbers, config, now),
+            *_jobs(observation, assessments, config),
+        ),
         prune=_superfluous(observation, assessments),
         events=events_of(model.status, versions, channels, unavailable),
         requeue_after=_next_look(assessments, now),
     )
 
 
-def _status_of(one: Assessment, observation: ModelObservation) -> VersionStatus:
+def _status_of(one: Assessment, number: int, observation: ModelObservation) -> VersionStatus:
     version = one.version
     return VersionStatus(
         name=version.name,
@@ -89,7 +99,7 @@ def _status_of(one: Assessment, observation: ModelObservation) -> VersionStatus:
         secret_name=version.secret_name,
         origin=version.origin,
         phase=one.phase,
-        seq=one.seq,
+        seq=number,
         reason=one.reason,
         message=trimmed(one.message),
         record_ref=one.record,
@@ -98,50 +108,43 @@ def _status_of(one: Assessment, observation: ModelObservation) -> VersionStatus:
     )
 
 
-def _children(
+def _records(
     observation: ModelObservation,
     assessments: Sequence[Assessment],
-    records: Records,
+    numbers: Sequence[int],
     config: OperatorConfig,
     now: datetime,
-) -> tuple[Manifest, ...]:
-    """The records to write, then the Jobs to start."""
-    model = observation.resource
-    answered = [(one.version, one.verdict) for one in assessments if one.verdict is not None]
-    answered.sort(key=lambda pair: (pair[1].job.created_at, pair[1].job.name))
-    written = [
-        verification_record(
-            model,
-            Examined(
-                version=version.name,
-                digest=version.digest,
-                uri=version.uri,
-                origin=version.origin,
-                job=verdict.job,
+) -> Iterator[Manifest]:
+    """The verdicts to write down."""
+    for one, number in zip(assessments, numbers, strict=True):
+        if one.verdict is not None:
+            examined = Examined(
+                version=one.version.name,
+                digest=one.version.digest,
+                uri=one.version.uri,
+                origin=one.version.origin,
+                job=one.verdict.job,
                 image=config.serving_image,
-            ),
-            verdict.answer,
-            seq=records.next_verification + place,
-            now=now,
-        )
-        for place, (version, verdict) in enumerate(answered)
-    ]
-    started = [
-        verification_job(
-            model,
-            VerificationTask(
+            )
+            yield verification_record(
+                observation.resource, examined, one.verdict.answer, seq=number, now=now
+            )
+
+
+def _jobs(
+    observation: ModelObservation, assessments: Sequence[Assessment], config: OperatorConfig
+) -> Iterator[Manifest]:
+    """The verifications to start."""
+    for one in assessments:
+        if one.job is not None:
+            task = VerificationTask(
                 job=one.job,
                 version=one.version.name,
                 digest=one.version.digest,
                 uri=one.version.uri,
                 secret_name=one.version.secret_name,
-            ),
-            config,
-        )
-        for one in assessments
-        if one.job is not None
-    ]
-    return (*written, *started)
+            )
+            yield verification_job(observation.resource, task, config)
 
 
 def _superfluous(

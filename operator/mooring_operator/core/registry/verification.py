@@ -4,12 +4,12 @@ A verdict is a record, immutable, the first one for a version and digest. Until 
 Jobs that exist say everything: how many attempts there were, and when the next one is due.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from mooring_operator.api.conditions import Reason
-from mooring_operator.api.model import VersionPhase, VersionReport
+from mooring_operator.api.model import VersionPhase, VersionReport, VersionStatus
 from mooring_operator.core.manifests.job import attempt_name, attempt_of, verification_job_name
 from mooring_operator.core.observation import JobObservation
 from mooring_operator.core.registry.answers import (
@@ -50,6 +50,7 @@ class Assessment:
     reason: str = ""
     message: str = ""
     seq: int = 0
+    """The record's number; 0 without one."""
     record: str = ""
     report: VersionReport | None = None
     job: str | None = None
@@ -84,6 +85,25 @@ def assess(
     return _within_slots(found)
 
 
+def number_versions(
+    assessments: Sequence[Assessment], before: Sequence[VersionStatus], records: Records
+) -> list[int]:
+    """The number of each version: given once, when it becomes known, in the index' order.
+
+    A version that is verified late, after its store came back, is therefore no newer than those
+    that came after it. The number is in the status until the verdict's record takes it over.
+    """
+    given = {(version.name, version.digest): version.seq for version in before}
+    following = max([records.next_verification, *(seq + 1 for seq in given.values())])
+    numbers: list[int] = []
+    for one in assessments:
+        number = one.seq or given.get((one.version.name, one.version.digest), 0)
+        if not number and not one.version.conflict:
+            number, following = following, following + 1
+        numbers.append(number)
+    return numbers
+
+
 def _settled(version: KnownVersion, records: Records) -> Assessment | None:
     """The standing of a version that needs no Job."""
     if version.conflict:
@@ -109,6 +129,7 @@ def _settled(version: KnownVersion, records: Records) -> Assessment | None:
         version,
         VersionPhase.REFUSED,
         reason=data.reason,
+        seq=record.seq,
         message=Refused(data.reason, data.message, data.remedy).text,
         record=record.name,
     )
