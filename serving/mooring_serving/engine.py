@@ -10,7 +10,6 @@ from mooring_serving.dataplane import Dataplane, ReceiptRules
 from mooring_serving.feedback import FeedbackDesk
 from mooring_serving.forward import Addresses, Forwarder
 from mooring_serving.http.client import ConnectionPool
-from mooring_serving.http.connection import Handler
 from mooring_serving.http.listener import Listener
 from mooring_serving.inference import InferencePool, thread_count
 from mooring_serving.limits import HttpLimits, TensorLimits, WorkLimits
@@ -153,10 +152,10 @@ class Engine:
         self._recorder.start()
         self._logs.start()
         self._shadow.start()
-        opened = await self._listen(self._router(forward=False).answer, host, http_port)
+        opened = await self._listen(host, http_port, forward=False)
         if forward_port is None:
             return opened, None
-        return opened, await self._listen(self._router(forward=True).answer, host, forward_port)
+        return opened, await self._listen(host, forward_port, forward=True)
 
     def start_draining(self) -> None:
         """End each connection with its next answer; go on accepting."""
@@ -188,12 +187,13 @@ class Engine:
             forward=forward,
         )
 
-    async def _listen(self, handler: Handler, host: str, port: int) -> int:
+    async def _listen(self, host: str, port: int, *, forward: bool) -> int:
         listener = Listener(
-            handler,
+            self._router(forward=forward).answer,
             self._limits.http,
             wall_seconds=self._pod.clock.wall,
             on_failure=lambda: self._pod.counters.count_refusal(500),
+            skip_abandoned=forward,
         )
         opened = await listener.open(host, port)
         self._listeners.append(listener)

@@ -45,6 +45,7 @@ class Host(Protocol):
     handler: Handler
     date: bytes
     draining: bool
+    skip_abandoned: bool
 
     def opened(self, connection: "Connection") -> bool:
         """Admit a connection; False when there are too many."""
@@ -102,6 +103,11 @@ class Connection(asyncio.Protocol):
         self._closing = True
         self._waiting.clear()
         self._host.closed(self)
+
+    def eof_received(self) -> None:
+        """The sender hung up; asyncio closes the connection after this."""
+        if self._host.skip_abandoned:
+            self._waiting.clear()
 
     def pause_writing(self) -> None:
         """The client reads more slowly than we answer: stop reading from it."""
@@ -192,10 +198,20 @@ class Connection(asyncio.Protocol):
         self._last_used = now
         self._reset()
         self._waiting.append(_Exchange(request, keep, old))
-        if self._task is None:
+        if self._host.skip_abandoned:
+            self._loop.call_soon(self._look_again)
+        elif self._task is None:
             self._advance()
 
     # --- answering
+
+    def _look_again(self) -> None:
+        """Answer one turn of the loop later, when a sender that already hung up is known to have.
+
+        A pod that was paused for a while wakes up to requests that nobody waits for any more. The
+        end of the connection is read after the request, so it takes another turn to see it.
+        """
+        self._loop.call_soon(self._advance)
 
     def _advance(self) -> None:
         """Answer queued requests until one needs to wait or the client must read first."""

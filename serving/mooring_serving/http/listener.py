@@ -21,6 +21,8 @@ class Listener:
         limits: Limits of connections and messages.
         wall_seconds: Wall clock in seconds since the epoch, for the `Date` header.
         on_failure: Called when a handler broke, for the metrics.
+        skip_abandoned: Look whether the sender still waits before answering it; it costs two turns
+            of the event loop.
     """
 
     def __init__(
@@ -30,10 +32,12 @@ class Listener:
         *,
         wall_seconds: Callable[[], float],
         on_failure: Callable[[], None],
+        skip_abandoned: bool,
     ) -> None:
         self.handler = handler
         self.limits = limits
         self.draining = False
+        self.skip_abandoned = skip_abandoned
         self.date = b""
         self._wall_seconds = wall_seconds
         self._on_failure = on_failure

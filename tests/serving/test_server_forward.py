@@ -1,0 +1,353 @@
+"""Forwarding to a candidate that is a second real server process: it never costs a request."""
+
+import asyncio
+import contextlib
+import json
+import signal
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.serving.running_server import Server, await_true, running
+from tests.serving.served_packages import cancer_package, cancer_table
+
+CANDIDATE = "bbbbbbbbbbbb"
+PHASE = f"{CANDIDATE}/1"
+
+
+def request(rows: int = 1) -> dict[str, Any]:
+    values = cancer_table().drop(columns="benign").to_numpy()[:rows]
+    tensor = {"name": "input", "datatype": "FP64", "shape": [rows, 30], "data": values.tolist()}
+    return {"inputs": [tensor]}
+
+
+@contextlib.contextmanager
+def pair(candidate: Path, **environment: str) -> Iterator[tuple[Server, Server]]:
+    """A stable pod that forwards to a candidate pod."""
+    with (
+        running(
+            candidate,
+            MOORING_REVISION=environment.pop("revision", CANDIDATE),
+            MOORING_VERSION="v2",
+            MOORING_POD_UID="pod-2",
+        ) as second,
+        running(cancer_package(), peer=second.forward, **environment) as first,
+    ):
+        yield first, second
+
+
+def ask(server: Server, count: int, rows: int = 1) -> list[httpx.Response]:
+    answers = [server.post("/v2/models/cancer/infer", request(rows)) for _ in range(count)]
+    assert [answer.status_code for answer in answers] == [200] * count
+    return answers
+
+
+def arms(server: Server, phase: str = PHASE) -> dict[str, Any]:
+    """Read the counters without changing the route: the same route again."""
+    return server.sync(phase=phase, candidateRevision=CANDIDATE)["phases"][phase]
+
+
+def outcomes(server: Server) -> dict[str, int]:
+    found: dict[str, int] = {}
+    for line in server.metrics().splitlines():
+        if line.startswith("mooring_forwards_total{"):
+            outcome = line.partition('outcome="')[2].partition('"')[0]
+            found[outcome] = int(float(line.rpartition(" ")[2]))
+    return {outcome: count for outcome, count in found.items() if count}
+
+
+def test_candidate_answers_its_share_and_each_request_is_counted_once() -> None:
+    with pair(cancer_package("shifted")) as (stable, candidate):
+        stable.sync(phase=PHASE, candidateRevision=CANDIDATE, weightPercent=40)
+        candidate.sync(role="Candidate", phase=PHASE)
+        answers = ask(stable, 300)
+        by_version = [answer.headers["mooring-model-version"] for answer in answers]
+        share = by_version.count("v2")
+        assert 80 < share < 160
+        counted = arms(stable)
+        assert counted["stable"]["requests"] == 300 - share
+        assert counted["candidate"]["requests"] == share
+        assert counted["candidate"]["errors"] == counted["candidate"]["fellBack"] == 0
+        assert sum(counted["candidate"]["latencyMs"]["counts"]) == share
+        assert candidate.sync()["requests"] == share
+        assert stable.sync()["requests"] == 300 - share
+        first = next(
+            answer for answer in answers if answer.headers["mooring-revision"] == CANDIDATE
+        )
+        assert first.json()["model_version"] == "v2"
+
+
+def test_receipt_of_a_forwarded_answer_names_the_candidates_arm_and_phase() -> None:
+    with pair(cancer_package("shifted")) as (stable, _):
+        stable.sync(phase=PHASE, candidateRevision=CANDIDATE, weightPercent=100)
+        receipt = ask(stable, 1)[0].json()["parameters"]["prediction_id"]
+        label = {"labels": [{"prediction_id": receipt, "label": 1}]}
+        assert stable.post("/v2/models/cancer/feedback", label).json()["accepted"] == 1
+        assert stable.sync()["labels"][PHASE]["candidate"]["n"] == 1
+
+
+def test_client_gets_the_stable_answer_when_the_candidate_is_gone() -> None:
+    with pair(cancer_package("shifted")) as (stable, candidate):
+        stable.sync(phase=PHASE, candidateRevision=CANDIDATE, weightPercent=100)
+        ask(stable, 3)
+        candidate.process.kill()
+        candidate.process.wait(5)
+        answers = ask(stable, 10)
+        assert {answer.headers["mooring-model-version"] for answer in answers} == {"v1"}
+        counted = arms(stable)
+        assert counted["candidate"]["fellBack"] == counted["candidate"]["errors"] == 10
+        assert counted["stable"]["requests"] == 0
+        assert outcomes(stable) == {"answered": 3, "refused": 10}
+
+
+def test_client_gets_the_stable_answer_in_time_when_the_candidate_is_late() -> None:
+    with pair(cancer_package("shifted")) as (stable, candidate):
+        stable.sync(phase=PHASE, candidateRevision=CANDIDATE, weightPercent=100, deadlineMs=100)
+        candidate.process.send_signal(signal.SIGSTOP)
+        answers = ask(stable, 5)
+        assert {answer.headers["mooring-model-version"] for answer in answers} == {"v1"}
+        assert all(answer.elapsed.total_seconds() < 1.0 for answer in answers)
+        counted = arms(stable)
+        assert counted["candidate"]["late"] == 5
+        candidate.process.send_signal(signal.SIGCONT)
+        # The candidate wakes up and answers what nobody waits for: it must not count it.
+        await_true(
+            lambda: candidate.client.get(candidate.url("/v2/health/live")).status_code == 200
+        )
+        assert candidate.sync()["requests"] == 0
+        assert stable.sync()["requests"] == 5
+
+
+def test_breaker_stops_forwarding_when_fallbacks_pile_up() -> None:
+    with running(cancer_package(), peer=9) as stable:
+        stable.sync(phase=PHASE, candidateRevision=CANDIDATE, weightPercent=100)
+        ask(stable, 50)
+        ended = outcomes(stable)
+        assert ended["refused"] == 20
+        assert ended["short_circuited"] == 30
+        counted = arms(stable)
+        assert (counted["candidate"]["fellBack"], counted["stable"]["requests"]) == (20, 30)
+
+
+def test_forward_is_misrouted_and_not_charged_when_another_revision_answers() -> None:
+    with pair(cancer_package("shifted"), revision="cccccccccccc") as (stable, _):
+        stable.sync(phase=PHASE, candidateRevision=CANDIDATE, weightPercent=100)
+        answers = ask(stable, 5)
+        assert {answer.headers["mooring-revision"] for answer in answers} == {"aaaaaaaaaaaa"}
+        counted = arms(stable)
+        assert (counted["candidate"]["requests"], counted["stable"]["requests"]) == (0, 5)
+
+
+def test_forwarded_request_is_never_forwarded_again() -> None:
+    """Two pods that each forward everything to the other still answer each request once."""
+    with running(cancer_package(), peer=9) as probe:
+        assert probe.forward
+    with pair(cancer_package("shifted")) as (stable, candidate):
+        candidate.sync(phase="cccccccccccc/1", weightPercent=100)
+        stable.sync(phase=PHASE, candidateRevision=CANDIDATE, weightPercent=100)
+        answers = ask(stable, 5)
+        assert {answer.headers["mooring-model-version"] for answer in answers} == {"v2"}
+        assert outcomes(candidate) == {}
+
+
+def test_pinned_version_is_answered_here_and_never_forwarded() -> None:
+    with pair(cancer_package("shifted")) as (stable, _):
+        stable.sync(phase=PHASE, candidateRevision=CANDIDATE, weightPercent=100)
+        answer = stable.post("/v2/models/cancer/versions/v1/infer", request())
+        assert answer.headers["mooring-model-version"] == "v1"
+        assert outcomes(stable) == {}
+
+
+def test_retired_pod_forwards_everything_and_closes_connections() -> None:
+    with pair(cancer_package("shifted")) as (retired, stable):
+        retired.sync(role="Retired")
+        answers = ask(retired, 5)
+        assert {answer.headers["mooring-model-version"] for answer in answers} == {"v2"}
+        assert {answer.headers["connection"] for answer in answers} == {"close"}
+        assert retired.sync(role="Retired")["requests"] == 0
+        assert stable.sync()["requests"] == 5
+
+
+def test_retired_pod_answers_itself_when_the_stable_one_is_gone() -> None:
+    with running(cancer_package(), peer=9) as retired:
+        retired.sync(role="Retired")
+        answers = ask(retired, 3)
+        assert {answer.headers["mooring-model-version"] for answer in answers} == {"v1"}
+        snapshot = retired.sync(role="Retired")
+        assert (snapshot["requests"], snapshot["phases"]) == (3, {})
+
+
+def test_client_fault_is_refused_here_and_not_charged_to_the_candidate() -> None:
+    with pair(cancer_package("shifted")) as (stable, _):
+        stable.sync(phase=PHASE, candidateRevision=CANDIDATE, weightPercent=100)
+        assert stable.post("/v2/models/cancer/infer", {"inputs": []}).status_code == 400
+        assert outcomes(stable) == {}
+
+
+class StubPeer:
+    """A peer that answers every request with the same bytes: what no pod of ours would send."""
+
+    def __init__(self, answer: bytes) -> None:
+        self._answer = answer
+        self._loop = asyncio.new_event_loop()
+        self._opened: asyncio.Server | None = None
+        self.port = 0
+
+    def __enter__(self) -> "StubPeer":
+        ready = threading.Event()
+
+        async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
+                while True:
+                    head = await reader.readuntil(b"\r\n\r\n")
+                    length = int(head.lower().partition(b"content-length:")[2].split(b"\r\n")[0])
+                    await reader.readexactly(length)
+                    writer.write(self._answer)
+                    await writer.drain()
+            writer.close()
+
+        async def serve() -> None:
+            self._opened = await asyncio.start_server(talk, "127.0.0.1", 0)
+            self.port = self._opened.sockets[0].getsockname()[1]
+            ready.set()
+
+        def run() -> None:
+            self._loop.run_until_complete(serve())
+            self._loop.run_forever()
+
+        self._thread = threading.Thread(target=run, daemon=True)
+        self._thread.start()
+        assert ready.wait(5)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        async def stop() -> None:
+            assert self._opened is not None
+            self._opened.close()
+            others = asyncio.all_tasks() - {asyncio.current_task()}
+            for task in others:
+                task.cancel()
+            await asyncio.gather(*others, return_exceptions=True)
+
+        asyncio.run_coroutine_threadsafe(stop(), self._loop).result(5)
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(5)
+        self._loop.close()
+
+
+def http_answer(document: object, status: str = "200 OK", server_ms: str | None = "1.0") -> bytes:
+    body = json.dumps(document).encode()
+    head = f"HTTP/1.1 {status}\r\ncontent-length: {len(body)}\r\nmooring-revision: {CANDIDATE}\r\n"
+    if server_ms is not None:
+        head += f"mooring-server-ms: {server_ms}\r\n"
+    return head.encode() + b"\r\n" + body
+
+
+def outputs(label: object, probability: object) -> dict[str, object]:
+    return {
+        "outputs": [{"name": "label", "data": label}, {"name": "probability", "data": probability}]
+    }
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        pytest.param(http_answer(outputs([1], [0.5])), "answered", id="usable"),
+        pytest.param(http_answer({}), "invalid", id="no outputs"),
+        pytest.param(http_answer(outputs([1], [None])), "invalid", id="a null"),
+        pytest.param(http_answer(outputs([1, 1], [0.5, 0.5])), "invalid", id="too many rows"),
+        pytest.param(http_answer(outputs([1], [])), "invalid", id="too few values"),
+        pytest.param(http_answer(outputs([1], ["high"])), "invalid", id="text"),
+        pytest.param(http_answer(outputs([1], [0.5]), server_ms=None), "invalid", id="no time"),
+        pytest.param(http_answer(outputs([1], [0.5]), server_ms="nan"), "invalid", id="odd time"),
+        pytest.param(b"HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nNaN", "invalid", id="not json"),
+        pytest.param(http_answer({}, "500 Oh"), "failed", id="500"),
+        pytest.param(http_answer({}, "404 Oh"), "failed", id="404"),
+        pytest.param(b"SMTP ready\r\n", "refused", id="not http"),
+    ],
+)
+def test_candidates_answer_is_judged_before_the_client_sees_it(answer: bytes, outcome: str) -> None:
+    with StubPeer(answer) as peer, running(cancer_package(), peer=peer.port) as stable:
+        stable.sync(phase=PHASE, candidateRevision=CANDIDATE, weightPercent=100)
+        found = ask(stable, 1)[0].json()["outputs"]
+        assert outcomes(stable) == {outcome: 1}
+        assert (found == outputs([1], [0.5])["outputs"]) is (outcome == "answered")
+        counted = arms(stable)["candidate"]
+        assert counted["invalidOutputs"] == (outcome == "invalid")
+        assert counted["fellBack"] == (outcome != "answered")
+
+
+def test_no_request_fails_while_the_candidate_is_killed_under_load() -> None:
+    with pair(cancer_package("shifted")) as (stable, candidate):
+        stable.sync(phase=PHASE, candidateRevision=CANDIDATE, weightPercent=50, deadlineMs=300)
+        stopping = threading.Event()
+
+        def hammer(_: int) -> list[int]:
+            statuses: list[int] = []
+            with httpx.Client(timeout=10) as client:
+                while not stopping.is_set():
+                    answer = client.post(stable.url("/v2/models/cancer/infer"), json=request())
+                    statuses.append(answer.status_code)
+            return statuses
+
+        with ThreadPoolExecutor(8) as threads:
+            running_clients = [threads.submit(hammer, n) for n in range(8)]
+            await_true(lambda: outcomes(stable).get("answered", 0) > 50, what="forwards")
+            candidate.process.kill()
+            await_true(lambda: outcomes(stable).get("refused", 0) > 10, what="fallbacks")
+            stopping.set()
+            statuses = [status for client in running_clients for status in client.result()]
+        assert set(statuses) == {200}
+        counted = arms(stable)
+        total = counted["stable"]["requests"] + counted["candidate"]["requests"]
+        assert total == len(statuses)
+
+
+def test_shadow_mirrors_compares_and_never_counts_as_live() -> None:
+    with pair(cancer_package("shifted")) as (stable, candidate):
+        stable.sync(phase=PHASE, candidateRevision=CANDIDATE, shadowPercent=100)
+        answers = ask(stable, 20, rows=10)
+        assert {answer.headers["mooring-model-version"] for answer in answers} == {"v1"}
+        await_true(lambda: arms_after(stable)["requests"] == 20, what="the mirrored requests")
+        shadow = arms_after(stable)
+        assert (shadow["rows"], shadow["errors"], shadow["dropped"]) == (200, 0, 0)
+        live = candidate.sync()
+        assert (live["requests"], live["rows"], live["sketchedRows"]) == (0, 0, 0)
+        assert stable.sync()["requests"] == 20
+
+
+def arms_after(server: Server) -> dict[str, Any]:
+    """The shadow arm, the route kept."""
+    snapshot = server.sync(phase=PHASE, candidateRevision=CANDIDATE, shadowPercent=100)
+    return snapshot["phases"].get(PHASE, {"shadow": {"requests": 0}})["shadow"]
+
+
+def test_shadow_finds_rows_in_which_the_candidate_differs() -> None:
+    """The first ten rows of the table are malignant; a stub says benign for each."""
+    answer = http_answer(outputs([1] * 10, [0.9] * 10))
+    with StubPeer(answer) as peer, running(cancer_package(), peer=peer.port) as stable:
+        stable.sync(phase=PHASE, candidateRevision=CANDIDATE, shadowPercent=100)
+        ask(stable, 3, rows=10)
+        await_true(lambda: arms_after(stable)["requests"] == 3, what="the mirrored requests")
+        assert arms_after(stable)["disagreements"] == 30
+        assert 'outcome="disagreed"' in stable.metrics()
+
+
+def test_shadow_drops_and_counts_when_its_queue_is_full() -> None:
+    with pair(cancer_package("shifted")) as (_, candidate):
+        more = ["--work", json.dumps({"shadow_queue": 2})]
+        with running(cancer_package(), peer=candidate.forward, arguments=more) as stable:
+            stable.sync(
+                phase=PHASE, candidateRevision=CANDIDATE, shadowPercent=100, deadlineMs=5000
+            )
+            candidate.process.send_signal(signal.SIGSTOP)
+            answers = ask(stable, 30)
+            assert all(answer.elapsed.total_seconds() < 1.0 for answer in answers)
+            candidate.process.send_signal(signal.SIGCONT)
+            await_true(lambda: arms_after(stable)["requests"] == 6, what="what was queued")
+            assert arms_after(stable)["dropped"] == 24
