@@ -144,8 +144,8 @@ def _shares(
     logit = np.log(observed / (1 - observed))[..., None] + SHARE_NODES * error[..., None]
     share = np.clip(1 / (1 + np.exp(-np.clip(logit, -40, 40))), _TINY, 1 - _TINY)
     step = (SHARE_NODES[1] - SHARE_NODES[0]) * error[..., None]
-    mass = np.sqrt(share * (1 - share)) / np.pi * step
-    mass = mass / np.maximum(1.0, mass.sum(axis=-1, keepdims=True))
+    mass: FloatArray = np.sqrt(share * (1 - share)) / np.pi * step
+    mass = mass / np.maximum(1.0, np.sum(mass, axis=-1, keepdims=True))
     announced = np.isfinite(weight)[..., None]
     hint = np.clip(np.where(announced, weight[..., None], 0.5), _TINY, 1 - _TINY)
     with np.errstate(divide="ignore"):

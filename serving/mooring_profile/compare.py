@@ -177,8 +177,6 @@ def compare_means(strata: Sequence[MeanStratum], *, alpha: float, margin: float)
 
 def _limit(evidence: Callable[[float], float], threshold: float, low: float, high: float) -> float:
     """The largest value that the evidence excludes from below, by bisection; `low` if none is."""
-    if evidence(high) >= threshold:
-        return high
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
         if evidence(middle) >= threshold:

@@ -13,31 +13,41 @@ CELLS = 10
 MIN_ROWS_PER_CELL = 20
 
 
-def debiased_psi(
-    reference: IntArray, window: IntArray, *, design_effect: float, ordered: bool
-) -> float | None:
-    """Returns the debiased index over at most `CELLS` cells, or None with too few rows.
+class StabilityIndex:
+    """The debiased index of windows against one reference, over at most `CELLS` cells."""
 
-    Args:
-        reference: rows per cell of the reference.
-        window: rows per cell of the window, the same cells.
-        design_effect: rows that weigh as one, >= 1.
-        ordered: whether neighbouring cells may be joined (numeric); otherwise the largest cells
-            of the reference stay and the rest is one cell.
+    def __init__(self, reference: IntArray, *, design_effect: float, ordered: bool) -> None:
+        """Chooses the cells.
 
-    Returns:
+        Args:
+            reference: rows per cell of the reference.
+            design_effect: rows that weigh as one, >= 1.
+            ordered: whether neighbouring cells may be joined (numeric); otherwise the largest
+                cells of the reference stay and the rest is one cell.
+        """
+        self._group = _ordered_groups(reference) if ordered else _largest_groups(reference)
+        self._cells = int(self._group.max()) + 1
+        self._design_effect = design_effect
+        counts = self._joined(reference)
+        self._rows = float(counts.sum()) / design_effect
+        self._shares = _shares(counts)
+
+    def of(self, window: IntArray) -> float | None:
+        """Returns the index of a window with the same cells.
+
         Around 0 without drift (it may be slightly negative); None below 20 effective rows a cell.
-    """
-    group = _ordered_groups(reference) if ordered else _largest_groups(reference)
-    cells = int(group.max()) + 1
-    p = np.bincount(group, weights=reference, minlength=cells).astype(np.float64)
-    q = np.bincount(group, weights=window, minlength=cells).astype(np.float64)
-    rows = (float(p.sum()) / design_effect, float(q.sum()) / design_effect)
-    if cells < 2 or min(rows) < MIN_ROWS_PER_CELL * cells:
-        return None
-    share_p, share_q = _shares(p), _shares(q)
-    index = float(((share_q - share_p) * np.log(share_q / share_p)).sum())
-    return index - (cells - 1) * (1 / rows[0] + 1 / rows[1])
+        """
+        counts = self._joined(window)
+        rows = float(counts.sum()) / self._design_effect
+        if self._cells < 2 or min(rows, self._rows) < MIN_ROWS_PER_CELL * self._cells:
+            return None
+        shares = _shares(counts)
+        index = float(((shares - self._shares) * np.log(shares / self._shares)).sum())
+        return index - (self._cells - 1) * (1 / rows + 1 / self._rows)
+
+    def _joined(self, counts: IntArray) -> FloatArray:
+        joined = np.bincount(self._group, weights=counts, minlength=self._cells)
+        return joined.astype(np.float64)
 
 
 def _shares(counts: FloatArray) -> FloatArray:

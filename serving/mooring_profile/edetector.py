@@ -27,8 +27,8 @@ from enum import StrEnum
 
 import numpy as np
 
-from mooring_profile.divergence import debiased_psi
-from mooring_profile.document import ReferenceProfile, Signal
+from mooring_profile.divergence import StabilityIndex
+from mooring_profile.document import FeatureKind, ReferenceProfile, Signal
 from mooring_profile.errors import CountsInvalid, ProfileInvalid
 from mooring_profile.fields import FloatArray, IntArray
 from mooring_profile.sketch import Sketch
@@ -122,6 +122,7 @@ class DriftDetector:
         self._first_event = np.cumsum(sizes) - sizes
         self._design_effects = np.array([stream.design_effect for stream in streams])
         self._gain, self._loss = _log_ratios(streams)
+        self._indices = [_index(stream) for stream in streams]
         digest = json.dumps([profile.to_json(), ALTERNATIVES], sort_keys=True)
         self._fingerprint = hashlib.sha256(digest.encode()).hexdigest()
 
@@ -155,7 +156,7 @@ class DriftDetector:
         rows = sums[self._row_ranges[:, 1]] - sums[self._row_ranges[:, 0]]
         hits = sums[self._event_ranges[:, 1]] - sums[self._event_ranges[:, 0]]
         after = self._advance(state, rows, hits)
-        return after, self._evidence(after, window)
+        return after, self._evidence(after, sums)
 
     def _advance(self, state: DetectorState, rows: IntArray, hits: IntArray) -> DetectorState:
         begins = np.where(state.pending_rows > 0, state.pending_since, state.windows)
@@ -185,7 +186,7 @@ class DriftDetector:
             pending_since=np.where(judged, state.windows + 1, begins),
         )
 
-    def _evidence(self, state: DetectorState, window: Sketch) -> tuple[StreamEvidence, ...]:
+    def _evidence(self, state: DetectorState, sums: IntArray) -> tuple[StreamEvidence, ...]:
         # Logarithms of the means over alternatives, then over the events of each stream.
         highest = np.maximum.reduceat(state.log_r.max(axis=1), self._first_event)
         highest = np.where(np.isfinite(highest), highest, 0.0)
@@ -195,7 +196,7 @@ class DriftDetector:
             levels = np.log(np.add.reduceat(scaled, self._first_event) / sizes) + highest
         return tuple(
             self._told(
-                state, window, index, first + int(scaled[first : first + size].argmax()), level
+                state, sums, index, first + int(scaled[first : first + size].argmax()), level
             )
             for index, (first, size, level) in enumerate(
                 zip(self._first_event.tolist(), sizes.tolist(), levels.tolist(), strict=True)
@@ -203,7 +204,7 @@ class DriftDetector:
         )
 
     def _told(
-        self, state: DetectorState, window: Sketch, index: int, best: int, level: float
+        self, state: DetectorState, sums: IntArray, index: int, best: int, level: float
     ) -> StreamEvidence:
         stream = self._family.streams[index]
         event = stream.events[best - int(self._first_event[index])]
@@ -213,6 +214,8 @@ class DriftDetector:
         effect = (
             None if observed is None else max(0.0, abs(observed - event.share) - stream.tolerance)
         )
+        stability = self._indices[index]
+        first, last = stream.rows
         # Shares within the range are told as shares outside it.
         outside = stream.signal is Signal.OUT_OF_RANGE
         drift = stream.signal is Signal.DISTRIBUTION
@@ -228,7 +231,7 @@ class DriftDetector:
             reference_share=1 - event.share if outside else event.share,
             observed_share=1 - observed if outside and observed is not None else observed,
             effect=effect,
-            psi=_psi(stream, window) if drift else None,
+            psi=None if stability is None else stability.of(np.diff(sums[first : last + 1])),
         )
 
 
@@ -241,13 +244,11 @@ def _log_ratios(streams: tuple[Stream, ...]) -> tuple[FloatArray, FloatArray]:
     return np.log(alternative / limits), np.log((1 - alternative) / (1 - limits))
 
 
-def _psi(stream: Stream, window: Sketch) -> float | None:
-    counts = window.counts.get(stream.feature.name)
-    if counts is None:
+def _index(stream: Stream) -> StabilityIndex | None:
+    if stream.signal is not Signal.DISTRIBUTION:
         return None
-    return debiased_psi(
+    return StabilityIndex(
         flat_cells(stream.feature.kind, stream.feature.counts)[:-2],
-        flat_cells(stream.feature.kind, counts)[:-2],
         design_effect=stream.design_effect,
-        ordered=stream.feature.kind.value == "numeric",
+        ordered=stream.feature.kind is FeatureKind.NUMERIC,
     )

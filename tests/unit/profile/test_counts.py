@@ -2,7 +2,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mooring_profile import CountsInvalid, FeatureCounts, Sketch
@@ -21,33 +21,39 @@ def sketches() -> st.SearchStrategy[Sketch]:
     return some.map(Sketch)
 
 
+@settings(max_examples=50, deadline=None)
 @given(sketches(), sketches())
 def test_merge_is_the_same_when_the_order_is_reversed(a: Sketch, b: Sketch) -> None:
     assert a.merge(b) == b.merge(a)
 
 
+@settings(max_examples=50, deadline=None)
 @given(sketches(), sketches(), sketches())
 def test_merge_is_the_same_when_grouped_differently(a: Sketch, b: Sketch, c: Sketch) -> None:
     assert a.merge(b).merge(c) == a.merge(b.merge(c)) == Sketch.merge_all([c, a, b])
 
 
+@settings(max_examples=50, deadline=None)
 @given(sketches())
 def test_merge_changes_nothing_when_the_other_is_empty(a: Sketch) -> None:
     assert a.merge(Sketch()) == a
     assert Sketch().merge(a) == a
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.fixed_dictionaries({"a": counts_over(3)}).map(Sketch), st.data())
 def test_subtract_undoes_merge(a: Sketch, data: st.DataObject) -> None:
     b = Sketch({"a": data.draw(counts_over(3))})
     assert a.merge(b).subtract(b) == a
 
 
+@settings(max_examples=50, deadline=None)
 @given(sketches())
 def test_sketch_survives_json_exactly(a: Sketch) -> None:
     assert Sketch.from_json(json.loads(json.dumps(a.to_json()))) == a
 
 
+@settings(max_examples=50, deadline=None)
 @given(counts_over(4))
 def test_every_row_is_in_exactly_one_cell(counts: FeatureCounts) -> None:
     assert counts.rows == int(counts.cells().sum())

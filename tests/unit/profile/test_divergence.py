@@ -4,9 +4,16 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from mooring_profile.divergence import debiased_psi
+from mooring_profile.divergence import StabilityIndex
 
 stats: Any = scipy_stats  # scipy has no annotations
+
+
+def debiased_psi(
+    reference: Any, window: Any, *, design_effect: float, ordered: bool
+) -> float | None:
+    index = StabilityIndex(reference, design_effect=design_effect, ordered=ordered)
+    return index.of(window)
 
 
 def test_index_is_the_symmetric_divergence_of_scipy_less_its_bias() -> None:

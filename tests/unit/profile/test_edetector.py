@@ -286,3 +286,13 @@ def test_state_is_refused_when_damaged(field: str, value: object, message: str) 
     document = DETECTOR.initial().to_json() | {field: value}
     with pytest.raises(CountsInvalid, match=message):
         DetectorState.from_json(document)
+
+
+def test_rarer_categories_are_watched_together() -> None:
+    values = np.repeat([f"c{i:03d}" for i in range(100)], 40).astype(object)
+    profile = build_profile({"c": values}, {"c": KINDS["carrier"]}, score=None, blocks=None)
+    recorder = SketchRecorder(profile)
+    recorder.record({"c": values[-1200:]}, None)
+    _, evidence = judged([recorder.snapshot()], DriftDetector(profile, false_alarm_windows=100))
+    assert evidence[0].alarm
+    assert evidence[0].at == "c is a rarer category"

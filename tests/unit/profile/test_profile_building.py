@@ -8,7 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from mooring_profile import FeatureKind, ProfileInvalid, ReferenceProfile, Signal, build_profile
+from mooring_profile import (
+    FeatureKind,
+    ProfileInvalid,
+    ReferenceProfile,
+    Signal,
+    SketchRecorder,
+    build_profile,
+)
 from mooring_profile.edges import equal_mass_edges
 
 NUMERIC, CATEGORICAL = FeatureKind.NUMERIC, FeatureKind.CATEGORICAL
@@ -84,6 +91,7 @@ def test_each_value_is_a_bin_when_a_feature_has_few_values() -> None:
     assert feature.edges[:3] == (1.0, 2.0, 4.0)
 
 
+@settings(max_examples=60, deadline=None)
 @given(
     hnp.arrays(
         np.float64,
@@ -117,6 +125,10 @@ def test_feature_without_any_value_has_no_bins_and_watches_for_values() -> None:
     assert feature.mean is None
     assert feature.counts.missing == 100
     assert band(feature, Signal.MISSING).share == 1.0
+    recorder = SketchRecorder(ReferenceProfile((feature,), None, 100))
+    recorder.record({"x": np.array([1.0, -np.inf, np.nan])}, None)
+    counts = recorder.snapshot().counts["x"]
+    assert (counts.above, counts.invalid, counts.missing) == (1, 1, 1)
 
 
 def test_categories_beyond_62_share_a_bin() -> None:
@@ -251,3 +263,21 @@ def test_profile_is_refused_with_the_field_named_when_malformed(
 def test_profile_is_refused_when_a_feature_is_changed_out_of_shape() -> None:
     with pytest.raises(ProfileInvalid, match="bins are counted"):
         replace(profile_of().features[0], categories=("UA",))
+
+
+def test_integer_categories_are_profiled_by_their_digits() -> None:
+    feature = one_categorical(np.array([3, 3, 3, 7, 7, 12]))
+    assert feature.categories == ("3", "7", "12")
+    assert feature.counts.bins.tolist() == [3, 2, 1, 0]
+
+
+def test_dispersion_is_none_when_blocks_are_too_small_or_values_absent() -> None:
+    rng = np.random.default_rng(7)
+    scattered = one_numeric(rng.random(2000), np.arange(2000) // 10)
+    assert scattered.design_effect == 1.0
+    assert scattered.tolerance == pytest.approx(np.sqrt(np.log(200) / 4000))
+    empty = one_numeric(np.full(2000, np.nan), np.arange(2000) // 200)
+    assert empty.design_effect == 1.0
+    few_blocks = one_numeric(np.arange(4000.0), np.arange(4000) // 1000)
+    assert few_blocks.tolerance < 0.4
+    assert few_blocks.design_effect > 10
