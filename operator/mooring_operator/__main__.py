@@ -26,8 +26,9 @@ from mooring_operator.io.signing import Signer, load_signer
 from mooring_operator.io.token_bucket import TokenBucket
 from mooring_operator.metrics import OperatorMetrics
 from mooring_operator.reconcile.apply import Applier
+from mooring_operator.reconcile.assignment import serves
 from mooring_operator.reconcile.cache import Cache
-from mooring_operator.reconcile.deciders import deciders
+from mooring_operator.reconcile.deciders import MakeDeciders, deciders
 from mooring_operator.reconcile.health import Health
 from mooring_operator.reconcile.ingest import Ingest
 from mooring_operator.reconcile.leadership import Elector, Leadership, LeaseTimes, SoleLeader
@@ -135,8 +136,12 @@ class Process:
         await asyncio.wait({life}, timeout=5)
 
 
-async def build(settings: OperatorSettings) -> Process:
+async def build(settings: OperatorSettings, make_deciders: MakeDeciders = deciders) -> Process:
     """Makes everything and connects it.
+
+    Args:
+        settings: what the administrator set.
+        make_deciders: what is decided for each kind.
 
     Raises:
         LoginFailed: there is no way to the API server.
@@ -177,12 +182,16 @@ async def build(settings: OperatorSettings) -> Process:
         rounds.forget(key)
         sync.forget(key)
 
+    def served(key: ObjectKey) -> bool:
+        return serves(settings.namespace, cache.get(ObjectKey("Namespace", "", key.namespace)))
+
     identity = settings.identity or socket.gethostname()
     hands = Hands(
         status=StatusWriter(kube, ingest, leadership.require),
         applier=Applier(kube, cache, ingest, leadership.require),
         events=EventRecorder(kube, clock, metrics, instance=identity),
         push_routes=sync.push,
+        serves=served,
         forget=forget,
     )
     resync = Resync(
@@ -215,7 +224,7 @@ async def build(settings: OperatorSettings) -> Process:
         rounds=rounds,
         loop=Loop(
             cache,
-            deciders(cache, _config(settings, signer), sync.telemetry),
+            make_deciders(cache, _config(settings, signer), sync.telemetry),
             hands,
             clock,
             metrics,
@@ -264,12 +273,12 @@ async def _signer(kube: HttpKubeClient, settings: OperatorSettings, clock: Syste
             await clock.sleep(2.0)
 
 
-async def _run(settings: OperatorSettings) -> None:
-    process = await build(settings)
+async def _run(settings: OperatorSettings, make_deciders: MakeDeciders) -> None:
+    process = await build(settings, make_deciders)
     await process.run()
 
 
-def main() -> None:
+def main(make_deciders: MakeDeciders = deciders) -> None:
     """Runs the operator until SIGTERM, or until another process leads."""
     try:
         settings = OperatorSettings.from_environment(os.environ)
@@ -283,7 +292,7 @@ def main() -> None:
     for noisy in ("httpx", "httpcore", "kopf", "aiohttp"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     try:
-        asyncio.run(_run(settings))
+        asyncio.run(_run(settings, make_deciders))
     except* LeadershipLost as lost:
         log.error("%s", "; ".join(str(error) for error in lost.exceptions))  # noqa: TRY400
         logging.shutdown()

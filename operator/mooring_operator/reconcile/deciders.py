@@ -18,6 +18,7 @@ from mooring_operator.reconcile.observe_model import observe_model
 from mooring_operator.reconcile.observe_retrain import observe_retrain
 
 Telemetry = Callable[[ObjectKey], TelemetryObservation | None]
+MakeDeciders = Callable[[Cache, OperatorConfig, Telemetry], Mapping[str, Decide]]
 
 
 def deciders(cache: Cache, config: OperatorConfig, telemetry: Telemetry) -> Mapping[str, Decide]:

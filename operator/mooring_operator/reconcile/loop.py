@@ -52,6 +52,8 @@ class Hands:
     applier: Applier
     events: EventRecorder
     push_routes: PushRoutes
+    serves: Callable[[ObjectKey], bool]
+    """Whether this operator is the one that serves an object's namespace."""
     forget: Callable[[ObjectKey], None]
 
 
@@ -106,6 +108,9 @@ class Loop:
             return None
         if is_going(manifest):
             return None  # what we made goes with it, by owner references
+        if not self._hands.serves(key):
+            self._hands.forget(key)
+            return None
         foreign = await self._hands.applier.foreign(key)
         try:
             decision, look_again = self._decide[key.kind](manifest, foreign, self._clock.now())

@@ -4,6 +4,7 @@ from mooring_operator.api.group import Kind, Label
 from mooring_operator.core.decision import Manifest
 from mooring_operator.ids import ObjectKey
 from mooring_operator.io.fields import text_at
+from mooring_operator.reconcile.assignment import assigned_to
 from mooring_operator.reconcile.cache import Cache, Change
 from mooring_operator.reconcile.links import key_of, links_of
 
@@ -39,10 +40,13 @@ def _dependants(cache: Cache, key: ObjectKey) -> set[ObjectKey]:
 
 
 def _in_namespace(cache: Cache, change: Change) -> set[ObjectKey]:
-    """Only the environment label of a namespace matters to us, and only to deployments."""
-    if _environment(change.before) == _environment(change.after):
-        return set()
-    return set(cache.in_namespace(Kind.MODEL_DEPLOYMENT.value, change.key.name))
+    """Two labels of a namespace matter to us: its environment, and who serves it."""
+    kinds: list[Kind] = []
+    if assigned_to(change.before) != assigned_to(change.after):
+        kinds = list(Kind)
+    elif _environment(change.before) != _environment(change.after):
+        kinds = [Kind.MODEL_DEPLOYMENT]
+    return {key for kind in kinds for key in cache.in_namespace(kind.value, change.key.name)}
 
 
 def _environment(namespace: Manifest | None) -> str | None:

@@ -44,6 +44,7 @@ class Harness:
     cache: Cache = field(default_factory=Cache)
     routes: list[Mapping[Revision, Route]] = field(default_factory=list[Mapping[Revision, Route]])
     woken: list[ObjectKey] = field(default_factory=list[ObjectKey])
+    served: bool = True
     forgotten: list[ObjectKey] = field(default_factory=list[ObjectKey])
 
     def __post_init__(self) -> None:
@@ -56,6 +57,7 @@ class Harness:
             applier=self.applier,
             events=EventRecorder(self.kube, self.clock, metrics, instance="test"),
             push_routes=lambda key, routes: self.routes.append(routes),
+            serves=lambda key: self.served,
             forget=self.forgotten.append,
         )
         self.loop = Loop(self.cache, {"ModelDeployment": self._decided}, hands, self.clock, metrics)

@@ -137,6 +137,13 @@ async def test_nothing_is_written_when_leadership_is_lost() -> None:
     assert world.kube.writes() == []
 
 
+async def test_namespace_of_another_operator_is_left_alone() -> None:
+    world = Harness(decide=lambda *_: _decision(children=(_service(),)), served=False)
+    world.declare()
+    assert await world.loop.reconcile(KEY) is None
+    assert world.kube.calls == []
+
+
 async def test_deleted_object_is_forgotten() -> None:
     world = Harness()
     assert await world.loop.reconcile(KEY) is None

@@ -55,6 +55,11 @@ def test_namespace_wakes_deployments_only_when_its_environment_changes() -> None
     assert _woken(cache, env) == {D}
 
 
+def test_namespace_wakes_everything_in_it_when_another_operator_is_to_serve_it() -> None:
+    given = thing("Namespace", "a", namespace="", version=2, labels={"mooring.dev/operator": "x"})
+    assert _woken(_world(), given) == {M, D, P}
+
+
 def test_relabelled_child_wakes_old_and_new_owner() -> None:
     cache = _world()
     cache.apply("ADDED", pod("1", "r1"))
