@@ -87,6 +87,8 @@ def check_status(world: World) -> None:
         assert kstatus(world.status, world.generation) == EXPECTED[standing], "P8"
     desired, stable = world.status.get("desired"), world.status.get("stable")
     if standing == "Ready":
+        assert desired is not None
+        assert stable is not None
         assert desired["revision"] == stable["revision"], "Ready while another revision is desired"
         assert world.status.get("candidate") is None, "Ready with a candidate"
     assert len(world.cluster.workloads) <= 3, "more Deployments than roles"

@@ -1,5 +1,7 @@
 """Rollouts from beginning to end, each with its golden transcript and what must be true of it."""
 
+from typing import Any
+
 from tests.builders.resources import digest_of, model, version_status
 from tests.simulation.cluster import Behaviour
 from tests.simulation.transcript import check_golden
@@ -9,17 +11,22 @@ BAD = Behaviour(error_rate=0.15)
 QUICK = {"steps": STEPS, "progressDeadline": "2m"}
 
 
-def rollout(**analysis: object) -> dict[str, object]:
+def rollout(**analysis: Any) -> dict[str, Any]:
     return {"steps": STEPS, "analysis": analysis}
 
 
-def serving_v1(behaviours: dict[str, Behaviour] | None = None, **fields: object) -> World:
+def serving_v1(behaviours: dict[str, Behaviour] | None = None, **fields: Any) -> World:
     """A world in which v1 has served for a while."""
     world = World(behaviours)
     world.apply("v1", **fields)
     world.run_until("Ready/Initialized", within=120)
     world.run(30)
     return world
+
+
+def _refused(name: str) -> dict[str, Any]:
+    message = "file model.onnx differs"
+    return version_status(name, "Refused", reason="DigestMismatch", message=message)
 
 
 def served_version(world: World) -> str | None:
@@ -317,7 +324,7 @@ def test_former_revision_returns_at_once_when_its_pods_are_warm() -> None:
 
 def test_stable_serves_on_when_the_model_does_not_resolve() -> None:
     world = serving_v1()
-    world.model = model("v1", version_status("v2", "Verifying"), version_status("v3", "Refused"))
+    world.model = model("v1", version_status("v2", "Verifying"), _refused("v3"))
     world.apply("v2")
     world.run(30)
     assert world.standing == "Reconciling/AwaitingModel"

@@ -154,7 +154,12 @@ class World:
             "candidate": self.status.get("candidate"),
             "retired": retired and retired["revision"],
             "quarantine": [e["revision"] for e in self.status.get("quarantine", ())],
-            "outcomes": [(e["revision"], e["outcome"]) for e in self.status.get("history", ())],
+            # A revision that was asked for only while the operator was away leaves no trace.
+            "outcomes": [
+                (e["revision"], e["outcome"])
+                for e in self.status.get("history", ())
+                if e["outcome"] != "Superseded"
+            ],
             "workloads": {n: w.replicas for n, w in self.cluster.workloads.items()},
             "services": dict(self.cluster.services),
         }

@@ -1,38 +1,42 @@
 """The part of status that is mirrored on the stable Deployment, and its way back.
 
 A status can be lost (a restore without status, a CRD that was installed again). What serves, what
-is in quarantine and what the last rollback was must survive: otherwise the bad revision would be
-tried again, and what already serves would be analysed.
+gets a share of the traffic, what is in quarantine and what the last rollback was must survive:
+otherwise pods would be dropped under traffic, the bad revision would be tried again, and what
+already serves would be analysed.
 """
-
-from datetime import datetime
 
 from pydantic import ValidationError
 
 from mooring_operator.api.base import ApiModel
 from mooring_operator.api.deployment_status import (
-    CandidateStage,
+    CandidateStatus,
     Handled,
     LastRollback,
     ModelDeploymentStatus,
     QuarantineEntry,
+    RetiredRevision,
     StableStatus,
 )
 from mooring_operator.core.observation import DeploymentObservation
-from mooring_operator.core.revision import with_quarantine
 
 
 class Memory(ApiModel):
-    """What the annotation mooring.dev/memory holds."""
+    """What the annotation mooring.dev/memory holds.
+
+    Children are applied before routes are pushed: a candidate that may get traffic is in here.
+    """
 
     stable: StableStatus
+    candidate: CandidateStatus | None = None
+    retired: RetiredRevision | None = None
     quarantine: tuple[QuarantineEntry, ...] = ()
     last_rollback: LastRollback | None = None
     handled: Handled = Handled()
 
 
 def remember(status: ModelDeploymentStatus) -> str:
-    """The annotation's text. A rollback under way counts as done: its verdict was given.
+    """The annotation's text.
 
     Raises:
         ValueError: nothing is stable, so nothing is worth remembering.
@@ -41,7 +45,9 @@ def remember(status: ModelDeploymentStatus) -> str:
         raise ValueError("a deployment without a stable revision has no memory to keep")
     memory = Memory(
         stable=status.stable,
-        quarantine=tuple(_quarantine(status)),
+        candidate=status.candidate,
+        retired=status.retired,
+        quarantine=tuple(status.quarantine),
         last_rollback=status.last_rollback,
         handled=status.handled,
     )
@@ -63,26 +69,10 @@ def recall(observation: DeploymentObservation) -> ModelDeploymentStatus:
     return status.model_copy(
         update={
             "stable": memory.stable,
+            "candidate": memory.candidate,
+            "retired": memory.retired,
             "quarantine": list(memory.quarantine),
             "last_rollback": memory.last_rollback,
             "handled": memory.handled,
         }
     )
-
-
-def _quarantine(status: ModelDeploymentStatus) -> list[QuarantineEntry]:
-    candidate = status.candidate
-    if candidate is None or candidate.stage is not CandidateStage.ROLLING_BACK:
-        return status.quarantine
-    at: datetime = candidate.step_started_at
-    pending = QuarantineEntry(
-        revision=candidate.revision,
-        version=candidate.version,
-        digest=candidate.digest,
-        image=candidate.image,
-        reason=candidate.rollback_reason,
-        evidence=candidate.rollback_evidence,
-        at=at,
-        rollback_id=f"r-{candidate.seq}",
-    )
-    return with_quarantine(status, pending)

@@ -13,7 +13,7 @@ from mooring_operator.api.deployment import OnUndecided
 from mooring_operator.api.deployment_status import AnalysisStatus, CandidateStage
 from mooring_operator.core.conditions import reconciling, stalled
 from mooring_operator.core.rollout.analysis import evaluate, evidence_of, failed_metric, reason_of
-from mooring_operator.core.rollout.candidate import restart_candidate, step_name
+from mooring_operator.core.rollout.candidate import step_name
 from mooring_operator.core.rollout.rollback import begin_rollback
 from mooring_operator.core.rollout.steps import current_step, describe, is_last_step
 from mooring_operator.core.rollout.turn import (
@@ -30,9 +30,6 @@ from mooring_profile import Verdict
 
 def analyse(situation: Situation) -> Turn:
     """Analysing: judge, then hold, advance, promote, wait, or end by the clock."""
-    pods = situation.pods(situation.candidate)
-    if pods is None or pods.ready == 0:
-        return restart_candidate(situation)
     judged = judge(situation)
     failure = None if judged is None else failure_turn(judged)
     if failure is not None:

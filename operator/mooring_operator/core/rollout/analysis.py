@@ -99,13 +99,15 @@ def evidence_of(metric: MetricStatus, settings: Analysis) -> str:
     """One metric as a sentence: difference, limits, margin, sample sizes."""
     margin = margin_of(AnalysisMetric(metric.name), settings)
     confidence = 100 * (1 - settings.alpha / len(settings.metrics))
-    shown = _points if metric.name != AnalysisMetric.LOSS else _plain
-    estimate = "no difference known" if metric.estimate is None else shown(metric.estimate)
+    scale, unit, digits = (1, "", 4) if metric.name == AnalysisMetric.LOSS else (100, " points", 2)
+    estimate = "unknown"
+    if metric.estimate is not None:
+        estimate = f"{scale * metric.estimate:+.{digits}f}{unit}"
     return (
-        f"{metric.name}: candidate minus stable {estimate},"
-        f" {confidence:.4g}% limits {shown(metric.lower)} to {shown(metric.upper)},"
-        f" margin {shown(margin)},"
-        f" n={metric.candidate_count} candidate and {metric.stable_count} stable"
+        f"{metric.name} {estimate} against stable ({confidence:.4g}% limits"
+        f" {scale * metric.lower:+.{digits}f} to {scale * metric.upper:+.{digits}f},"
+        f" margin {scale * margin:.{digits}f},"
+        f" n={metric.candidate_count} against {metric.stable_count})"
     )
 
 
@@ -241,11 +243,3 @@ def _overall(metrics: Sequence[MetricStatus]) -> Verdict:
     if Verdict.FAIL in verdicts:
         return Verdict.FAIL
     return Verdict.PASS if verdicts == {Verdict.PASS} else Verdict.UNDECIDED
-
-
-def _points(share: float) -> str:
-    return f"{100 * share:+.2f} points"
-
-
-def _plain(value: float) -> str:
-    return f"{value:+.4f}"

@@ -141,7 +141,7 @@ def await_candidate(situation: Situation) -> Turn:
 
 
 def restart_candidate(situation: Situation) -> Turn:
-    """Analysing without a ready candidate pod: weight 0 until its pods are back."""
+    """Bereft: weight 0 until the candidate's pods are back, then the same step again."""
     message = f"{named(situation.candidate)} has no ready pod: its traffic stays with stable"
     return Turn(
         with_candidate(situation, stage=CandidateStage.STARTING, step_started_at=situation.now),

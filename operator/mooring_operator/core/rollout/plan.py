@@ -21,6 +21,7 @@ from mooring_operator.core.rollout.candidate import (
     await_first_pods,
     initialize,
     replace_first,
+    restart_candidate,
     start_candidate,
 )
 from mooring_operator.core.rollout.promotion import promote
@@ -51,6 +52,7 @@ def _leave_outdated(situation: Situation) -> Turn:
 TABLE: Mapping[State, Callable[[Situation], Turn]] = {
     State.WITHDRAWING: withdraw,
     State.ROLLING_BACK: roll_back,
+    State.BEREFT: restart_candidate,
     State.CONFLICTING: wait_for_names,
     State.HELD_UNRESOLVED: hold_for_model,
     State.OUTDATED: _leave_outdated,

@@ -9,7 +9,6 @@ from mooring_operator.core.rollout.analysing import failure_turn, judge
 from mooring_operator.core.rollout.candidate import (
     all_ready,
     deadline_passed,
-    restart_candidate,
     starting_message,
     time_left,
 )
@@ -25,8 +24,6 @@ def promote(situation: Situation) -> Turn:
     candidate = situation.candidate
     pods = situation.pods(candidate)
     if candidate.analysis_started_at is not None:
-        if pods is None or pods.ready == 0:
-            return restart_candidate(situation)
         judged = judge(situation)
         failure = None if judged is None else failure_turn(judged)
         if failure is not None:
@@ -63,12 +60,12 @@ def _swap(situation: Situation) -> Turn:
         reference_fields(former) | {"keep_until": situation.now + keep_warm}
     )
     cause = (
-        "returned to while its pods were warm, without analysis"
+        "asked for again while its pods were warm, no analysis needed"
         if candidate.analysis_started_at is None
         else "passed its analysis"
     )
     message = (
-        f"{named(stable)} serves now: it {cause}; {named(former)} stays warm for"
+        f"{named(stable)} serves now ({cause}); {named(former)} stays warm for"
         f" {situation.spec.rollback.keep_warm}"
     )
     status = changed(

@@ -5,6 +5,7 @@ from enum import StrEnum
 from mooring_operator.api.conditions import ConditionType
 from mooring_operator.api.deployment_status import CandidateStage, CandidateStatus
 from mooring_operator.core.revision import quarantine_entry
+from mooring_operator.core.rollout.steps import takes_traffic
 from mooring_operator.core.rollout.turn import Situation, Unresolved
 
 
@@ -15,6 +16,8 @@ class State(StrEnum):
     """The candidate is not wanted any more and its traffic is being taken away."""
     ROLLING_BACK = "RollingBack"
     """The candidate failed and its traffic is being taken away."""
+    BEREFT = "Bereft"
+    """The candidate gets traffic and has no ready pod."""
     CONFLICTING = "Conflicting"
     """Someone else's object has the name of a child."""
     HELD_UNRESOLVED = "HeldUnresolved"
@@ -60,6 +63,8 @@ def state_of(situation: Situation) -> State:
     ):
         # Traffic is taken from a candidate whatever else is wrong.
         return _BY_STAGE[candidate.stage]
+    if _is_bereft(situation, candidate):
+        return State.BEREFT
     if situation.observation.foreign:
         return State.CONFLICTING
     if isinstance(situation.resolution, Unresolved):
@@ -68,6 +73,13 @@ def state_of(situation: Situation) -> State:
         wanted = candidate.revision == situation.desired.revision
         return _BY_STAGE[candidate.stage] if wanted else State.OUTDATED
     return _settled(situation)
+
+
+def _is_bereft(situation: Situation, candidate: CandidateStatus | None) -> bool:
+    if candidate is None or not takes_traffic(candidate):
+        return False
+    pods = situation.pods(candidate)
+    return pods is None or pods.ready == 0
 
 
 def _unresolved(

@@ -12,9 +12,6 @@ from mooring_operator.api.deployment_status import (
 from mooring_operator.core.decision import Route, RouteRole
 from mooring_operator.ids import Revision
 
-TAKING_TRAFFIC = frozenset({CandidateStage.ANALYSING, CandidateStage.PROMOTING})
-"""Stages in which a candidate that was analysed gets the share of its step."""
-
 
 def current_step(steps: Sequence[RolloutStep], candidate: CandidateStatus) -> RolloutStep:
     """The candidate's step; the last one where an edit left fewer steps than it had passed."""
@@ -41,12 +38,21 @@ def describe(step: RolloutStep) -> str:
     return f"shadow {step.shadow}%" if step.shadow is not None else f"weight {step.weight}%"
 
 
+def takes_traffic(candidate: CandidateStatus) -> bool:
+    """Whether the candidate gets the share of its step.
+
+    A return to the former stable revision was never analysed and gets none before the swap.
+    """
+    return (
+        candidate.stage in (CandidateStage.ANALYSING, CandidateStage.PROMOTING)
+        and candidate.analysis_started_at is not None
+    )
+
+
 def shares(status: ModelDeploymentStatus, spec: ModelDeploymentSpec) -> tuple[int, int]:
     """Weight and shadow percent that the stable pods must give to the candidate now."""
     candidate = status.candidate
-    if candidate is None or candidate.stage not in TAKING_TRAFFIC:
-        return 0, 0
-    if candidate.analysis_started_at is None:
+    if candidate is None or not takes_traffic(candidate):
         return 0, 0
     step = current_step(spec.rollout.steps, candidate)
     return step.weight or 0, step.shadow or 0
