@@ -5,11 +5,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 CLUSTER := $(BIN)/python -m tests.cluster_tools
+LOCK := $(BIN)/uv pip compile pyproject.toml --generate-hashes --python-version 3.11 \
+        --python-platform x86_64-manylinux_2_28 --only-binary :all: --no-emit-index-url
 CODE := operator serving tests
 export PYTHONUNBUFFERED := 1
 
 .PHONY: help demo test verify static crds images cluster-up cluster-down cluster-check clean \
-        bench-serving sim-update
+        bench-serving sim-update lock
 
 help: ## list the commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +49,10 @@ crds: $(STAMP) ## generate crds/ from the pydantic types
 
 sim-update: $(STAMP) ## rewrite the golden transcripts; review the difference as behaviour
 	@MOORING_UPDATE_GOLDENS=1 $(BIN)/python -m pytest tests/simulation -q
+
+lock: $(STAMP) ## resolve the images' requirements again, with hashes
+	@$(LOCK) --extra serving --extra training -o serving/requirements.lock >/dev/null
+	@$(LOCK) --extra operator -o operator/requirements.lock >/dev/null
 
 images: $(STAMP) ## build the operator's and the server's image into the embedded cluster
 	@$(CLUSTER) images

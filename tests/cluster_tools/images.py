@@ -62,6 +62,7 @@ class ProjectImage:
 SERVING = ProjectImage(
     "serving",
     (
+        "serving/mooring",
         "serving/mooring_cli",
         "serving/mooring_model",
         "serving/mooring_profile",

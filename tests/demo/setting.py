@@ -71,9 +71,9 @@ def open_store(cluster: Cluster) -> tuple[Store, Store]:
         f"--timeout={INSTALL_SECONDS}s", timeout=INSTALL_SECONDS + 10,
     )  # fmt: skip
     secret = json.loads(
-        cluster.kubectl("get", "secret", "s3-credentials", "-n", STORE_NAMESPACE, "-o", "json")
+        cluster.kubectl("get", "secret", "s3-root", "-n", STORE_NAMESPACE, "-o", "json")
     )
-    access, key = (_decoded(secret, name) for name in ("access-key", "secret-key"))
+    access, key = (_decoded(secret, name) for name in ("ROOT_ACCESS_KEY", "ROOT_SECRET_KEY"))
     address = _cluster_ip(cluster, "s3", STORE_NAMESPACE)
     inside = Store(f"http://s3.{STORE_NAMESPACE}.svc:{STORE_PORT}", access, key)
     outside = Store(f"http://{address}:{STORE_PORT}", access, key)
