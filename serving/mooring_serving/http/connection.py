@@ -85,6 +85,10 @@ class Connection(asyncio.Protocol):
         self._header_count = 0
         self._chunks: list[bytes] = []
         self._body_bytes = 0
+        self._body_left = 0
+        self._method = ""
+        self._keep = False
+        self._kept = b""
 
     # --- asyncio callbacks
 
@@ -123,20 +127,33 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser; any breach of syntax ends the connection with a 4xx."""
-        if self._closing:
-            return
         if self._message_started is None:
             self._message_started = self._loop.time()
             self._headers_done = False
+        rest = data
+        while rest and not self._closing:
+            rest = self._feed(rest)
+
+    def _feed(self, data: bytes) -> bytes:
+        """Parse; returns what the parser left behind a request that offers another protocol."""
+        if self._body_left:
+            piece = data[: self._body_left]
+            self._body_left -= len(piece)
+            self.on_body(piece)
+            if not self._body_left and not self._closing:
+                self._complete()
+            return data[len(piece) :]
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            # The request itself was complete and is being answered as plain HTTP/1.1; what
-            # follows would be another protocol, so the connection ends with that answer.
-            pass
+        except httptools.HttpParserUpgrade as upgrade:
+            # We stay with HTTP/1.1, as a server may (RFC 9110 §7.8); the parser does not.
+            self._parser = httptools.HttpRequestParser(self)
+            offset: int = upgrade.args[0]
+            return data[offset:]
         except httptools.HttpParserError as error:
             if not self._closing:
                 self._refuse(error_response(400, f"malformed HTTP request: {error}"))
+        return b""
 
     # --- parser callbacks
 
@@ -166,6 +183,10 @@ class Connection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         """Refuse a body that announces itself as too large before it is sent."""
         self._headers_done = True
+        parser = self._parser
+        self._method = parser.get_method().decode("latin-1")
+        self._keep = parser.should_keep_alive()
+        self._kept = b"" if parser.get_http_version() == "1.1" else _KEEP_ALIVE
         length = self._headers.get(b"content-length")
         # A number of more than 18 digits is too large, and not worth making into an integer.
         limit = self._host.limits.body_bytes
@@ -183,21 +204,31 @@ class Connection(asyncio.Protocol):
             self._chunks.append(body)
 
     def on_message_complete(self) -> None:
-        """A whole request: answer it now, or queue it behind the one in hand."""
+        """The parser is done; the body of a request that offers another protocol is still to come.
+
+        Java's client offers HTTP/2 (`Upgrade: h2c`) with each first request.
+        """
         if self._closing:
             return
+        length = self._headers.get(b"content-length")
+        if length is not None and self._parser.should_upgrade():
+            self._body_left = int(length)
+        if not self._body_left:
+            self._complete()
+
+    def _complete(self) -> None:
+        """A whole request: answer it now, or queue it behind the one in hand."""
         chunks = self._chunks
         body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        parser = self._parser
         path = self._url.partition(b"?")[0].decode("latin-1")
         now = self._loop.time()
-        request = HttpRequest(parser.get_method().decode("latin-1"), path, self._headers, body, now)
-        keep = parser.should_keep_alive() and not parser.should_upgrade()
-        old = b"" if parser.get_http_version() == "1.1" else _KEEP_ALIVE
+        exchange = _Exchange(
+            HttpRequest(self._method, path, self._headers, body, now), self._keep, self._kept
+        )
         self._message_started = None
         self._last_used = now
         self._reset()
-        self._waiting.append(_Exchange(request, keep, old))
+        self._waiting.append(exchange)
         if self._host.skip_abandoned:
             self._loop.call_soon(self._look_again)
         elif self._task is None:
