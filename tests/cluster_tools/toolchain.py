@@ -83,7 +83,7 @@ RUNTIME = Module(
         "portmap": f"{_CNI}/meta/portmap",
     },
 )
-DNS = Module(name="dns", programs={"coredns": "github.com/coredns/coredns"})
+DNS = Module(name="dns", programs={"coredns": "."})
 STORE = Module(name="s3", programs={"versitygw": "github.com/versity/versitygw/cmd/versitygw"})
 
 
