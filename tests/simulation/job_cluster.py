@@ -4,6 +4,7 @@ Kubernetes' own behaviour only: names are unique, finished Jobs go after their t
 ControllerRevisions never change. Nothing here decides anything.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -12,6 +13,9 @@ from typing import Any
 from mooring_operator.core.decision import Manifest
 from mooring_operator.core.observation import JobObservation, RecordObservation
 from tests.builders.registry import as_observed
+
+ITS_RUN = "@run@"
+"""Stands in a scripted answer for the name of the run, which is not known beforehand."""
 
 
 @dataclass(frozen=True)
@@ -33,20 +37,32 @@ class SimulatedJob:
     outcome: Outcome
     uid: str
 
+    @property
+    def finished_at(self) -> datetime:
+        """When its pod ends."""
+        return self.created_at + self.outcome.after
+
+    @property
+    def removed_at(self) -> datetime | None:
+        """When Kubernetes removes it; None: never."""
+        ttl = self.manifest["spec"].get("ttlSecondsAfterFinished")
+        return None if ttl is None else self.finished_at + timedelta(seconds=ttl)
+
     def finished(self, now: datetime) -> bool:
         """Whether its pod has ended."""
-        return now >= self.created_at + self.outcome.after
+        return now >= self.finished_at
 
 
 class JobCluster:
     """Jobs and records of one owner."""
 
     def __init__(self, outcomes: Mapping[str, Sequence[Outcome]]) -> None:
-        """Takes, for each version or run, how its Jobs end, one by one; the last one repeats."""
+        """Takes, for each version or trigger, how its Jobs end in turn; the last one repeats."""
         self.jobs: dict[str, SimulatedJob] = {}
         self.records: dict[str, RecordObservation] = {}
         self.created: list[str] = []
         """The name of every Job that was ever created."""
+        self._about: list[str] = []
         self._outcomes = outcomes
 
     def create(self, manifest: Manifest, now: datetime) -> bool:
@@ -60,8 +76,8 @@ class JobCluster:
             return False
         about = subject_of(manifest)
         script = self._outcomes[about]
-        earlier = sum(1 for job in self.created if job.startswith(_stem(name)))
-        outcome = script[min(earlier, len(script) - 1)]
+        outcome = script[min(self._about.count(about), len(script) - 1)]
+        self._about.append(about)
         self.created.append(name)
         self.jobs[name] = SimulatedJob(manifest, now, outcome, f"uid-{len(self.created)}")
         return True
@@ -76,12 +92,21 @@ class JobCluster:
         gone = [
             name
             for name, job in self.jobs.items()
-            if (ttl := job.manifest["spec"].get("ttlSecondsAfterFinished")) is not None
-            and now >= job.created_at + job.outcome.after + timedelta(seconds=ttl)
+            if (removal := job.removed_at) is not None and now >= removal
         ]
         for name in gone:
             del self.jobs[name]
         return gone
+
+    def next_change(self, now: datetime) -> datetime | None:
+        """When a Job ends or goes next, by itself."""
+        moments = [
+            moment
+            for job in self.jobs.values()
+            for moment in (job.finished_at, job.removed_at)
+            if moment is not None and moment > now
+        ]
+        return min(moments, default=None)
 
     def observed(self, now: datetime) -> dict[str, JobObservation]:
         """The Jobs as the operator finds them."""
@@ -92,11 +117,15 @@ class JobCluster:
                 created_at=job.created_at,
                 finished=job.finished(now),
                 succeeded=job.finished(now) and job.outcome.succeeded,
-                message=job.outcome.answer if job.finished(now) else None,
+                message=_answer(name, job.outcome) if job.finished(now) else None,
                 failure=job.outcome.failure if job.finished(now) else "",
             )
             for name, job in self.jobs.items()
         }
+
+
+def _answer(job: str, outcome: Outcome) -> Mapping[str, Any] | None:
+    return json.loads(json.dumps(outcome.answer).replace(ITS_RUN, _stem(job)))
 
 
 def subject_of(manifest: Manifest) -> str:

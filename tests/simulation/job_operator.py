@@ -16,7 +16,6 @@ from tests.contract.kstatus_rules import kstatus, violations
 from tests.simulation.job_cluster import JobCluster
 from tests.simulation.transcript import GOLDEN, UPDATE
 
-TICK = timedelta(seconds=5)
 ABSENCE = timedelta(seconds=30)
 """How long a killed operator is away."""
 MOST_ROUNDS = 6
@@ -56,24 +55,34 @@ class Operator:
     """Effects so far; the one numbered `crash_at` does not happen."""
     _start: datetime | None = None
     _absent_until: datetime | None = None
+    _look_at: datetime | None = None
     _told: str = ""
 
     def run(self, length: timedelta) -> None:
-        """Lets time pass."""
+        """Lets time pass, from one thing that happens to the next."""
         end = self.now + length
         self.tick()
-        while self.now < end:
-            self.now += TICK
+        while (moment := self._next_moment()) is not None and moment <= end:
+            self.now = moment
             self.tick()
+        self.now = end
 
     def run_until(self, reached: Callable[[Wire], bool], within: timedelta) -> None:
         """Lets time pass until the status says so."""
         end = self.now + within
         self.tick()
         while not reached(self.status):
-            assert self.now < end, f"not reached within {within}:\n" + "\n".join(self.lines)
-            self.now += TICK
+            moment = self._next_moment()
+            assert moment is not None and moment <= end, "\n".join(  # noqa: PT018 one story
+                [f"not reached within {within}:", *self.lines]
+            )
+            self.now = moment
             self.tick()
+
+    def _next_moment(self) -> datetime | None:
+        """When something happens next: a Job's end, the operator's own timer, its return."""
+        moments = (self.cluster.next_change(self.now), self._look_at, self._absent_until)
+        return min((one for one in moments if one is not None and one > self.now), default=None)
 
     def tick(self) -> None:
         """One instant: Kubernetes cleans up, then the operator looks until all is at rest."""
@@ -91,6 +100,10 @@ class Operator:
             return
         raise AssertionError(f"no rest after {MOST_ROUNDS} looks:\n" + "\n".join(self.lines))
 
+    def kill_at_next_effect(self) -> None:
+        """The process dies before whatever it does next."""
+        self.crash_at = self.effects + 1
+
     def tell(self, who: str, what: str) -> None:
         """Adds a line to the story."""
         start = self._start = self._start or self.now
@@ -105,6 +118,9 @@ class Operator:
         wire = decision.status.to_wire()
         self._check(decision, wire)
         before = self.effects
+        wait = decision.requeue_after
+        assert wait is None or wait > timedelta(0), f"looks again after {wait}: a busy loop"
+        self._look_at = None if wait is None else self.now + wait
         if wire != self.status:
             self._effect()
             self.status = wire

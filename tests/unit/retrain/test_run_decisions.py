@@ -142,7 +142,7 @@ def test_accepted_version_is_recorded_before_the_run_ends() -> None:
     (event,) = done.events
     assert (event.type, event.reason) == ("Normal", "CoolingDown")
     assert event.message == (
-        f"run {run} ended Accepted: logLoss better by +0.012 [0.004, 0.021] over 14 blocks;"
+        f"run {run} ended Accepted: logLoss gain +0.012 [0.004, 0.021] over 14 blocks;"
         f" version {run} recorded"
     )
 

@@ -82,7 +82,7 @@ def describe(result: RunResult) -> str:
     interval = interval_text(result.effect, result.lower, result.upper)
     parts = [f"run {result.run} ended {result.verdict.value}"]
     if interval:
-        parts.append(f"{result.metric} better by {interval} over {result.blocks} blocks")
+        parts.append(f"{result.metric} gain {interval} over {result.blocks} blocks")
     if result.verdict is Verdict.ACCEPTED:
         parts.append(f"version {result.version} recorded")
     if result.message:

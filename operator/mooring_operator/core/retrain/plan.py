@@ -139,7 +139,8 @@ def _without_run(
         f"run {chosen.name} started by trigger {chosen.trigger} ({chosen.token}), against champion"
         f" {chosen.champion.version}",
     )
-    seen = replace(course.seen, due=(), handled=mark_handled(course.seen))
+    handled = mark_handled(course.seen, observation.resource.spec.triggers)
+    seen = replace(course.seen, due=(), handled=handled)
     return replace(course, run=chosen, seen=seen, events=(*course.events, started))
 
 

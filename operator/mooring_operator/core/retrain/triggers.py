@@ -5,6 +5,7 @@ annotation's value. Two tokens are the same cause only if they are equal.
 """
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -79,12 +80,12 @@ def watch(
     return Watch(tuple(due), tuple(handled), _next_schedule(policy, now))
 
 
-def mark_handled(seen: Watch) -> tuple[TriggerStatus, ...]:
-    """The handled tokens once a run answers everything that is due."""
+def mark_handled(seen: Watch, triggers: Iterable[Trigger]) -> tuple[TriggerStatus, ...]:
+    """The handled tokens, in the spec's order, once a run answers everything that is due."""
     marks = {one.name: one for one in seen.handled}
     for due in seen.due:
         marks[due.trigger] = TriggerStatus(name=due.trigger, token=due.token, cron=due.cron)
-    return tuple(marks.values())
+    return tuple(marks[trigger.name] for trigger in triggers if trigger.name in marks)
 
 
 def run_name(policy: Metadata, trigger: str, token: str) -> str:
