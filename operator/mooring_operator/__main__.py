@@ -291,6 +291,8 @@ def main(make_deciders: MakeDeciders = deciders) -> None:
     )
     for noisy in ("httpx", "httpcore", "kopf", "aiohttp"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    # It warns that signals are ignored on its thread, as they must be.
+    logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)
     try:
         asyncio.run(_run(settings, make_deciders))
     except* LeadershipLost as lost:

@@ -1,0 +1,304 @@
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from mooring_operator.core.decision import Manifest, Route, RouteRole
+from mooring_operator.core.observation import LossCounts, TelemetryObservation
+from mooring_operator.ids import ObjectKey, Revision
+from mooring_operator.io.signing import Signer
+from mooring_operator.metrics import OperatorMetrics
+from mooring_operator.reconcile.cache import Cache
+from mooring_operator.reconcile.messages import Messages
+from mooring_operator.reconcile.sync import Sync, SyncTools
+from tests.unit.shell.manual_clock import ManualClock
+from tests.unit.shell.memory_pods import MemoryPod, MemoryPods
+from tests.unit.shell.objects import deployment_resource, pod
+
+KEY = ObjectKey("ModelDeployment", "a", "d")
+R1, R2 = Revision("1" * 12), Revision("2" * 12)
+STABLE = Route(RouteRole.STABLE)
+ANALYSING = {
+    R1: Route(RouteRole.STABLE, phase=f"{R2}/0", candidate_revision=R2, weight_percent=5),
+    R2: Route(RouteRole.CANDIDATE, phase=f"{R2}/0", candidate_revision=R2),
+}
+
+
+@dataclass
+class World:
+    """A deployment, its pods, and sync between them."""
+
+    clock: ManualClock = field(default_factory=ManualClock)
+    pods: MemoryPods = field(default_factory=MemoryPods)
+    cache: Cache = field(default_factory=Cache)
+    woken: list[ObjectKey] = field(default_factory=list[ObjectKey])
+    scheduled: list[ObjectKey] = field(default_factory=list[ObjectKey])
+    epoch: int = 1
+    version: int = 10
+
+    def __post_init__(self) -> None:
+        self.signer = Signer(bytes(32))
+        self.declare()
+        self.sync = self.restarted(start=0)
+
+    def restarted(self, *, start: int) -> Sync:
+        """A new process of the operator."""
+        messages = Messages(
+            self.signer.sign, lambda: self.epoch, start=start, ttl=timedelta(seconds=60)
+        )
+        tools = SyncTools(
+            self.pods, messages, self.clock, OperatorMetrics(), ttl=timedelta(seconds=60)
+        )
+        self.sync = Sync(self.cache, tools, wake=self.woken.append, schedule=self.scheduled.append)
+        return self.sync
+
+    def declare(self, **monitoring: Any) -> None:
+        self.version += 1
+        spec = {"monitoring": {"interval": "15s", **monitoring}}
+        self.resource = deployment_resource(version=self.version, **spec)
+        self.cache.store(self.resource)
+
+    def add(self, name: str, revision: str, **counters: Any) -> MemoryPod:
+        """A ready pod that counted this."""
+        self.version += 1
+        manifest = pod(name, revision, version=self.version)
+        self.cache.store(manifest)
+        found = MemoryPod(
+            uid=manifest["metadata"]["uid"],
+            revision=revision,
+            deployment_uid=self.resource["metadata"]["uid"],
+            keys=self.signer.public_keys,
+            counters=counters,
+        )
+        self.pods.pods[f"10.0.0.{name}"] = found
+        return found
+
+    def change(self, name: str, revision: str, **rest: Any) -> Manifest:
+        self.version += 1
+        manifest = pod(name, revision, version=self.version, **rest)
+        self.cache.store(manifest)
+        return manifest
+
+    def remove(self, name: str, revision: str) -> None:
+        self.version += 1
+        self.cache.apply("DELETED", pod(name, revision, version=self.version))
+
+    def seen(self) -> TelemetryObservation:
+        telemetry = self.sync.telemetry(KEY)
+        assert telemetry is not None
+        return telemetry
+
+
+def _phase(requests: int, errors: int = 0) -> dict[str, Any]:
+    latency = {"bounds": [1, 10], "counts": [requests, 0, 0]}
+    arm = {"requests": requests, "rows": requests, "errors": errors, "latencyMs": latency}
+    return {"phases": {f"{R2}/0": {"stable": arm, "candidate": arm, "shadow": {}}}}
+
+
+async def test_changed_routes_schedule_a_round_at_once() -> None:
+    world = World()
+    world.sync.push(KEY, {R1: STABLE})
+    world.sync.push(KEY, {R1: STABLE})
+    assert world.scheduled == [KEY]
+    world.sync.push(KEY, ANALYSING)
+    assert world.scheduled == [KEY, KEY]
+
+
+async def test_every_ready_pod_of_every_live_revision_is_told_its_route() -> None:
+    world = World()
+    stable = [world.add("1", R1), world.add("2", R1)]
+    candidate = world.add("3", R2)
+    world.sync.push(KEY, ANALYSING)
+    assert await world.sync.round(KEY) == timedelta(seconds=15)
+    assert [item.route and item.route["weightPercent"] for item in stable] == [5, 5]
+    assert candidate.route is not None
+    assert candidate.route["role"] == "Candidate"
+    seen = world.seen()
+    assert seen.routes == {R1: (ANALYSING[R1],) * 2, R2: (ANALYSING[R2],)}
+    assert seen.fresh
+    assert seen.at == world.clock.now()
+    assert world.woken == [KEY]
+
+
+async def test_counters_are_summed_over_pods() -> None:
+    world = World()
+    labels = {"n": 2, "lossSum": 0.5, "lossSquaredSum": 0.25}
+    for name in ("1", "2"):
+        world.add(
+            name,
+            R1,
+            **_phase(100, 1),
+            rows=200,
+            sketchedRows=190,
+            labels={f"{R2}/0": {"stable": labels, "candidate": labels}},
+            labelled=labels,
+        )
+    world.add("3", R2, rows=1000, sketchedRows=0, labelled=labels)
+    world.sync.push(KEY, ANALYSING)
+    await world.sync.round(KEY)
+    seen = world.seen()
+    counts = seen.phases[f"{R2}/0"]
+    assert (counts.stable.requests, counts.candidate.errors) == (200, 2)
+    assert counts.stable.latency_counts == (200, 0, 0)
+    assert counts.candidate_loss == LossCounts(4, 1.0, 0.5)
+    assert seen.labelled == LossCounts(4, 1.0, 0.5), "only what the stable pods were told"
+    assert seen.coverage == 0.95, "only the stable revision's rows"
+
+
+async def test_counters_of_dead_pods_and_earlier_boots_are_kept() -> None:
+    world = World()
+    world.add("1", R1, **_phase(100))
+    restarting = world.add("2", R1, **_phase(50))
+    world.sync.push(KEY, ANALYSING)
+    await world.sync.round(KEY)
+    world.remove("1", R1)
+    restarting.restart()
+    restarting.counters = _phase(7)
+    await world.sync.round(KEY)
+    await world.sync.round(KEY)
+    assert world.seen().phases[f"{R2}/0"].stable.requests == 157
+
+
+async def test_identity_is_asked_once_a_boot() -> None:
+    world = World()
+    target = world.add("1", R1)
+    world.sync.push(KEY, {R1: STABLE})
+    for _ in range(3):
+        await world.sync.round(KEY)
+    assert world.pods.identities == 1
+    target.restart()
+    await world.sync.round(KEY)
+    assert world.pods.identities == 2
+    assert target.route is not None, "told in the same round"
+
+
+async def test_unreachable_pod_makes_the_counters_stale_and_is_tried_soon() -> None:
+    world = World()
+    world.add("1", R1)
+    world.add("2", R1)
+    world.sync.push(KEY, {R1: STABLE})
+    await world.sync.round(KEY)
+    first = world.seen().at
+    world.pods.unreachable.add("10.0.0.2")
+    await world.clock.advance(15.0)
+    assert await world.sync.round(KEY) == timedelta(seconds=1)
+    assert world.seen().fresh, "two intervals of patience"
+    assert world.seen().at == first, "no complete round since"
+    await world.clock.advance(16.0)
+    assert not world.seen().fresh
+
+
+async def test_new_pod_is_scheduled_at_once_and_unacknowledged_until_it_answered() -> None:
+    world = World()
+    world.add("1", R1)
+    world.sync.push(KEY, {R1: STABLE})
+    await world.sync.round(KEY)
+    world.scheduled.clear()
+    world.add("2", R1)
+    world.sync.noticed(KEY)
+    assert world.scheduled == [KEY]
+    assert world.seen().routes == {R1: (STABLE, None)}
+    assert world.seen().fresh
+
+
+async def test_leaving_pod_gives_its_last_counters() -> None:
+    world = World()
+    world.add("1", R1)
+    leaving = world.add("2", R1, **_phase(10))
+    world.sync.push(KEY, ANALYSING)
+    await world.sync.round(KEY)
+    leaving.counters = _phase(25)
+    world.change("2", R1, ready=False, deletionTimestamp="2026-01-01T00:00:00Z")
+    world.scheduled.clear()
+    world.sync.noticed(KEY)
+    assert world.scheduled == [KEY]
+    await world.sync.round(KEY)
+    world.remove("2", R1)
+    await world.sync.round(KEY)
+    assert world.seen().phases[f"{R2}/0"].stable.requests == 25
+    assert world.seen().routes[R1] == (ANALYSING[R1],)
+
+
+async def test_restarted_operator_of_the_same_epoch_is_listened_to() -> None:
+    world = World()
+    target = world.add("1", R1)
+    world.restarted(start=1_000)
+    world.sync.push(KEY, {R1: STABLE})
+    await world.sync.round(KEY)
+    world.restarted(start=2_000)
+    assert world.sync.telemetry(KEY) is None
+    world.sync.push(KEY, ANALYSING)
+    await world.sync.round(KEY)
+    assert target.route is not None
+    assert target.route["weightPercent"] == 5
+
+
+async def test_new_leader_is_listened_to_whatever_its_counter() -> None:
+    world = World()
+    target = world.add("1", R1)
+    world.restarted(start=9_000)
+    world.sync.push(KEY, {R1: STABLE})
+    await world.sync.round(KEY)
+    world.epoch = 2
+    world.restarted(start=0)
+    world.sync.push(KEY, ANALYSING)
+    await world.sync.round(KEY)
+    assert target.last == (2, 1)
+
+
+async def test_pod_that_is_somebody_else_is_not_believed() -> None:
+    world = World()
+    target = world.add("1", R1, **_phase(10))
+    target.deployment_uid = "of a deployment of the same name that was deleted"
+    world.sync.push(KEY, ANALYSING)
+    await world.sync.round(KEY)
+    assert target.route is None
+    assert world.sync.telemetry(KEY) is None, "there was no complete round"
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [{"rows": -1}, {"phases": "all"}, {"labelled": {"lossSum": "NaN"}}, {"podUid": "another"}],
+)
+async def test_lying_pod_is_not_counted(lie: dict[str, Any]) -> None:
+    world = World()
+    world.add("1", R1, **_phase(10))
+    world.add("2", R1, **{**_phase(99), **lie})
+    world.sync.push(KEY, ANALYSING)
+    await world.sync.round(KEY)
+    await world.sync.round(KEY)
+    assert world.sync.telemetry(KEY) is None
+    world.remove("2", R1)
+    await world.sync.round(KEY)
+    assert world.seen().phases[f"{R2}/0"].stable.requests == 10
+
+
+async def test_deployment_is_not_woken_when_nothing_is_new() -> None:
+    world = World()
+    world.add("1", R1)
+    world.sync.push(KEY, {R1: STABLE})
+    for _ in range(5):
+        await world.sync.round(KEY)
+        await world.clock.advance(15.0)
+    assert world.woken == [KEY]
+
+
+async def test_rounds_are_faster_than_the_pods_patience_while_rolling_out() -> None:
+    world = World()
+    world.declare(interval="10m")
+    world.add("1", R1)
+    world.sync.push(KEY, {R1: STABLE})
+    assert await world.sync.round(KEY) == timedelta(minutes=5)
+    world.sync.push(KEY, ANALYSING)
+    assert await world.sync.round(KEY) == timedelta(seconds=20)
+
+
+async def test_nothing_is_sent_before_routes_are_decided_or_after_the_end() -> None:
+    world = World()
+    target = world.add("1", R1)
+    assert await world.sync.round(KEY) is None
+    world.sync.push(KEY, {R1: STABLE})
+    world.sync.forget(KEY)
+    assert await world.sync.round(KEY) is None
+    assert target.route is None
