@@ -33,6 +33,15 @@ def nothing(_: Manifest, __: tuple[str, ...], ___: datetime) -> Decision[Any]:
     return Decision(status=ModelDeploymentStatus(observed_generation=1))
 
 
+def always(decision: Decision[Any]) -> Answer:
+    """Decides the same whatever is observed."""
+
+    def decide(_: Manifest, __: tuple[str, ...], ___: datetime) -> Decision[Any]:
+        return decision
+
+    return decide
+
+
 @dataclass
 class Harness:
     """One deployment `a/d`, and everything between its events and its children."""

@@ -49,8 +49,8 @@ def pod(name: str, revision: str, *, ready: bool = True, version: int = 1, **res
         "mooring.dev/deployment": "d",
         "mooring.dev/revision": revision,
     }
-    status = {
+    status: dict[str, Any] = {
         "podIP": f"10.0.0.{name}",
         "conditions": [{"type": "Ready", "status": "True" if ready else "False"}],
     }
-    return thing("Pod", name, version=version, labels=labels, **{"status": status, **rest})
+    return thing("Pod", name, version=version, labels=labels, **({"status": status} | rest))

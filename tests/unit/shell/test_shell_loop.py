@@ -8,7 +8,7 @@ from mooring_operator.api.deployment_status import ModelDeploymentStatus
 from mooring_operator.core.decision import Decision, EventNote, EventType, Route, RouteRole
 from mooring_operator.errors import Conflict, LeadershipLost, Refused, Unparsable
 from mooring_operator.ids import Revision
-from tests.unit.shell.harness import KEY, Harness
+from tests.unit.shell.harness import KEY, Harness, always
 
 STATUS = ModelDeploymentStatus(observed_generation=1, phase="Analysing")
 NOTE = EventNote(EventType.NORMAL, Reason.PROMOTED, "v2 serves")
@@ -34,7 +34,7 @@ def _decision(**rest: Any) -> Decision[Any]:
 
 async def test_status_is_written_before_any_side_effect() -> None:
     decision = _decision(children=(_service(),), events=(NOTE,))
-    world = Harness(decide=lambda *_: decision)
+    world = Harness(decide=always(decision))
     world.declare()
     await world.loop.reconcile(KEY)
     assert [verb for verb, _ in world.kube.writes()] == ["patch status", "apply", "create"]
@@ -43,7 +43,7 @@ async def test_status_is_written_before_any_side_effect() -> None:
 
 
 async def test_second_look_at_an_unchanged_world_writes_nothing() -> None:
-    world = Harness(decide=lambda *_: _decision(children=(_service(),)))
+    world = Harness(decide=always(_decision(children=(_service(),))))
     world.declare()
     await world.loop.reconcile(KEY)
     written = len(world.kube.writes())
@@ -53,7 +53,7 @@ async def test_second_look_at_an_unchanged_world_writes_nothing() -> None:
 
 
 async def test_no_side_effect_happens_when_the_status_is_in_conflict() -> None:
-    world = Harness(decide=lambda *_: _decision(children=(_service(),), events=(NOTE,)))
+    world = Harness(decide=always(_decision(children=(_service(),), events=(NOTE,))))
     stored = world.declare()
     world.kube.put(stored | {"spec": {"model": {"name": "m", "version": "v2"}}})
     with pytest.raises(Conflict):
@@ -87,14 +87,14 @@ async def test_poisonous_object_says_so_in_its_conditions_and_recovers() -> None
     await world.loop.on_failure(KEY, caught.value)
     assert len(world.kube.writes()) == writes, "failing again is no news"
 
-    world.decide = lambda *_: _decision()
+    world.decide = always(_decision())
     assert await world.loop.reconcile(KEY) == timedelta(0)
     await world.loop.reconcile(KEY)
     assert world.status().get("conditions", []) == []
 
 
 async def test_refused_child_shows_the_api_servers_sentence_without_flapping() -> None:
-    world = Harness(decide=lambda *_: _decision(children=(_service(),), events=(NOTE,)))
+    world = Harness(decide=always(_decision(children=(_service(),), events=(NOTE,))))
     world.declare()
     world.kube.fail = lambda verb, what: (
         Refused("exceeded quota: pods=10") if verb == "apply" else None
@@ -130,7 +130,7 @@ async def test_nothing_is_written_when_leadership_is_lost() -> None:
     def lost() -> None:
         raise LeadershipLost("gone")
 
-    world = Harness(decide=lambda *_: _decision(children=(_service(),)), guard=lost)
+    world = Harness(decide=always(_decision(children=(_service(),))), guard=lost)
     world.declare()
     with pytest.raises(LeadershipLost):
         await world.loop.reconcile(KEY)
@@ -138,7 +138,7 @@ async def test_nothing_is_written_when_leadership_is_lost() -> None:
 
 
 async def test_namespace_of_another_operator_is_left_alone() -> None:
-    world = Harness(decide=lambda *_: _decision(children=(_service(),)), served=False)
+    world = Harness(decide=always(_decision(children=(_service(),))), served=False)
     world.declare()
     assert await world.loop.reconcile(KEY) is None
     assert world.kube.calls == []
@@ -151,7 +151,7 @@ async def test_deleted_object_is_forgotten() -> None:
 
 
 async def test_own_write_wakes_dependants_but_not_the_writer() -> None:
-    world = Harness(decide=lambda *_: _decision())
+    world = Harness(decide=always(_decision()))
     world.declare()
     world.woken.clear()
     await world.loop.reconcile(KEY)

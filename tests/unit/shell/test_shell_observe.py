@@ -20,7 +20,7 @@ MODEL_LABEL = {"mooring.dev/model": "m"}
 
 def _workload(revision: str, created: str, owner: str, **rest: Any) -> dict[str, Any]:
     labels = {"mooring.dev/deployment": "d", "mooring.dev/revision": revision}
-    body = {
+    body: dict[str, Any] = {
         "spec": {"replicas": 2},
         "status": {
             "observedGeneration": 3,
@@ -211,7 +211,7 @@ def test_policy_sees_deployment_model_and_records() -> None:
     cache = Cache()
     _model(cache)
     cache.store(deployment_resource())
-    spec = {
+    spec: dict[str, Any] = {
         "deployment": {"name": "d"},
         "triggers": [{"name": "t", "manual": {}}],
         "output": {"uri": "s3://b/p"},

@@ -6,11 +6,9 @@ from datetime import timedelta
 from mooring_operator.errors import Conflict, Refused, Transient
 from mooring_operator.io.token_bucket import TokenBucket
 from mooring_operator.metrics import OperatorMetrics
-from mooring_operator.reconcile.queue import QueueSettings, WorkQueue
+from mooring_operator.reconcile.queue import QueueSettings, Work, WorkQueue
 from mooring_operator.reconcile.schedule import Schedule
 from tests.unit.shell.manual_clock import ManualClock, no_jitter, settle
-
-Work = Callable[[str], Awaitable[timedelta | None]]
 
 
 def _queue(clock: ManualClock, *, workers: int = 2, rate: TokenBucket | None = None):
@@ -21,7 +19,7 @@ def _queue(clock: ManualClock, *, workers: int = 2, rate: TokenBucket | None = N
 @asynccontextmanager
 async def _running(
     queue: WorkQueue[str],
-    work: Work,
+    work: Work[str],
     on_failure: Callable[[str, BaseException], Awaitable[None]] | None = None,
 ) -> AsyncGenerator[None]:
     task = asyncio.create_task(queue.run(work, on_failure))

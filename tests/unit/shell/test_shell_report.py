@@ -1,6 +1,6 @@
 import pytest
 
-from mooring_operator.io.fields import Json
+from mooring_operator.io.fields import Json, mapping_at
 from mooring_operator.reconcile.report import merge_patch
 
 
@@ -11,8 +11,7 @@ def _patched(target: Json, patch: Json) -> Json:
         if value is None:
             after.pop(key, None)
         elif isinstance(value, dict):
-            before = after.get(key)
-            after[key] = _patched(before if isinstance(before, dict) else {}, value)
+            after[key] = _patched(mapping_at(after, key), mapping_at(patch, key))
         else:
             after[key] = value
     return after

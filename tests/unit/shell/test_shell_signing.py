@@ -26,7 +26,7 @@ async def test_key_is_created_once_and_shared_by_replicas() -> None:
     one = await load_signer(kube, "mooring-system")
     two = await load_signer(kube, "mooring-system")
     assert one.public_keys == two.public_keys
-    assert [what for verb, what in kube.writes()] == [f"Secret mooring-system/{SECRET_NAME}"]
+    assert [what for _, what in kube.writes()] == [f"Secret mooring-system/{SECRET_NAME}"]
 
 
 async def test_next_key_is_published_before_it_signs() -> None:

@@ -55,8 +55,8 @@ class World:
 
     def declare(self, **monitoring: Any) -> None:
         self.version += 1
-        spec = {"monitoring": {"interval": "15s", **monitoring}}
-        self.resource = deployment_resource(version=self.version, **spec)
+        asked = {"interval": "15s", **monitoring}
+        self.resource = deployment_resource(version=self.version, monitoring=asked)
         self.cache.store(self.resource)
 
     def add(self, name: str, revision: str, **counters: Any) -> MemoryPod:
