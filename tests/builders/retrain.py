@@ -63,11 +63,12 @@ def serving(
     *,
     drifted_at: datetime | None = None,
     drift_revision: str = STABLE_REVISION,
-    data_quality: str = "True",
+    bad_values: tuple[str, ...] = (),
+    data_quality: str | None = None,
     candidate: str | None = None,
     log: Mapping[str, Any] | None = LOG,
 ) -> ModelDeployment:
-    """The deployment that a policy watches."""
+    """The deployment that a policy watches; `bad_values` are signals such as Missing."""
     revision = {"uri": f"s3://models/{version}", "image": IMAGE, "digest": digest_of(version)}
     status: dict[str, Any] = {
         "stable": revision
@@ -79,12 +80,16 @@ def serving(
             "reason": "Promoted",
         },
         "conditions": [
-            _condition("DataQuality", data_quality, "QualityChanged"),
+            _condition("DataQuality", data_quality or str(not bad_values), "QualityChanged"),
             _condition("Drifted", "False" if drifted_at is None else "True", "InputDrift"),
         ],
     }
     if drifted_at is not None:
         status["drift"] = {"revision": drift_revision, "verdict": "Drifted", "at": drifted_at}
+    if bad_values:
+        signals = [{"name": "carrier", "kind": kind, "effect": 0.4} for kind in bad_values]
+        watch = status.setdefault("drift", {"revision": STABLE_REVISION, "verdict": "NoData"})
+        watch["dataQuality"] = signals
     if candidate is not None:
         status["candidate"] = revision | {
             "revision": "b" * 12,
@@ -103,7 +108,7 @@ def _condition(type_: str, status: str, reason: str) -> dict[str, Any]:
         "type": type_,
         "status": status,
         "reason": reason,
-        "message": "carrier: 40 % unseen",
+        "message": "More bad values: carrier",
         "lastTransitionTime": EPOCH,
     }
 

@@ -30,7 +30,7 @@ def r1_observed_generation_is_an_integer(status: Status, generation: int) -> str
 
 def r2_conditions_come_with_the_generation(status: Status, generation: int) -> str | None:
     """An observed generation without conditions reads as current."""
-    if status.get("observedGeneration", -1) >= 0 and not status.get("conditions"):
+    if status.get("observedGeneration", -1) != -1 and not status.get("conditions"):
         return "observedGeneration is written without conditions"
     return None
 
