@@ -41,13 +41,13 @@ def test_policy_answers_a_drift_and_then_a_schedule() -> None:
 
 def test_broken_input_and_a_rollout_hold_a_run_until_they_end() -> None:
     life = PolicyLife(DRIFT, BY_HAND, outcomes={"drift": [trains("Inconclusive")]})
-    life.deployment(data_quality="False")
+    life.deployment(bad_values=("Missing",))
     life.drift()
-    life.annotate("please")
     life.operator.run(MINUTE)
     life.deployment(candidate="v2")
+    life.annotate("please")
     life.operator.run(MINUTE)
-    life.deployment(data_quality="True")
+    life.deployment(bad_values=())
     life.operator.run(MINUTE)
     assert life.cluster.created == []
     life.deployment(candidate=None)

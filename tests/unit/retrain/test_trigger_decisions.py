@@ -201,11 +201,6 @@ def test_running_run_goes_on_while_suspended() -> None:
     ("watched", "why"),
     [
         pytest.param(
-            serving(data_quality="False"),
-            "DataQuality of ModelDeployment delays is False (carrier: 40 % unseen)",
-            id="data quality",
-        ),
-        pytest.param(
             serving(candidate="v2"),
             "a rollout of ModelDeployment delays is in progress (v2)",
             id="a rollout",
@@ -231,9 +226,35 @@ def test_due_run_is_held_and_says_why(watched: Any, why: str) -> None:
     assert freed.status.run is not None
 
 
-def test_unknown_data_quality_holds_nothing() -> None:
-    decision = look(policy(annotation="now"), deployment=serving(data_quality="Unknown"))
-    assert decision.status.run is not None
+@pytest.mark.parametrize(
+    "watched",
+    [
+        pytest.param(serving(drifted_at=ALARM, bad_values=("Missing",)), id="missing"),
+        pytest.param(serving(drifted_at=ALARM, bad_values=("Unseen", "Invalid")), id="invalid"),
+        pytest.param(serving(drifted_at=ALARM, data_quality="False"), id="no signal known"),
+    ],
+)
+def test_drift_of_broken_input_is_not_trained_on_unless_a_person_asks(watched: Any) -> None:
+    held = look(policy(DRIFT, BY_HAND), deployment=watched, after=LATER)
+    assert held.status.run is None
+    assert "DataQuality of ModelDeployment delays is False" in standing(held)[2]
+    assert "mooring.dev/retrain" in standing(held)[2]
+    asked = written(policy(DRIFT, BY_HAND, annotation="now"), held.status)
+    started = look(asked, deployment=watched, after=LATER)
+    assert started.status.run is not None
+    assert started.status.run.trigger == "by-hand"
+    assert [one.name for one in started.status.handled] == ["drift", "by-hand"]
+
+
+@pytest.mark.parametrize(
+    "watched",
+    [
+        pytest.param(serving(drifted_at=ALARM, bad_values=("OutOfRange", "Unseen")), id="new"),
+        pytest.param(serving(drifted_at=ALARM, data_quality="Unknown"), id="unknown"),
+    ],
+)
+def test_drift_to_new_values_is_trained_on(watched: Any) -> None:
+    assert look(policy(DRIFT), deployment=watched, after=LATER).status.run is not None
 
 
 def test_cooldown_delays_what_is_due() -> None:

@@ -7,6 +7,7 @@ from datetime import datetime
 from mooring_operator.api.base import parse_duration
 from mooring_operator.api.conditions import ConditionStatus, ConditionType, Reason
 from mooring_operator.api.deployment import ModelDeployment
+from mooring_operator.api.group import Annotation
 from mooring_operator.api.retrain import RetrainPolicy, RunResult, Verdict
 from mooring_operator.core.conditions import Fact, Standing, condition_of, ready, stalled
 from mooring_operator.core.observation import RetrainObservation
@@ -14,9 +15,14 @@ from mooring_operator.core.registry.records import rfc3339
 from mooring_operator.core.retrain.answers import describe
 from mooring_operator.core.retrain.settings import spec_problem
 from mooring_operator.core.retrain.triggers import Watch, drift_token
+from mooring_profile.document import Signal
 
 FAILURES = {Verdict.REFUSED: Reason.RUN_REFUSED, Verdict.FAILED: Reason.RUN_FAILED}
 """Ends that a person should look at, with their reasons."""
+
+
+BROKEN = frozenset({Signal.MISSING.value, Signal.INVALID.value})
+"""Data-quality signals of input that teaches a model nothing."""
 
 
 @dataclass(frozen=True)
@@ -54,20 +60,34 @@ def blocker(observation: RetrainObservation) -> Standing | None:
     return None
 
 
-def inhibition(deployment: ModelDeployment) -> str:
-    """Why no run may start on what this deployment shows now; empty: it may.
-
-    Input that is itself broken teaches a model nothing, and a champion must have settled.
-    """
+def unsettled(deployment: ModelDeployment) -> str:
+    """Why no champion stands to be beaten; empty: one does."""
     name, status = deployment.metadata.name, deployment.status
     if status.stable is None:
         return f"ModelDeployment {name} has no stable revision yet"
     if status.candidate is not None:
         return f"a rollout of ModelDeployment {name} is in progress ({status.candidate.version})"
-    quality = condition_of(status.conditions, ConditionType.DATA_QUALITY)
-    if quality is not None and quality.status is ConditionStatus.FALSE:
-        return f"DataQuality of ModelDeployment {name} is False ({quality.message})"
     return ""
+
+
+def broken_input(deployment: ModelDeployment) -> str:
+    """Why nothing can be learned from what comes in now; empty: something can.
+
+    Missing and invalid values speak of a broken source. Values out of the reference's range and
+    categories that it does not know fail DataQuality too, but a new season brings them: a model
+    that learned them is the answer, so they hold nothing up.
+    """
+    status = deployment.status
+    quality = condition_of(status.conditions, ConditionType.DATA_QUALITY)
+    if quality is None or quality.status is not ConditionStatus.FALSE:
+        return ""
+    signals = status.drift.data_quality if status.drift is not None else []
+    if signals and not any(signal.kind in BROKEN for signal in signals):
+        return ""
+    return (
+        f"DataQuality of ModelDeployment {deployment.metadata.name} is False ({quality.message}):"
+        f" mend its input, or train all the same by a manual trigger ({Annotation.RETRAIN})"
+    )
 
 
 def cooldown_end(policy: RetrainPolicy, result: RunResult | None, now: datetime) -> datetime | None:

@@ -11,7 +11,13 @@ from mooring_operator.api.retrain import (
 )
 from mooring_operator.core.observation import RetrainObservation
 from mooring_operator.core.registry.records import Records
-from mooring_operator.core.retrain.standing import Quiet, blocker, cooldown_end, inhibition
+from mooring_operator.core.retrain.standing import (
+    Quiet,
+    blocker,
+    broken_input,
+    cooldown_end,
+    unsettled,
+)
 from mooring_operator.core.retrain.triggers import Due, Watch, run_name
 
 
@@ -41,10 +47,14 @@ def consider(
         return _run(policy, forgotten, deployment, now)
     if policy.spec.suspend or cooldown is not None:
         return quiet
-    held = inhibition(deployment) or _stray(observation)
+    held = unsettled(deployment) or _stray(observation)
     if held:
         return Quiet(seen, result, cooldown, held)
-    return _run(policy, seen.due[0], deployment, now)
+    broken = broken_input(deployment)
+    startable = [due for due in seen.due if due.manual or not broken]
+    if not startable:
+        return Quiet(seen, result, cooldown, broken)
+    return _run(policy, startable[0], deployment, now)
 
 
 def known_runs(observation: RetrainObservation, records: Records) -> frozenset[str]:

@@ -31,6 +31,8 @@ class Due:
     trigger: str
     token: str
     cron: str = ""
+    manual: bool = False
+    """A person asks: they have seen what the input is like."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,11 @@ def watch(
         else:
             token = _other_token(trigger, policy.metadata, deployment)
             seen = last is not None and last.token == token
-            found = None if token is None or seen else Due(trigger.name, token)
+            found = (
+                None
+                if token is None or seen
+                else Due(trigger.name, token, manual=trigger.manual is not None)
+            )
         if found is not None:
             due.append(found)
         if last is not None:
