@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -113,7 +113,7 @@ def running(
     peer: int | None = None,
     arguments: Sequence[str] = (),
     **environment: str,
-) -> Iterator[Server]:
+) -> Generator[Server]:
     """A server process over a package.
 
     Args:

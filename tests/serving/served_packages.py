@@ -23,11 +23,15 @@ def _root() -> Path:
     return root
 
 
+def _underscored(name: str) -> str:
+    return name.replace(" ", "_").replace("/", "_")
+
+
 @functools.cache
 def cancer_table() -> Any:
     """569 rows, 30 numeric features, a binary target."""
     data = _datasets.load_breast_cancer(as_frame=True)
-    table = data.data.rename(columns=lambda name: name.replace(" ", "_"))
+    table = data.data.rename(columns=_underscored)
     table["benign"] = data.target
     return table
 
@@ -127,7 +131,7 @@ def multiclass_package() -> Path:
     linear: Any = importlib.import_module("sklearn.linear_model")
     pipeline: Any = importlib.import_module("sklearn.pipeline")
     preprocessing: Any = importlib.import_module("sklearn.preprocessing")
-    table = data.data.rename(columns=lambda name: name.replace("/", "_"))
+    table = data.data.rename(columns=_underscored)
     table["cultivar"] = data.target
     model = pipeline.make_pipeline(
         preprocessing.StandardScaler(), linear.LogisticRegression(max_iter=1000)

@@ -2,7 +2,7 @@
 
 import importlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,7 @@ def receipt(server: Server, rows: int = 1) -> str:
     return predict(server, rows)["parameters"]["prediction_id"]
 
 
-def give(server: Server, *labels: dict[str, object], model: str = "cancer") -> dict[str, Any]:
+def give(server: Server, *labels: Mapping[str, object], model: str = "cancer") -> dict[str, Any]:
     answer = server.post(f"/v2/models/{model}/feedback", {"labels": list(labels)})
     assert answer.status_code == 200, answer.text
     return answer.json()
@@ -187,7 +187,8 @@ def test_feedback_without_labels_is_400(pod: Server, body: bytes) -> None:
 
 def test_feedback_flood_is_429_with_retry_after() -> None:
     with running(cancer_package()) as server:
-        document = {"labels": [{}] * 4096}
+        empty: dict[str, object] = {}
+        document = {"labels": [empty] * 4096}
         answers = [server.post("/v2/models/cancer/feedback", document) for _ in range(8)]
         refused = [answer for answer in answers if answer.status_code == 429]
         assert refused

@@ -23,7 +23,7 @@ def request(rows: int = 1) -> dict[str, Any]:
 
 
 def readiness(server: Server) -> int:
-    return httpx.get(server.managed("/readyz")).status_code
+    return server.client.get(server.managed("/readyz")).status_code
 
 
 def test_drain_loses_no_request_of_concurrent_clients() -> None:
@@ -142,7 +142,7 @@ def test_management_answers_while_the_loop_is_busy() -> None:
             clients = [threads.submit(hammer, number) for number in range(8)]
             slowest = 0.0
             for _ in range(20):
-                answer = httpx.get(server.managed("/readyz"), timeout=5)
+                answer = server.client.get(server.managed("/readyz"))
                 slowest = max(slowest, answer.elapsed.total_seconds())
                 assert answer.status_code == 200
             stopping.set()

@@ -2,10 +2,11 @@
 
 import asyncio
 import contextlib
+import itertools
 import json
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from tests.serving.served_packages import cancer_package, cancer_table
 
 CANDIDATE = "bbbbbbbbbbbb"
 PHASE = f"{CANDIDATE}/1"
+STEPS = itertools.count(2)
 
 
 def request(rows: int = 1) -> dict[str, Any]:
@@ -27,7 +29,7 @@ def request(rows: int = 1) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def pair(candidate: Path, **environment: str) -> Iterator[tuple[Server, Server]]:
+def pair(candidate: Path, **environment: str) -> Generator[tuple[Server, Server]]:
     """A stable pod that forwards to a candidate pod."""
     with (
         running(
@@ -39,6 +41,17 @@ def pair(candidate: Path, **environment: str) -> Iterator[tuple[Server, Server]]
         running(cancer_package(), peer=second.forward, **environment) as first,
     ):
         yield first, second
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[tuple[Server, Server]]:
+    """One pair for the tests that leave both processes well; each takes a phase of its own."""
+    with pair(cancer_package("shifted")) as servers:
+        yield servers
+
+
+def new_phase() -> str:
+    return f"{CANDIDATE}/{next(STEPS)}"
 
 
 def ask(server: Server, count: int, rows: int = 1) -> list[httpx.Response]:
@@ -82,13 +95,16 @@ def test_candidate_answers_its_share_and_each_request_is_counted_once() -> None:
         assert first.json()["model_version"] == "v2"
 
 
-def test_receipt_of_a_forwarded_answer_names_the_candidates_arm_and_phase() -> None:
-    with pair(cancer_package("shifted")) as (stable, _):
-        stable.sync(phase=PHASE, candidateRevision=CANDIDATE, weightPercent=100)
-        receipt = ask(stable, 1)[0].json()["parameters"]["prediction_id"]
-        label = {"labels": [{"prediction_id": receipt, "label": 1}]}
-        assert stable.post("/v2/models/cancer/feedback", label).json()["accepted"] == 1
-        assert stable.sync()["labels"][PHASE]["candidate"]["n"] == 1
+def test_receipt_of_a_forwarded_answer_names_the_candidates_arm_and_phase(
+    shared: tuple[Server, Server],
+) -> None:
+    stable, _ = shared
+    phase = new_phase()
+    stable.sync(phase=phase, candidateRevision=CANDIDATE, weightPercent=100)
+    receipt = ask(stable, 1)[0].json()["parameters"]["prediction_id"]
+    label = {"labels": [{"prediction_id": receipt, "label": 1}]}
+    assert stable.post("/v2/models/cancer/feedback", label).json()["accepted"] == 1
+    assert stable.sync()["labels"][phase]["candidate"]["n"] == 1
 
 
 def test_client_gets_the_stable_answer_when_the_candidate_is_gone() -> None:
@@ -143,34 +159,64 @@ def test_forward_is_misrouted_and_not_charged_when_another_revision_answers() ->
         assert (counted["candidate"]["requests"], counted["stable"]["requests"]) == (0, 5)
 
 
-def test_forwarded_request_is_never_forwarded_again() -> None:
-    """Two pods that each forward everything to the other still answer each request once."""
-    with running(cancer_package(), peer=9) as probe:
-        assert probe.forward
-    with pair(cancer_package("shifted")) as (stable, candidate):
-        candidate.sync(phase="cccccccccccc/1", weightPercent=100)
-        stable.sync(phase=PHASE, candidateRevision=CANDIDATE, weightPercent=100)
-        answers = ask(stable, 5)
-        assert {answer.headers["mooring-model-version"] for answer in answers} == {"v2"}
-        assert outcomes(candidate) == {}
+def test_forwarded_request_is_never_forwarded_again(shared: tuple[Server, Server]) -> None:
+    """The candidate would forward everything too, to nowhere, if it forwarded what it got."""
+    stable, candidate = shared
+    before = outcomes(candidate)
+    candidate.sync(phase="cccccccccccc/1", weightPercent=100)
+    stable.sync(phase=new_phase(), candidateRevision=CANDIDATE, weightPercent=100)
+    answers = ask(stable, 5)
+    assert {answer.headers["mooring-model-version"] for answer in answers} == {"v2"}
+    assert outcomes(candidate) == before
 
 
-def test_pinned_version_is_answered_here_and_never_forwarded() -> None:
-    with pair(cancer_package("shifted")) as (stable, _):
-        stable.sync(phase=PHASE, candidateRevision=CANDIDATE, weightPercent=100)
-        answer = stable.post("/v2/models/cancer/versions/v1/infer", request())
-        assert answer.headers["mooring-model-version"] == "v1"
-        assert outcomes(stable) == {}
+def test_pinned_version_is_answered_here_and_never_forwarded(
+    shared: tuple[Server, Server],
+) -> None:
+    stable, _ = shared
+    before = outcomes(stable)
+    stable.sync(phase=new_phase(), candidateRevision=CANDIDATE, weightPercent=100)
+    answer = stable.post("/v2/models/cancer/versions/v1/infer", request())
+    assert answer.headers["mooring-model-version"] == "v1"
+    assert outcomes(stable) == before
 
 
-def test_retired_pod_forwards_everything_and_closes_connections() -> None:
-    with pair(cancer_package("shifted")) as (retired, stable):
-        retired.sync(role="Retired")
-        answers = ask(retired, 5)
-        assert {answer.headers["mooring-model-version"] for answer in answers} == {"v2"}
-        assert {answer.headers["connection"] for answer in answers} == {"close"}
-        assert retired.sync(role="Retired")["requests"] == 0
-        assert stable.sync()["requests"] == 5
+def test_client_fault_is_refused_here_and_not_charged_to_the_candidate(
+    shared: tuple[Server, Server],
+) -> None:
+    stable, _ = shared
+    before = outcomes(stable)
+    stable.sync(phase=new_phase(), candidateRevision=CANDIDATE, weightPercent=100)
+    assert stable.post("/v2/models/cancer/infer", {"inputs": []}).status_code == 400
+    assert outcomes(stable) == before
+
+
+def test_shadow_mirrors_compares_and_never_counts_as_live(shared: tuple[Server, Server]) -> None:
+    stable, candidate = shared
+    phase = new_phase()
+    live = candidate.sync()
+    answered = stable.sync(phase=phase, candidateRevision=CANDIDATE, shadowPercent=100)["requests"]
+    answers = ask(stable, 20, rows=10)
+    assert {answer.headers["mooring-model-version"] for answer in answers} == {"v1"}
+    await_true(lambda: shadow_arm(stable, phase)["requests"] == 20, what="the mirrored requests")
+    shadow = shadow_arm(stable, phase)
+    assert (shadow["rows"], shadow["errors"], shadow["dropped"]) == (200, 0, 0)
+    after = candidate.sync()
+    assert (after["requests"], after["sketchedRows"]) == (live["requests"], live["sketchedRows"])
+    assert stable.sync()["requests"] == answered + 20
+
+
+def test_retired_pod_forwards_everything_and_closes_connections(
+    shared: tuple[Server, Server],
+) -> None:
+    """Last of the shared pair's tests: the first server is a retired one afterwards."""
+    retired, stable = shared
+    before = retired.sync(role="Retired")["requests"], stable.sync()["requests"]
+    answers = ask(retired, 5)
+    assert {answer.headers["mooring-model-version"] for answer in answers} == {"v2"}
+    assert {answer.headers["connection"] for answer in answers} == {"close"}
+    after = retired.sync()["requests"], stable.sync()["requests"]
+    assert after == (before[0], before[1] + 5)
 
 
 def test_retired_pod_answers_itself_when_the_stable_one_is_gone() -> None:
@@ -182,18 +228,11 @@ def test_retired_pod_answers_itself_when_the_stable_one_is_gone() -> None:
         assert (snapshot["requests"], snapshot["phases"]) == (3, {})
 
 
-def test_client_fault_is_refused_here_and_not_charged_to_the_candidate() -> None:
-    with pair(cancer_package("shifted")) as (stable, _):
-        stable.sync(phase=PHASE, candidateRevision=CANDIDATE, weightPercent=100)
-        assert stable.post("/v2/models/cancer/infer", {"inputs": []}).status_code == 400
-        assert outcomes(stable) == {}
-
-
 class StubPeer:
     """A peer that answers every request with the same bytes: what no pod of ours would send."""
 
     def __init__(self, answer: bytes) -> None:
-        self._answer = answer
+        self.answer = answer
         self._loop = asyncio.new_event_loop()
         self._opened: asyncio.Server | None = None
         self.port = 0
@@ -207,7 +246,7 @@ class StubPeer:
                     head = await reader.readuntil(b"\r\n\r\n")
                     length = int(head.lower().partition(b"content-length:")[2].split(b"\r\n")[0])
                     await reader.readexactly(length)
-                    writer.write(self._answer)
+                    writer.write(self.answer)
                     await writer.drain()
             writer.close()
 
@@ -238,6 +277,13 @@ class StubPeer:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(5)
         self._loop.close()
+
+
+@pytest.fixture(scope="module")
+def judged() -> Iterator[tuple[StubPeer, Server]]:
+    """A stable pod whose candidate answers whatever a test wants."""
+    with StubPeer(b"") as peer, running(cancer_package(), peer=peer.port) as stable:
+        yield peer, stable
 
 
 def http_answer(document: object, status: str = "200 OK", server_ms: str | None = "1.0") -> bytes:
@@ -271,15 +317,20 @@ def outputs(label: object, probability: object) -> dict[str, object]:
         pytest.param(b"SMTP ready\r\n", "refused", id="not http"),
     ],
 )
-def test_candidates_answer_is_judged_before_the_client_sees_it(answer: bytes, outcome: str) -> None:
-    with StubPeer(answer) as peer, running(cancer_package(), peer=peer.port) as stable:
-        stable.sync(phase=PHASE, candidateRevision=CANDIDATE, weightPercent=100)
-        found = ask(stable, 1)[0].json()["outputs"]
-        assert outcomes(stable) == {outcome: 1}
-        assert (found == outputs([1], [0.5])["outputs"]) is (outcome == "answered")
-        counted = arms(stable)["candidate"]
-        assert counted["invalidOutputs"] == (outcome == "invalid")
-        assert counted["fellBack"] == (outcome != "answered")
+def test_candidates_answer_is_judged_before_the_client_sees_it(
+    judged: tuple[StubPeer, Server], answer: bytes, outcome: str
+) -> None:
+    peer, stable = judged
+    peer.answer = answer
+    phase = new_phase()
+    before = outcomes(stable).get(outcome, 0)
+    stable.sync(phase=phase, candidateRevision=CANDIDATE, weightPercent=100)
+    found = ask(stable, 1)[0].json()["outputs"]
+    assert outcomes(stable)[outcome] == before + 1
+    assert (found == outputs([1], [0.5])["outputs"]) is (outcome == "answered")
+    counted = arms(stable, phase)["candidate"]
+    assert counted["invalidOutputs"] == (outcome == "invalid")
+    assert counted["fellBack"] == (outcome != "answered")
 
 
 def test_no_request_fails_while_the_candidate_is_killed_under_load() -> None:
@@ -308,23 +359,10 @@ def test_no_request_fails_while_the_candidate_is_killed_under_load() -> None:
         assert total == len(statuses)
 
 
-def test_shadow_mirrors_compares_and_never_counts_as_live() -> None:
-    with pair(cancer_package("shifted")) as (stable, candidate):
-        stable.sync(phase=PHASE, candidateRevision=CANDIDATE, shadowPercent=100)
-        answers = ask(stable, 20, rows=10)
-        assert {answer.headers["mooring-model-version"] for answer in answers} == {"v1"}
-        await_true(lambda: arms_after(stable)["requests"] == 20, what="the mirrored requests")
-        shadow = arms_after(stable)
-        assert (shadow["rows"], shadow["errors"], shadow["dropped"]) == (200, 0, 0)
-        live = candidate.sync()
-        assert (live["requests"], live["rows"], live["sketchedRows"]) == (0, 0, 0)
-        assert stable.sync()["requests"] == 20
-
-
-def arms_after(server: Server) -> dict[str, Any]:
+def shadow_arm(server: Server, phase: str = PHASE) -> dict[str, Any]:
     """The shadow arm, the route kept."""
-    snapshot = server.sync(phase=PHASE, candidateRevision=CANDIDATE, shadowPercent=100)
-    return snapshot["phases"].get(PHASE, {"shadow": {"requests": 0}})["shadow"]
+    snapshot = server.sync(phase=phase, candidateRevision=CANDIDATE, shadowPercent=100)
+    return snapshot["phases"].get(phase, {"shadow": {"requests": 0}})["shadow"]
 
 
 def test_shadow_finds_rows_in_which_the_candidate_differs() -> None:
@@ -333,21 +371,22 @@ def test_shadow_finds_rows_in_which_the_candidate_differs() -> None:
     with StubPeer(answer) as peer, running(cancer_package(), peer=peer.port) as stable:
         stable.sync(phase=PHASE, candidateRevision=CANDIDATE, shadowPercent=100)
         ask(stable, 3, rows=10)
-        await_true(lambda: arms_after(stable)["requests"] == 3, what="the mirrored requests")
-        assert arms_after(stable)["disagreements"] == 30
+        await_true(lambda: shadow_arm(stable)["requests"] == 3, what="the mirrored requests")
+        assert shadow_arm(stable)["disagreements"] == 30
         assert 'outcome="disagreed"' in stable.metrics()
 
 
 def test_shadow_drops_and_counts_when_its_queue_is_full() -> None:
-    with pair(cancer_package("shifted")) as (_, candidate):
-        more = ["--work", json.dumps({"shadow_queue": 2})]
-        with running(cancer_package(), peer=candidate.forward, arguments=more) as stable:
-            stable.sync(
-                phase=PHASE, candidateRevision=CANDIDATE, shadowPercent=100, deadlineMs=5000
-            )
-            candidate.process.send_signal(signal.SIGSTOP)
-            answers = ask(stable, 30)
-            assert all(answer.elapsed.total_seconds() < 1.0 for answer in answers)
-            candidate.process.send_signal(signal.SIGCONT)
-            await_true(lambda: arms_after(stable)["requests"] == 6, what="what was queued")
-            assert arms_after(stable)["dropped"] == 24
+    more = ["--work", json.dumps({"shadow_queue": 2})]
+    with (
+        running(cancer_package("shifted"), MOORING_REVISION=CANDIDATE) as candidate,
+        running(cancer_package(), peer=candidate.forward, arguments=more) as stable,
+    ):
+        stable.sync(phase=PHASE, candidateRevision=CANDIDATE, shadowPercent=100, deadlineMs=9000)
+        candidate.process.send_signal(signal.SIGSTOP)
+        answers = ask(stable, 30)
+        assert all(answer.elapsed.total_seconds() < 1.0 for answer in answers)
+        candidate.process.send_signal(signal.SIGCONT)
+        # Four were on their way and two waited.
+        await_true(lambda: shadow_arm(stable)["requests"] == 6, what="what was queued")
+        assert shadow_arm(stable)["dropped"] == 24

@@ -4,7 +4,7 @@ import contextlib
 import json
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import httpx
 import pytest
@@ -27,7 +27,7 @@ def pod() -> Iterator[Server]:
 
 
 @contextlib.contextmanager
-def connection(server: Server) -> Iterator[socket.socket]:
+def connection(server: Server) -> Generator[socket.socket]:
     with socket.create_connection(("127.0.0.1", server.http), timeout=10) as opened:
         yield opened
 

@@ -10,6 +10,7 @@ from tests.serving.running_server import Server, running
 from tests.serving.served_packages import cancer_package, mixed_package
 
 ROW = [1.0] * 30
+NOTHING: dict[str, object] = {}
 
 
 @pytest.fixture(scope="module")
@@ -109,7 +110,7 @@ BODIES: dict[str, tuple[bytes, str]] = {
     "a null in a required column": (one(data=[None, *ROW[1:]]), "'input': null"),
     "a text among numbers": (one(data=["1", *ROW[1:]]), "'input': value 0"),
     "a flag among numbers": (one(data=[*ROW[1:], True]), "'input': value 29"),
-    "an object among numbers": (one(data=[{}, *ROW[1:]]), "'input': value 0"),
+    "an object among numbers": (one(data=[NOTHING, *ROW[1:]]), "'input': value 0"),
     "NaN": (raw_data("NaN," + "1," * 28 + "1"), "not JSON"),
     "Infinity": (raw_data("Infinity," + "1," * 28 + "1"), "not JSON"),
     "minus Infinity": (raw_data("-Infinity," + "1," * 28 + "1"), "not JSON"),

@@ -1,5 +1,7 @@
 """The pure rooms of the server: lifecycle, breaker, routing, losses, counters, settings."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -146,8 +148,7 @@ def test_counters_keep_a_bounded_number_of_phases_and_drop_the_oldest() -> None:
     counters = Counters(phase_limit=2)
     for phase in ("a/0", "b/0", "c/0"):
         counters.count_answer(rows=1, milliseconds=1, phase=phase)
-    phases = counters.to_json()["phases"]
-    assert isinstance(phases, dict)
+    phases: Any = counters.to_json()["phases"]
     assert sorted(phases) == ["b/0", "c/0"]
 
 
@@ -168,8 +169,7 @@ def test_forward_is_charged_to_the_candidate_unless_it_never_reached_it(
     counters = Counters(phase_limit=2)
     counters.count_answer(rows=1, milliseconds=1, phase="a/1")
     counters.count_forward(outcome, rows=3, milliseconds=None, phase="a/1")
-    document = counters.to_json()["phases"]
-    assert isinstance(document, dict)
+    document: Any = counters.to_json()["phases"]
     arm = document["a/1"][Arm.CANDIDATE.value]
     found = tuple(arm[key] for key in ("requests", "errors", "fellBack", "late", "invalidOutputs"))
     assert found == expected
