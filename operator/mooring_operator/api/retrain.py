@@ -7,6 +7,7 @@ from typing import Annotated
 from pydantic import ConfigDict, Field
 
 from mooring_operator.api.base import (
+    SENTENCE,
     ApiModel,
     DigestText,
     DnsLabel,
@@ -39,7 +40,15 @@ class DriftTrigger(ApiModel):
 class ScheduleTrigger(ApiModel):
     """Starts a run at the times of a cron expression."""
 
-    cron: Annotated[str, Field(min_length=9, max_length=64, pattern=r"^(\S+\s+){4}\S+$")]
+    cron: Annotated[
+        str,
+        Field(
+            min_length=9,
+            max_length=64,
+            pattern=r"^(\S+\s+){4}\S+$",
+            json_schema_extra={SENTENCE: "write five fields, in UTC, for example 0 3 1 * *"},
+        ),
+    ]
     """Five fields, in UTC."""
 
 
@@ -59,7 +68,18 @@ class Trigger(ApiModel):
         )
     )
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=24)]
+    name: Annotated[
+        str,
+        Field(
+            pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
+            min_length=1,
+            max_length=24,
+            json_schema_extra={
+                SENTENCE: "use lower-case letters, digits and dashes, with a letter or digit at"
+                " both ends"
+            },
+        ),
+    ]
     drift: DriftTrigger | None = None
     schedule: ScheduleTrigger | None = None
     manual: ManualTrigger | None = None
