@@ -46,9 +46,10 @@ class StreamKind(StrEnum):
     """What an alarm of a stream means."""
 
     DRIFT = "Drift"
-    """Values are distributed differently."""
+    """Values are distributed differently, or lie outside the reference's range more often: a
+    season warmer than any training row is drift, and training again is its remedy (ADR 0002)."""
     DATA_QUALITY = "DataQuality"
-    """Values are missing, invalid, unknown or out of range more often."""
+    """Values are missing, invalid or unknown more often."""
 
 
 @dataclass(frozen=True)
@@ -218,7 +219,7 @@ class DriftDetector:
         first, last = stream.rows
         # Shares within the range are told as shares outside it.
         outside = stream.signal is Signal.OUT_OF_RANGE
-        drift = stream.signal is Signal.DISTRIBUTION
+        drift = stream.signal in (Signal.DISTRIBUTION, Signal.OUT_OF_RANGE)
         return StreamEvidence(
             feature=stream.feature.name,
             kind=StreamKind.DRIFT if drift else StreamKind.DATA_QUALITY,

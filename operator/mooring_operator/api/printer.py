@@ -54,7 +54,7 @@ ADDITIONAL_COLUMNS: dict[Kind, tuple[Column, ...]] = {
         _column("Last-Trigger", ".status.lastTrigger"),
         _column("Verdict", ".status.verdict"),
         _column("Interval", ".status.interval"),
-        _column("Next", ".status.nextSchedule", type_="date"),
+        _column("Next", ".status.nextSchedule"),
         _column("Suspended", ".spec.suspend", type_="boolean", wide=True),
         _condition("Message", "Ready", "message", wide=True),
         AGE,

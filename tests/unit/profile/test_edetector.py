@@ -129,6 +129,8 @@ def test_each_kind_of_change_is_told_under_its_own_signal() -> None:
         item = told(evidence, feature, signal)
         assert item.alarm, (feature, signal)
         assert item.at.startswith(at)
+        quality = signal in (Signal.MISSING, Signal.UNSEEN, Signal.INVALID)
+        assert item.kind is (StreamKind.DATA_QUALITY if quality else StreamKind.DRIFT)
         assert item.effect is not None
         assert item.effect > 0.05
         if signal is Signal.OUT_OF_RANGE:
