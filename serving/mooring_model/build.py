@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 
 from mooring_model.card import default_card
+from mooring_model.content import format_of
 from mooring_model.convert import write_onnx
 from mooring_model.errors import PackageRefused, RefusalReason
 from mooring_model.evaluate import Metric, evaluate
@@ -27,7 +28,7 @@ from mooring_model.infer_schema import (
     infer_schema,
     to_columns,
 )
-from mooring_model.load import PROFILE, format_of, load_runtime
+from mooring_model.load import PROFILE, load_runtime
 from mooring_model.manifest import Format, Manifest, canonical, write_manifest
 from mooring_model.prediction import Prediction, Runtime, answer
 from mooring_model.runtimes.skops import load_estimator

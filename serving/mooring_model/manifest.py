@@ -9,12 +9,12 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
 from mooring_model.errors import PackageRefused, RefusalReason
@@ -23,6 +23,7 @@ MANIFEST = "manifest.json"
 MAX_MANIFEST_BYTES = 1 << 20
 MAX_FILES = 64
 CHUNK = 1 << 20
+_FILE_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 _REPACKAGE = "package the model again with `mooring package`"
 
 
@@ -38,12 +39,18 @@ class Format(StrEnum):
         return f"model.{self.value}"
 
 
+def _in_utc(moment: datetime) -> datetime:
+    if moment.utcoffset() != timedelta(0):
+        raise ValueError("must be in UTC, written with a Z")
+    return moment
+
+
 class FileEntry(BaseModel):
     """One file of a package."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    path: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+    path: Annotated[str, Field(pattern=rf"^{_FILE_NAME}$")]
     size: Annotated[int, Field(ge=0, le=1 << 36)]
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -52,13 +59,17 @@ class Manifest(BaseModel):
     """The canonical list of what a package is."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", alias_generator=to_camel, populate_by_name=True
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        alias_generator=to_camel,
+        populate_by_name=True,
     )
 
     format_version: Literal[1] = 1
     model: Annotated[str, Field(min_length=1, max_length=63)]
     format: Format
-    created_at: datetime
+    created_at: Annotated[AwareDatetime, AfterValidator(_in_utc)]
     files: Annotated[tuple[FileEntry, ...], Field(min_length=1, max_length=MAX_FILES)]
 
     def to_json(self) -> dict[str, object]:
@@ -86,13 +97,16 @@ def package_digest(manifest: Manifest) -> str:
 
 
 def write_manifest(
-    directory: Path,
-    *,
-    model: str,
-    format_: Format,
-    created_at: datetime,
+    directory: Path, *, model: str, format_: Format, created_at: datetime
 ) -> Manifest:
-    """Lists every file of `directory` in a new manifest.json, and returns it."""
+    """Lists every file of `directory` in a new manifest.json, and returns it.
+
+    The document on disk is canonical, so `sha256sum manifest.json` shows the package digest.
+
+    Raises:
+        PackageRefused: a link, a folder or an odd file name is there.
+        ValueError: `created_at` is not in UTC.
+    """
     entries: list[FileEntry] = []
     for path in sorted(_files(directory)):
         if path != MANIFEST:
@@ -121,9 +135,7 @@ def parse_manifest(data: bytes, *, where: str) -> Manifest:
     try:
         manifest = Manifest.model_validate_json(data)
     except ValidationError as error:
-        first = error.errors()[0]
-        field = ".".join(str(part) for part in first["loc"])
-        raise refuse(f"{field or 'document'}: {first['msg']}") from error
+        raise refuse(first_fault(error)) from error
     paths = [entry.path for entry in manifest.files]
     if paths != sorted(set(paths)):
         raise refuse("files are not sorted by path, or one is listed twice")
@@ -145,7 +157,14 @@ def read_manifest(directory: Path) -> Manifest:
             f"{directory}: no {MANIFEST}",
             "give the directory that `mooring package --out` wrote",
         )
-    return parse_manifest(path.read_bytes(), where=str(directory))
+    with path.open("rb") as stream:
+        return parse_manifest(stream.read(MAX_MANIFEST_BYTES + 1), where=str(directory))
+
+
+def first_fault(error: ValidationError) -> str:
+    """The first field at fault and what is wrong with it, for a message."""
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    return f"{'.'.join(str(part) for part in first['loc']) or 'document'}: {first['msg']}"
 
 
 def check_digest(manifest: Manifest, expected: str, *, where: str) -> None:
@@ -202,12 +221,13 @@ def _verify_entry(directory: Path, entry: FileEntry) -> None:
         raise PackageRefused(
             RefusalReason.FILE_MISSING, f"{directory}: {entry.path} is missing", _REPACKAGE
         )
-    hashed = hash_file(path)
+    size = path.stat().st_size
+    hashed = hash_file(path) if size == entry.size else _Hashed(size, "")
     if hashed != _Hashed(entry.size, entry.sha256):
         raise PackageRefused(
             RefusalReason.FILE_CORRUPT,
             f"{directory}: {entry.path} is not what the manifest lists"
-            f" ({hashed.size} bytes, sha256 {hashed.sha256[:12]}…)",
+            f" ({hashed.size} of {entry.size} bytes, sha256 {hashed.sha256[:12] or 'not read'})",
             "fetch or package it again",
         )
 
@@ -227,7 +247,7 @@ def _files(directory: Path) -> Iterator[str]:
                 f"{directory}: {entry.name} is a hard link",
                 "copy the file instead",
             )
-        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", entry.name):
+        if not re.fullmatch(_FILE_NAME, entry.name):
             raise PackageRefused(
                 RefusalReason.EXTRA_FILE,
                 f"{directory}: {entry.name!r} is no name for a file of a package",

@@ -1,14 +1,23 @@
 """What a model takes and gives: named, typed inputs and outputs, in the protocol's datatypes."""
 
-import json
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictInt,
+    StrictStr,
+    ValidationError,
+    model_validator,
+)
 from pydantic.alias_generators import to_camel
 
 from mooring_model.errors import PackageRefused, RefusalReason
+from mooring_model.manifest import first_fault
 
 SCHEMA = "schema.json"
 INFERENCE = "inference.json"
@@ -57,6 +66,17 @@ class InputSpec(_Document):
     nullable: bool = False
     """Whether null (missing) is an answer that the training table knew."""
 
+    @model_validator(mode="after")
+    def _kind_fits(self) -> Self:
+        categorical = self.kind is InputKind.CATEGORICAL
+        if categorical != (self.datatype in (Datatype.BYTES, Datatype.BOOL)):
+            raise ValueError(f"{self.name}: a {self.datatype} feature cannot be {self.kind}")
+        if categorical != (self.categories is not None):
+            raise ValueError(f"{self.name}: categories belong to categorical features, all of them")
+        if self.nullable and self.datatype is Datatype.BOOL:
+            raise ValueError(f"{self.name}: a BOOL feature cannot be null")
+        return self
+
 
 class OutputSpec(_Document):
     """One output: shape [n] for width 1, else [n, width]."""
@@ -71,10 +91,30 @@ class ModelSchema(_Document):
 
     task: Task
     target: str
-    classes: tuple[str | int, ...] | None = None
-    positive_class: str | int | None = None
+    classes: tuple[StrictStr | StrictInt, ...] | None = None
+    """Of a classifier, in the order of its probabilities: all integers or all texts."""
+    positive_class: StrictStr | StrictInt | None = None
+    """The one of the two classes that `probability` speaks of."""
     inputs: Annotated[tuple[InputSpec, ...], Field(min_length=1, max_length=4096)]
     outputs: Annotated[tuple[OutputSpec, ...], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        names = [spec.name for spec in self.inputs]
+        if len(set(names)) != len(names):
+            raise ValueError("inputs: a feature is listed twice")
+        classes = self.classes or ()
+        if len({type(name) for name in classes}) > 1 or len(set(classes)) != len(classes):
+            raise ValueError("classes: must be distinct, and all integers or all texts")
+        numbers = all(isinstance(name, int) for name in classes)
+        wanted = _outputs(self.task, len(classes), numbers=numbers)
+        if wanted is None or self.outputs != wanted:
+            raise ValueError(f"a {self.task} model of {len(classes)} classes has other outputs")
+        if (self.task is Task.BINARY) != (self.positive_class is not None):
+            raise ValueError("positiveClass: a binary model has one, no other does")
+        if self.positive_class is not None and self.positive_class not in classes:
+            raise ValueError(f"positiveClass: {self.positive_class!r} is none of {classes}")
+        return self
 
     @property
     def matrix_allowed(self) -> bool:
@@ -82,10 +122,57 @@ class ModelSchema(_Document):
         return all(spec.kind is InputKind.NUMERIC for spec in self.inputs)
 
 
+def _outputs(task: Task, classes: int, *, numbers: bool) -> tuple[OutputSpec, ...] | None:
+    """What a task gives (contracts §1); None when the number of classes does not fit it."""
+    if task is Task.REGRESSION:
+        single = (OutputSpec(name="prediction", datatype=Datatype.FP64),)
+        return single if classes == 0 else None
+    if classes < 2 or (task is Task.BINARY) != (classes == 2):
+        return None
+    return (
+        OutputSpec(name="label", datatype=Datatype.INT64 if numbers else Datatype.BYTES),
+        OutputSpec(
+            name="probability",
+            datatype=Datatype.FP64,
+            width=1 if task is Task.BINARY else classes,
+        ),
+    )
+
+
+def schema_of(
+    inputs: Sequence[InputSpec], *, target: str, classes: Sequence[str | int] | None
+) -> ModelSchema:
+    """The schema of a model with these inputs; classes None means regression.
+
+    Args:
+        inputs: features in the model's order.
+        target: name of the label.
+        classes: in the order of the model's probabilities; of two, the second is the positive one.
+
+    Raises:
+        ValueError: fewer than two classes, or a feature twice.
+    """
+    names = tuple(classes or ())
+    binary = len(names) == 2
+    task = Task.REGRESSION if classes is None else Task.BINARY if binary else Task.MULTICLASS
+    numbers = all(isinstance(name, int) for name in names)
+    outputs = _outputs(task, len(names), numbers=numbers)
+    if outputs is None:
+        raise ValueError(f"a classifier needs two classes or more, not {list(names)}")
+    return ModelSchema(
+        task=task,
+        target=target,
+        classes=None if classes is None else names,
+        positive_class=names[1] if binary else None,
+        inputs=tuple(inputs),
+        outputs=outputs,
+    )
+
+
 class Inference(_Document):
     """inference.json."""
 
-    threshold: float | None = None
+    threshold: Annotated[float, Field(ge=0, le=1)] | None = None
     """Positive from this probability on; None: 0.5."""
     max_batch_rows: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
 
@@ -110,12 +197,9 @@ def read_inference(directory: Path) -> Inference:
 
 def _read(path: Path, document: type[DocumentT]) -> DocumentT:
     try:
-        return document.model_validate(json.loads(path.read_text()))
-    except (OSError, ValueError) as error:
-        what = str(error)
-        if isinstance(error, ValidationError):
-            first = error.errors()[0]
-            what = f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}"
+        return document.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        what = first_fault(error) if isinstance(error, ValidationError) else error.strerror
         raise PackageRefused(
             RefusalReason.SCHEMA_INVALID,
             f"{path.parent}: {path.name}: {what}",

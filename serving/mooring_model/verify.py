@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from mooring_model.content import check_format
 from mooring_model.errors import PackageRefused, RefusalReason
-from mooring_model.load import LoadedModel, check_format, load_package
+from mooring_model.load import LoadedModel, load_package
 from mooring_model.manifest import Manifest, package_digest, verify_files
 from mooring_model.prediction import Array, Columns
 from mooring_model.samples import read_samples

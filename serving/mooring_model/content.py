@@ -1,0 +1,182 @@
+"""What a model file is by its bytes: ONNX, skops, or something that must never be opened.
+
+Nothing here loads a model or runs anything of it: the bytes are only looked at, within bounds. The
+format found here must be the declared one; there is no second guess and no fallback.
+"""
+
+import io
+import lzma
+import pickletools
+import zipfile
+import zlib
+from pathlib import Path
+from typing import BinaryIO
+
+from mooring_model.errors import PackageRefused, RefusalReason
+from mooring_model.manifest import Format, Manifest
+
+HEAD_BYTES = 1 << 16
+"""Looked at to recognise a pickle."""
+MAX_MEMBERS = 20_000
+MAX_ARCHIVE_BYTES = 4 << 30
+MAX_RATIO = 200
+"""Largest growth of an archive when it is unpacked; a trained model stays below 50."""
+
+_ZIP_START = b"PK\x03\x04"
+_GZIP, _ZLIB, _BZ2, _XZ, _LZ4 = b"\x1f\x8b", b"\x78", b"BZh", b"\xfd7zXZ", b"\x04\x22\x4d\x18"
+_COMPRESSED = (_GZIP, _ZLIB, _BZ2, _XZ, _LZ4, b"\x5d\x00")
+"""What joblib writes around a pickle when it compresses."""
+_MANY_OPCODES = 100
+"""So many valid opcodes in a row, without the end in sight, are no accident."""
+_GRAPH_FIELD, _OPSET_FIELD = 7, 8
+_VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
+_BAD_ARCHIVE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, NotImplementedError, EOFError)
+
+
+def check_format(directory: Path, manifest: Manifest) -> None:
+    """The format by content must be the declared one.
+
+    Raises:
+        PackageRefused: PickleRefused or FormatMismatch.
+    """
+    path = directory / manifest.format.file
+    found = format_of(path)
+    strangers = [
+        other.file
+        for other in Format
+        if other is not manifest.format and any(f.path == other.file for f in manifest.files)
+    ]
+    if found is manifest.format and not strangers:
+        return
+    content = f"its content is {found or 'neither ONNX nor skops'}"
+    raise PackageRefused(
+        RefusalReason.FORMAT_MISMATCH,
+        f"{directory}: {path.name} is declared {manifest.format} but "
+        + (f"{strangers[0]} is there too" if strangers else content),
+        "package the model again with `mooring package`",
+    )
+
+
+def format_of(path: Path) -> Format | None:
+    """The format that the bytes of a file show; None when neither.
+
+    Raises:
+        PackageRefused: PickleRefused; the file, or an archive's member, is a pickle.
+    """
+    with path.open("rb") as stream:
+        head = stream.read(HEAD_BYTES)
+        if is_pickle(head):
+            raise _pickle(path, path.name)
+        if head.startswith(_ZIP_START):
+            return _format_of_archive(path)
+        return Format.ONNX if _is_model_proto(stream, path.stat().st_size) else None
+
+
+def is_pickle(head: bytes) -> bool:
+    """Whether these first bytes of a file are a pickle's, of any protocol, compressed or not.
+
+    `pickletools` decodes opcodes without executing one.
+    """
+    if head.startswith(_COMPRESSED):
+        head = _decompressed(head)
+    if head[:1] == b"\x80" and head[1:2] <= b"\x05" and len(head) > 1:
+        return True
+    seen = 0
+    try:
+        for opcode, _, _ in pickletools.genops(io.BytesIO(head)):
+            seen += 1
+            if opcode.name == "STOP":
+                return seen > 1
+    except (ValueError, IndexError, UnicodeDecodeError):
+        return seen >= _MANY_OPCODES
+    return False
+
+
+def _decompressed(head: bytes) -> bytes:
+    """The first bytes of a compressed file; what cannot be unpacked stays as it is."""
+    attempts = (
+        lambda: zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(head, HEAD_BYTES),
+        lambda: lzma.LZMADecompressor().decompress(head, HEAD_BYTES),
+    )
+    for attempt in attempts:
+        try:
+            return attempt()
+        except (zlib.error, lzma.LZMAError, EOFError):
+            continue
+    # bz2 and lz4 are joblib's rarer choices; no model format of ours starts like them.
+    return b"\x80\x04" if head.startswith((_BZ2, _LZ4)) else head
+
+
+def _format_of_archive(path: Path) -> Format | None:
+    """A skops file is a zip with a schema.json, of plain members of a sane size."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+            if not _is_sane(members, path.stat().st_size):
+                return None
+            for member in members:
+                with archive.open(member) as stream:
+                    if is_pickle(stream.read(512)):
+                        raise _pickle(path, f"{path.name}:{member.filename}")
+            return Format.SKOPS if "schema.json" in archive.namelist() else None
+    except _BAD_ARCHIVE:
+        return None
+
+
+def _is_sane(members: list[zipfile.ZipInfo], size: int) -> bool:
+    names = {member.filename for member in members}
+    total = sum(member.file_size for member in members)
+    return (
+        len(names) == len(members) <= MAX_MEMBERS
+        and total <= min(MAX_ARCHIVE_BYTES, MAX_RATIO * max(size, 1))
+        and not any(name.startswith("/") or ".." in name or "\\" in name for name in names)
+    )
+
+
+def _is_model_proto(stream: BinaryIO, size: int) -> bool:
+    """Whether the file is, from its first to its last byte, the fields of an ONNX ModelProto.
+
+    Only the outermost tags and lengths are read; the graph is skipped over.
+    """
+    stream.seek(0)
+    fields: set[int] = set()
+    while stream.tell() < size:
+        tag = _varint(stream)
+        if tag is None or not _skip(stream, tag & 7, size):
+            return False
+        fields.add(tag >> 3)
+        if max(fields) > 100:
+            return False
+    return {_GRAPH_FIELD, _OPSET_FIELD} <= fields
+
+
+def _skip(stream: BinaryIO, wire: int, size: int) -> bool:
+    if wire == _VARINT:
+        return _varint(stream) is not None
+    length = {_FIXED64: 8, _FIXED32: 4}.get(wire)
+    if wire == _LENGTH:
+        length = _varint(stream)
+    if length is None or stream.tell() + length > size:
+        return False
+    stream.seek(length, io.SEEK_CUR)
+    return True
+
+
+def _varint(stream: BinaryIO) -> int | None:
+    value = 0
+    for shift in range(0, 70, 7):
+        byte = stream.read(1)
+        if not byte:
+            return None
+        value |= (byte[0] & 0x7F) << shift
+        if byte[0] < 0x80:
+            return value
+    return None
+
+
+def _pickle(path: Path, what: str) -> PackageRefused:
+    return PackageRefused(
+        RefusalReason.PICKLE_REFUSED,
+        f"{path.parent}: {what} is a pickle, which runs code when it is loaded",
+        "save the model as ONNX or with skops",
+    )
