@@ -29,7 +29,7 @@ class JitteredForever:
 
 
 def kopf_settings(jitter: Callable[[], float]) -> kopf.OperatorSettings:
-    """Settings of the watching shell; the reasons are in docs/adr."""
+    """Settings of the watching shell."""
     settings = kopf.OperatorSettings()
     settings.peering.standalone = True  # leadership is our Lease's
     settings.scanning.disabled = True  # no rights on CRDs and namespaces; CRDs come first

@@ -26,6 +26,7 @@ class Applier:
     def __init__(self, kube: KubeClient, cache: Cache, ingest: Ingest, guard: Guard) -> None:
         self._kube, self._cache, self._ingest, self._guard = kube, cache, ingest, guard
         self._answers: dict[ObjectKey, tuple[str, str]] = {}
+        """Intent and form of children that the API server writes in another form than we do."""
         self._foreign: dict[ObjectKey, dict[str, ObjectRef]] = {}
 
     async def foreign(self, owner: ObjectKey) -> tuple[str, ...]:
@@ -93,7 +94,8 @@ class Applier:
             return False
         wanted = with_intent(child)
         answer = await self._kube.apply(wanted, manager=FIELD_MANAGER)
-        self._answers[key] = (intent_of(child), fingerprint(answer))
+        if not carries(answer, child):
+            self._answers[key] = (intent_of(child), fingerprint(answer))
         self._ingest.written(answer, key_of(owner))
         return False
 

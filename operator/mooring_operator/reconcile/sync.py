@@ -111,15 +111,17 @@ class Sync:
         state.polled = frozenset(pod.uid for pod in ready)
         leaving = [known.pod for uid, known in state.pods.items() if uid not in state.polled]
         uid = resource.metadata.uid
-        answers = await asyncio.gather(*(self._exchange(state, pod, uid) for pod in ready))
-        await asyncio.gather(*(self._exchange(state, pod, uid) for pod in leaving))
-        if all(answers):
+        answers = await asyncio.gather(
+            *(self._exchange(state, pod, uid) for pod in (*ready, *leaving))
+        )
+        complete = all(answers[: len(ready)])
+        if complete:
             state.at = self._tools.clock.now()
         await self._watch_drift(key, state, resource)
         elapsed = self._tools.clock.monotonic() - started
         self._tools.metrics.sync_round_time.observe(elapsed)
         self._tell(key, state)
-        return self._next(key, state, resource, complete=all(answers))
+        return self._next(key, state, resource, complete=complete)
 
     async def _exchange(self, state: DeploymentState, pod: ReadyPod, deployment_uid: str) -> bool:
         """One message to one pod; returns whether it answered. Asks again who it is once."""

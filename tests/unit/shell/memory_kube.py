@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from mooring_operator.core.decision import Manifest
-from mooring_operator.errors import AlreadyExists, Conflict, MooringError, NotFound
+from mooring_operator.errors import AlreadyExists, Conflict, NotFound
 from mooring_operator.io.fields import mapping_at, text_at
 from mooring_operator.io.kube import Listing, ObjectRef
 from mooring_operator.io.resources import ResourceType
@@ -20,7 +20,7 @@ class MemoryKube:
     def __init__(self) -> None:
         self.objects: dict[tuple[str, str, str], Manifest] = {}
         self.calls: list[tuple[str, str]] = []
-        self.fail: Callable[[str, str], MooringError | None] = lambda verb, what: None
+        self.fail: Callable[[str, str], Exception | None] = lambda verb, what: None
         self.hang = False
         self._versions = itertools.count(1)
 

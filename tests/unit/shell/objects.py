@@ -53,4 +53,5 @@ def pod(name: str, revision: str, *, ready: bool = True, version: int = 1, **res
         "podIP": f"10.0.0.{name}",
         "conditions": [{"type": "Ready", "status": "True" if ready else "False"}],
     }
-    return thing("Pod", name, version=version, labels=labels, **({"status": status} | rest))
+    fields: dict[str, Any] = {"status": status} | rest
+    return thing("Pod", name, version=version, labels=labels, **fields)

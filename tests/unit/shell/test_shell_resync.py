@@ -1,0 +1,110 @@
+import asyncio
+from datetime import timedelta
+
+from mooring_operator.errors import Transient
+from mooring_operator.handlers.configure import JitteredForever, kopf_settings
+from mooring_operator.io.resources import WATCHED
+from mooring_operator.metrics import OperatorMetrics
+from mooring_operator.reconcile.cache import Cache
+from mooring_operator.reconcile.health import Health
+from mooring_operator.reconcile.ingest import Ingest
+from mooring_operator.reconcile.resync import Resync
+from mooring_operator.reconcile.streams import Streams
+from tests.unit.shell.harness import KEY
+from tests.unit.shell.manual_clock import ManualClock, no_jitter, settle
+from tests.unit.shell.memory_kube import MemoryKube
+from tests.unit.shell.objects import deployment_resource
+
+PATIENCE = timedelta(seconds=120)
+
+
+class World:
+    """Lists, streams and probes over an in-memory Kubernetes."""
+
+    def __init__(self, *namespaces: str) -> None:
+        self.kube, self.clock, self.cache = MemoryKube(), ManualClock(), Cache()
+        streams, metrics = Streams(), OperatorMetrics()
+        self.ingest = Ingest(self.cache, streams, self.clock, metrics)
+        self.woken: list[object] = []
+        self.ingest.subscribe(self.woken.append)
+        self.resync = Resync(
+            self.kube,
+            self.ingest,
+            streams,
+            self.clock,
+            namespaces=namespaces,
+            patience=PATIENCE,
+        )
+        self.health = Health(streams, self.resync, self.clock, metrics, patience=PATIENCE)
+
+
+async def test_process_is_ready_after_the_first_complete_list_however_long_it_takes() -> None:
+    world = World()
+    world.kube.put(deployment_resource())
+    world.kube.fail = lambda verb, what: Transient("starting") if what == "Job" else None
+    first = asyncio.create_task(world.resync.first())
+    await world.clock.advance(30.0)
+    assert world.health.readyz().status == 503
+    world.kube.fail = lambda verb, what: None
+    await world.clock.advance(3.0)
+    assert first.done()
+    assert world.health.readyz().status == 200
+    assert world.cache.get(KEY) is not None
+    world.health.stopping = True
+    assert world.health.readyz().status == 503
+
+
+async def test_lost_deletion_is_found_by_the_next_list_and_wakes_the_key() -> None:
+    world = World()
+    world.kube.put(deployment_resource())
+    await world.resync.first()
+    running = asyncio.create_task(world.resync.run(timedelta(minutes=10), no_jitter))
+    del world.kube.objects["ModelDeployment", "a", "d"]
+    world.woken.clear()
+    await world.clock.advance(601.0 + 15.0)
+    assert world.cache.get(KEY) is None
+    assert KEY in world.woken
+    running.cancel()
+
+
+async def test_only_the_served_namespaces_are_listed() -> None:
+    world = World("a", "b")
+    world.kube.put(deployment_resource())
+    elsewhere = deployment_resource("other")
+    elsewhere["metadata"]["namespace"] = "c"
+    world.kube.put(elsewhere)
+    await world.resync.first()
+    assert world.cache.keys("ModelDeployment") == (KEY,)
+
+
+async def test_liveness_fails_when_a_stream_stays_blind() -> None:
+    world = World()
+    world.kube.put(deployment_resource())  # the watch will never tell of it
+    await world.resync.first()
+    running = asyncio.create_task(world.resync.run(timedelta(minutes=10), no_jitter))
+    await world.clock.advance(100.0)
+    assert world.health.livez().status == 200
+    await world.clock.advance(60.0)
+    answer = world.health.livez()
+    assert (answer.status, b"ModelDeployment" in answer.body) == (503, True)
+    world.ingest.watched(None, world.kube.objects["ModelDeployment", "a", "d"])
+    assert world.health.livez().status == 200
+    running.cancel()
+    await settle()
+
+
+def test_patience_with_the_api_server_never_ends_and_begins_anew() -> None:
+    pauses = JitteredForever(no_jitter)
+    first = [pause for pause, _ in zip(pauses, range(12), strict=False)]
+    assert first[:3] == [0.2, 0.4, 0.8]
+    assert first[-1] == 30.0
+    assert next(iter(pauses)) == 0.2
+
+
+def test_kopf_is_kept_from_writing_and_filters_on_the_server() -> None:
+    settings = kopf_settings(no_jitter)
+    assert settings.peering.standalone
+    assert not settings.posting.enabled
+    assert settings.scanning.disabled
+    filtered = [type_ for type_ in WATCHED if type_.selector]
+    assert len(settings.watching.label_selectors) == len(filtered) > 5
