@@ -101,6 +101,8 @@ class Analysis(ApiModel):
     ] = [AnalysisMetric.ERRORS, AnalysisMetric.INVALID_OUTPUTS, AnalysisMetric.LATENCY]
     margins: Margins = Margins()
     latency_threshold: Duration = "100ms"
+    """At most 1s; rounded up to the next of 1, 2, 5, 10, 25, 50, 100, 250, 500 and 1000 ms, the
+    bounds that pods count by."""
     max_duration: Duration = "24h"
     on_undecided: OnUndecided = OnUndecided.PAUSE
 

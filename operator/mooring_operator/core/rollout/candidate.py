@@ -127,6 +127,7 @@ def await_candidate(situation: Situation) -> Turn:
             reconciling(Reason.CANDIDATE_STARTING, progress),
             requeue_after=time_left(situation, pods),
         )
+    began = candidate.analysis_started_at
     step = current_step(situation.spec.rollout.steps, candidate)
     message = f"{named(candidate)} is ready: {step_name(situation)}, {describe(step)}"
     return Turn(
@@ -134,7 +135,8 @@ def await_candidate(situation: Situation) -> Turn:
             situation,
             stage=CandidateStage.ANALYSING,
             step_started_at=situation.now,
-            analysis_started_at=candidate.analysis_started_at or situation.now,
+            analysis_started_at=began or situation.now,
+            held_since=None if began is None else candidate.held_since,
         ),
         events=(normal(Reason.ANALYSING, message),),
     )

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from mooring_operator.api.conditions import ConditionType
 from mooring_operator.api.deployment_status import CandidateStage, ModelDeploymentStatus
-from mooring_operator.core.conditions import Standing, condition_of
+from mooring_operator.core.conditions import Standing, condition_of, trimmed
 from mooring_operator.core.decision import Decision, EventNote, EventType, OperatorConfig
 from mooring_operator.core.manifests.children import children_of, obsolete
 from mooring_operator.core.memory import recall
@@ -139,7 +139,7 @@ def _standing_event(situation: Situation, standing: Standing) -> tuple[EventNote
         return ()
     bad = standing.type is ConditionType.STALLED
     kind = EventType.WARNING if bad else EventType.NORMAL
-    return (EventNote(kind, standing.reason, standing.message),)
+    return (EventNote(kind, standing.reason, trimmed(standing.message)),)
 
 
 def _soonest(

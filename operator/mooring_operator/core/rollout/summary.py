@@ -13,17 +13,13 @@ from mooring_operator.core.conditions import (
     set_condition,
     summarize_ready,
 )
+from mooring_operator.core.drift import DRIFTED, LEAST_COVERAGE, NO_DATA
 from mooring_operator.core.manifests.labels import selector_text
 from mooring_operator.core.observation import TelemetryObservation
 from mooring_operator.core.revision import quarantine_entry
 from mooring_operator.core.rollout.steps import current_step, phase_key, shares
 from mooring_operator.core.rollout.turn import Situation, Unresolved, changed, named
-
-MIN_COVERAGE = 0.9
-"""Below this share of sketched rows nothing is said about drift."""
-SCORE_STREAM = "@score"
-DRIFTED = "Drifted"
-NO_DATA = "NoData"
+from mooring_profile import SCORE_STREAM
 
 
 def summarize(situation: Situation, standing: Standing) -> ModelDeploymentStatus:
@@ -154,7 +150,7 @@ def _unwatched(situation: Situation) -> tuple[Reason, str] | None:
     if drift is None or drift.verdict == NO_DATA:
         return Reason.NO_DATA, "No complete window was judged yet"
     if drift.verdict != DRIFTED and _coverage_is_low(situation.observation.telemetry):
-        return Reason.LOW_COVERAGE, f"Less than {MIN_COVERAGE:.0%} of the rows were recorded"
+        return Reason.LOW_COVERAGE, f"Less than {LEAST_COVERAGE:.0%} of the rows were recorded"
     return None
 
 
@@ -162,7 +158,7 @@ def _coverage_is_low(telemetry: TelemetryObservation | None) -> bool:
     return (
         telemetry is not None
         and telemetry.coverage is not None
-        and telemetry.coverage < MIN_COVERAGE
+        and telemetry.coverage < LEAST_COVERAGE
     )
 
 

@@ -17,7 +17,7 @@ from mooring_operator.api.deployment_status import (
     RevisionRef,
     StableStatus,
 )
-from mooring_operator.core.conditions import Standing
+from mooring_operator.core.conditions import Standing, trimmed
 from mooring_operator.core.decision import EventNote, EventType, OperatorConfig
 from mooring_operator.core.observation import DeploymentObservation, RevisionObservation
 
@@ -120,9 +120,9 @@ def named(ref: RevisionRef) -> str:
 
 def normal(reason: Reason, message: str) -> EventNote:
     """An Event about something that went as it should."""
-    return EventNote(EventType.NORMAL, reason, message)
+    return EventNote(EventType.NORMAL, reason, trimmed(message))
 
 
 def warning(reason: Reason, message: str) -> EventNote:
     """An Event about something that somebody should look at."""
-    return EventNote(EventType.WARNING, reason, message)
+    return EventNote(EventType.WARNING, reason, trimmed(message))

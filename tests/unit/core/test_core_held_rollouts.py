@@ -1,0 +1,208 @@
+"""`decide` by values: rollouts that are held, fail late, or have nothing to fall back on."""
+
+from datetime import timedelta
+
+import pytest
+
+from mooring_operator.api.deployment_status import (
+    DriftedFeature,
+    DriftStatus,
+    ModelDeploymentStatus,
+    RetiredRevision,
+)
+from mooring_operator.core.decision import Decision
+from mooring_operator.core.observation import (
+    DeploymentObservation,
+    PhaseCounts,
+    RevisionObservation,
+)
+from mooring_operator.core.revision import reference_fields
+from mooring_operator.core.rollout.plan import decide
+from mooring_operator.core.rollout.steps import phase_key
+from mooring_operator.ids import Revision
+from tests.builders.observed import arm, candidate, look, pods, ref, stable, status, telemetry
+from tests.builders.resources import CONFIG, EPOCH, model, spec
+
+MINUTE = timedelta(minutes=1)
+V1 = Revision(ref("v1").revision)
+
+
+def decided(
+    observation: DeploymentObservation, after: timedelta = MINUTE
+) -> Decision[ModelDeploymentStatus]:
+    return decide(observation, CONFIG, EPOCH + after)
+
+
+def standing(decision: Decision[ModelDeploymentStatus]) -> str:
+    (true,) = [
+        f"{c.type}/{c.reason}"
+        for c in decision.status.conditions
+        if c.type in ("Ready", "Reconciling", "Stalled") and c.status.value == "True"
+    ]
+    return true
+
+
+def rolling(stage: str, **fields: object) -> ModelDeploymentStatus:
+    moving = candidate("v2", stage, **fields)
+    return status(stable=stable("v1"), desired=ref("v2"), candidate=moving)
+
+
+def test_nothing_starts_when_a_new_deployment_is_paused() -> None:
+    decision = decided(look(None, wire_spec=spec("v1", paused=True)))
+    assert standing(decision) == "Reconciling/UserPaused"
+    assert decision.children == ()
+    assert decision.status.candidate is None
+
+
+def test_new_version_is_held_back_when_the_deployment_is_paused() -> None:
+    before = status(stable=stable("v1"), desired=ref("v1"))
+    decision = decided(look(before, pods("v1"), wire_spec=spec("v2", paused=True)))
+    assert standing(decision) == "Reconciling/UserPaused"
+    assert decision.status.candidate is None
+
+
+def test_ready_candidate_gets_no_traffic_when_the_rollout_is_paused() -> None:
+    seen = (pods("v1"), pods("v2", 1, 1))
+    decision = decided(look(rolling("Starting"), *seen, wire_spec=spec("v2", paused=True)))
+    assert standing(decision) == "Reconciling/UserPaused"
+    assert decision.routes[V1].weight_percent == decision.routes[V1].shadow_percent == 0
+
+
+def test_roles_are_not_swapped_when_the_rollout_is_paused() -> None:
+    seen = (pods("v1"), pods("v2"))
+    before = rolling("Promoting", step=2)
+    heard = telemetry()
+    held = decided(look(before, *seen, wire_spec=spec("v2", paused=True), telemetry=heard))
+    assert standing(held) == "Reconciling/UserPaused"
+    freed = decided(look(before, *seen, wire_spec=spec("v2"), telemetry=heard))
+    assert standing(freed) == "Ready/Promoted"
+
+
+def test_candidate_is_rolled_back_when_it_fails_while_it_is_promoted() -> None:
+    before = rolling("Promoting", step=2)
+    assert before.candidate is not None
+    counts = {phase_key(before.candidate): PhaseCounts(arm(900), arm(300, errors=90))}
+    seen = (pods("v1"), pods("v2", 1, 2))
+    heard = telemetry(phases=counts)
+    decision = decided(look(before, *seen, wire_spec=spec("v2"), telemetry=heard))
+    assert standing(decision) == "Reconciling/RollingBack"
+    assert decision.routes[V1].weight_percent == 0
+
+
+@pytest.mark.parametrize(
+    ("after", "expected"),
+    [(9, "Reconciling/Promoting"), (10, "Stalled/ProgressDeadlineExceeded")],
+    ids=["before the deadline", "at the deadline"],
+)
+def test_promotion_stalls_and_keeps_its_share_when_pods_are_missing(
+    after: int, expected: str
+) -> None:
+    seen = (pods("v1"), pods("v2", 1, 2, failure="no capacity"))
+    before = rolling("Promoting", step=2)
+    observation = look(before, *seen, wire_spec=spec("v2"), telemetry=telemetry())
+    decision = decided(observation, after * MINUTE)
+    assert standing(decision) == expected
+    assert decision.routes[V1].weight_percent == 25
+
+
+def test_first_revision_keeps_its_pods_when_the_model_goes_away() -> None:
+    first = status(candidate=candidate("v1", "Initializing", seq=1), desired=ref("v1"))
+    decision = decided(look(first, pods("v1", 0), registry=model()))
+    assert standing(decision) == "Stalled/VersionNotFound"
+    assert decision.status.candidate is not None
+    assert decision.children
+
+
+def test_return_to_the_former_revision_waits_for_its_pods_without_traffic() -> None:
+    retired = RetiredRevision.model_validate(
+        reference_fields(ref("v1")) | {"keep_until": EPOCH + 60 * MINUTE}
+    )
+    before = status(stable=stable("v2"), retired=retired, desired=ref("v2"))
+    decision = decided(look(before, pods("v2"), pods("v1", 1, 2), wire_spec=spec("v1")))
+    assert standing(decision) == "Reconciling/Promoting"
+    assert decision.routes[Revision(ref("v2").revision)].weight_percent == 0
+    assert decision.status.retired is None
+    assert decision.prune == ()
+
+
+@pytest.mark.parametrize(("minutes", "kept"), [(59, True), (60, False)])
+def test_former_revision_goes_when_its_time_is_over(minutes: int, *, kept: bool) -> None:
+    retired = RetiredRevision.model_validate(
+        reference_fields(ref("v1")) | {"keep_until": EPOCH + 60 * MINUTE}
+    )
+    before = status(stable=stable("v2"), retired=retired, desired=ref("v2"))
+    decision = decided(look(before, pods("v2"), pods("v1"), wire_spec=spec("v2")), minutes * MINUTE)
+    assert (decision.status.retired is not None) is kept
+    assert bool(decision.prune) is not kept
+    assert decision.requeue_after == (MINUTE if kept else None)
+
+
+@pytest.mark.parametrize(
+    ("seen", "minutes", "expected"),
+    [
+        (None, 60, "Reconciling/CandidateStarting"),
+        (pods("v2", 0, 1), 9, "Reconciling/CandidateStarting"),
+        (pods("v2", 0, 1, created_at=EPOCH + 55 * MINUTE), 60, "Reconciling/CandidateStarting"),
+        (pods("v2", 0, 1), 10, "Stalled/RolledBack"),
+        (pods("v2", 1, 1), 60, "Reconciling/Analysing"),
+    ],
+    ids=[
+        "never created: the operator was away",
+        "in time",
+        "created late: the operator was away",
+        "too late",
+        "ready, however late the operator looks",
+    ],
+)
+def test_start_is_judged_from_when_the_pods_were_asked_for(
+    seen: RevisionObservation | None, minutes: int, expected: str
+) -> None:
+    others = () if seen is None else (seen,)
+    observation = look(
+        rolling("Starting"), pods("v1"), *others, wire_spec=spec("v2"), telemetry=telemetry()
+    )
+    assert standing(decided(observation, minutes * MINUTE)) == expected
+
+
+def test_step_is_clamped_when_an_edit_leaves_fewer_steps() -> None:
+    wire = spec("v2", rollout={"steps": [{"weight": 7}]})
+    seen = (pods("v1"), pods("v2", 1, 1))
+    observation = look(rolling("Analysing", step=2), *seen, wire_spec=wire, telemetry=telemetry())
+    decision = decided(observation)
+    assert standing(decision) == "Reconciling/Analysing"
+    assert decision.routes[V1].weight_percent == 7
+
+
+def test_every_metric_passed_is_not_enough_when_the_last_step_saw_too_few_rows() -> None:
+    before = rolling("Analysing", step=2)
+    assert before.candidate is not None
+    counts = {
+        phase_key(before.candidate, 1): PhaseCounts(arm(40_000), arm(20_000)),
+        phase_key(before.candidate): PhaseCounts(arm(300), arm(100)),
+    }
+    wire = spec("v2", rollout={"analysis": {"maxDuration": "1h"}})
+    seen = (pods("v1"), pods("v2", 1, 1))
+    observation = look(before, *seen, wire_spec=wire, telemetry=telemetry(phases=counts))
+    assert standing(decided(observation)) == "Reconciling/Analysing"
+    late = decided(observation, 60 * MINUTE)
+    assert standing(late) == "Stalled/AnalysisUndecided"
+    assert any("too few rows" in note.message for note in late.events)
+
+
+def test_data_quality_is_false_when_values_are_bad() -> None:
+    found = [DriftedFeature(name="carrier", kind="unseen", effect=0.2)]
+    watch = DriftStatus(revision=V1, verdict="WithinTolerance", rows=9, data_quality=found)
+    wire = spec("v1", monitoring={"drift": {}})
+    before = status(stable=stable("v1"), desired=ref("v1"))
+    observation = look(before, pods("v1"), wire_spec=wire, telemetry=telemetry(drift=watch))
+    conditions = {c.type: c for c in decided(observation).status.conditions}
+    assert conditions["DataQuality"].status.value == "False"
+    assert "carrier (unseen)" in conditions["DataQuality"].message
+    assert conditions["Drifted"].status.value == "False"
+
+
+def test_quality_column_stays_while_the_pods_are_silent() -> None:
+    before = status(stable=stable("v1"), desired=ref("v1"), quality="0.098 (n=3210)")
+    assert decided(look(before, pods("v1"))).status.quality == "0.098 (n=3210)"
+    heard = look(before, pods("v1"), telemetry=telemetry())
+    assert decided(heard).status.quality == ""
