@@ -8,11 +8,12 @@ import pytest
 
 from mooring_operator.api.retrain import RetrainPolicy, RetrainPolicyStatus, RunResult, Verdict
 from mooring_operator.core.decision import Decision
-from mooring_operator.core.observation import JobObservation, RecordObservation
+from mooring_operator.core.observation import JobObservation, RecordObservation, RetrainObservation
 from mooring_operator.core.retrain.answers import interval_text
+from mooring_operator.core.retrain.plan import decide
 from mooring_operator.core.retrain.triggers import run_name
 from tests.builders.registry import as_observed, unavailable_answer, version_record
-from tests.builders.resources import EPOCH, digest_of
+from tests.builders.resources import CONFIG, EPOCH, digest_of
 from tests.builders.retrain import (
     BY_HAND,
     MONTHLY,
@@ -261,6 +262,19 @@ def test_run_ends_when_the_deployment_is_gone_before_its_job_ran() -> None:
     away = [run_job(run, unavailable_answer())]
     no_log = look_at(resource, serving(log=None), jobs=away, after=HOUR)
     assert "predictionLog was removed" in ended(no_log).message
+
+
+def test_won_run_fails_with_a_sentence_when_its_model_was_removed() -> None:
+    resource, run = begun()
+    observation = RetrainObservation(
+        resource=resource,
+        deployment=serving(),
+        model=None,
+        jobs={run: run_job(run, comparison(run))},
+    )
+    decision = decide(observation, CONFIG, EPOCH)
+    assert ended(decision).verdict is Verdict.FAILED
+    assert "the Model was removed" in ended(decision).message
 
 
 def test_running_job_is_waited_for_when_the_deployment_is_gone() -> None:
