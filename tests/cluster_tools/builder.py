@@ -4,6 +4,7 @@ The index that this machine's pip uses, and its certificate, reach the build as 
 neither an image nor a Dockerfile knows them.
 """
 
+import hashlib
 import os
 import re
 import shutil
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from tests.cluster_tools.commands import run
+from tests.cluster_tools.commands import run, succeeds
 from tests.cluster_tools.debian import IMAGE_PROGRAMS, ensure_programs
 from tests.cluster_tools.layout import Layout
 from tests.cluster_tools.progress import Progress
@@ -23,6 +24,7 @@ from tests.cluster_tools.progress import Progress
 PYTHON_IMAGE = "docker.io/library/python:3.11-slim"
 BASE_VARIABLE = "MOORING_IMAGE_BASE"
 BUILD_TIMEOUT_SECONDS = 1200.0
+KEPT_BUILDS = 6
 
 _FORWARDED_SETTINGS = frozenset(
     {"index-url", "extra-index-url", "trusted-host", "proxy", "timeout", "retries"}
@@ -30,6 +32,14 @@ _FORWARDED_SETTINGS = frozenset(
 _CERTIFICATE_TARGET = "/run/pip-ca.pem"
 # What no server prints: manuals and translations. Licences stay.
 _UNREAD_FILES = ("man", "locale", "info", "lintian", "bash-completion", "i18n", "zsh", "doc")
+_BASE_COMMAND = (
+    "mmdebstrap",
+    "--variant=minbase",
+    "--include=python3-minimal,python3-venv,ca-certificates",
+    *(f"--dpkgopt=path-exclude=/usr/share/{part}/*" for part in _UNREAD_FILES),
+    "--dpkgopt=path-include=/usr/share/doc/*/copyright",
+    "bookworm",
+)
 
 
 @dataclass(frozen=True)
@@ -74,7 +84,7 @@ class Buildah:
         if named:
             return named
         ensure_programs(IMAGE_PROGRAMS, self.progress)
-        name = "localhost/mooring/base:bookworm-1"
+        name = f"localhost/mooring/base:{_content_hash(_BASE_COMMAND)}"
         if name in run(self._buildah("images", "--format", "{{.Name}}:{{.Tag}}")).split():
             return name
         with self.progress.step("making a Debian base image with Python 3.11"):
@@ -97,22 +107,20 @@ class Buildah:
         destination = f"oci-archive:{partial}:{build.name}"
         run(self._buildah("push", "--quiet", build.name, destination), timeout=300)
         partial.rename(build.archive)
+        self._forget_old_builds()
+
+    def _forget_old_builds(self) -> None:
+        # Newest first. A build leaves its middle stage and the image that it replaced unnamed; the
+        # newest ones hold the cached layers of both images.
+        listing = ["--filter", "dangling=true", "--format", "{{.ID}}", "--no-trunc"]
+        unnamed = run(self._buildah("images", *listing)).split()
+        for image in unnamed[KEPT_BUILDS:]:
+            # One whose layers a newer one builds on stays, and that is no error.
+            succeeds(self._buildah("rmi", image), timeout=120)
 
     def _make_base(self, name: str) -> None:
         with tempfile.TemporaryDirectory(dir=self._folder()) as folder:
-            excluded = [f"--dpkgopt=path-exclude=/usr/share/{part}/*" for part in _UNREAD_FILES]
-            run(
-                [
-                    "mmdebstrap",
-                    "--variant=minbase",
-                    "--include=python3-minimal,python3-venv,ca-certificates",
-                    *excluded,
-                    "--dpkgopt=path-include=/usr/share/doc/*/copyright",
-                    "bookworm",
-                    f"{folder}/base.tar",
-                ],
-                timeout=BUILD_TIMEOUT_SECONDS,
-            )
+            run([*_BASE_COMMAND, f"{folder}/base.tar"], timeout=BUILD_TIMEOUT_SECONDS)
             (Path(folder) / "Dockerfile").write_text("FROM scratch\nADD base.tar /\n")
             run(self._buildah("bud", "--tag", name, folder), env=_ISOLATION, timeout=300)
 
@@ -170,6 +178,10 @@ def pip_secrets() -> Generator[list[str]]:
         configuration.touch(mode=0o600)
         configuration.write_text("\n".join([*lines, ""]))
         yield [*options, "--secret", f"id=pip.conf,src={configuration}"]
+
+
+def _content_hash(words: tuple[str, ...]) -> str:
+    return hashlib.sha256("\n".join(words).encode()).hexdigest()[:12]
 
 
 def read_pip_settings(text: str) -> dict[str, str]:

@@ -36,9 +36,24 @@ class Containers:
             name: the image to label with `inputs`; nothing is labelled when empty.
             inputs: a hash over what the image was made from.
         """
+        before = self._image_digests()
         run(self._ctr("images", "import", "--local", archive), timeout=300)
         if name:
             run(self._ctr("images", "label", name, f"{INPUTS_LABEL}={inputs}"))
+        self._forget_replaced(before)
+
+    def _forget_replaced(self, before: dict[str, str]) -> None:
+        # The kubelet's own references would keep a replaced image's layers for ever.
+        after = self._image_digests()
+        replaced = {before[name] for name in before if after.get(name) != before[name]}
+        kept = {digest for name, digest in after.items() if not name.startswith("sha256:")}
+        for name, digest in after.items():
+            if name.startswith("sha256:") and digest in replaced - kept:
+                succeeds(self._ctr("images", "remove", name))
+
+    def _image_digests(self) -> dict[str, str]:
+        lines = run(self._ctr("images", "list")).splitlines()[1:]
+        return {words[0]: words[2] for words in (line.split() for line in lines)}
 
     def remove_all(self) -> None:
         """Kill and remove every container, and end every shim that outlived its containerd."""

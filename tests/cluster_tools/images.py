@@ -85,7 +85,7 @@ def ensure_images(provider: Provider, progress: Progress, *, tag: str = DEFAULT_
         ClusterError: a build fails, or the cluster takes no images.
     """
     layout = default_layout()
-    with _locked(layout):
+    with _locked(layout, progress):
         images = _Images(provider, layout, progress, _builder(provider, layout, progress))
         present = provider.image_inputs()
         images.ensure_store(present)
@@ -97,7 +97,7 @@ def ensure_images(provider: Provider, progress: Progress, *, tag: str = DEFAULT_
 def ensure_store_image(provider: Provider, progress: Progress) -> str:
     """Build and load the S3 server's image alone; returns its name."""
     layout = default_layout()
-    with _locked(layout):
+    with _locked(layout, progress):
         builder = _builder(provider, layout, progress)
         _Images(provider, layout, progress, builder).ensure_store(provider.image_inputs())
     return STORE_IMAGE
@@ -169,8 +169,12 @@ def _is_source(path: Path) -> bool:
 
 
 @contextmanager
-def _locked(layout: Layout) -> Generator[None]:
+def _locked(layout: Layout, progress: Progress) -> Generator[None]:
     layout.cache.mkdir(parents=True, exist_ok=True)
     with (layout.cache / "images.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            progress.say("waiting for another build of images to end")
+            fcntl.flock(lock, fcntl.LOCK_EX)
         yield
