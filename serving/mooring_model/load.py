@@ -7,7 +7,7 @@ from pathlib import Path
 from mooring_model.content import check_format
 from mooring_model.errors import PackageRefused, RefusalReason
 from mooring_model.manifest import Format, Manifest, verify_files
-from mooring_model.prediction import Columns, Prediction, Runtime, answer
+from mooring_model.prediction import Answerer, Columns, Prediction, Runtime
 from mooring_model.schema import Inference, ModelSchema, read_inference, read_schema
 from mooring_profile.document import ReferenceProfile
 from mooring_profile.errors import DocumentInvalid
@@ -24,6 +24,7 @@ class LoadedModel:
     profile: ReferenceProfile
     inference: Inference
     runtime: Runtime
+    answerer: Answerer
 
     def predict(self, columns: Columns) -> Prediction:
         """Answers for n rows.
@@ -31,8 +32,11 @@ class LoadedModel:
         Args:
             columns: for every input of the schema, values of shape [n]: float64 (NaN is missing),
                 bool, or object arrays of str (None is missing).
+
+        Raises:
+            PredictionFailed: the model fails on these rows.
         """
-        return answer(self.runtime, self.schema, self.inference, columns)
+        return self.answerer.predict(columns)
 
 
 def load_package(directory: Path, *, threads: int = 1) -> LoadedModel:
@@ -47,13 +51,16 @@ def load_package(directory: Path, *, threads: int = 1) -> LoadedModel:
     """
     manifest = verify_files(directory)
     check_format(directory, manifest)
-    schema = read_schema(directory)
+    schema, inference = read_schema(directory), read_inference(directory)
+    profile = read_profile(directory)
+    runtime = load_runtime(directory / manifest.format.file, manifest.format, schema, threads)
     return LoadedModel(
         manifest=manifest,
         schema=schema,
-        profile=_read_profile(directory),
-        inference=read_inference(directory),
-        runtime=load_runtime(directory / manifest.format.file, manifest.format, schema, threads),
+        profile=profile,
+        inference=inference,
+        runtime=runtime,
+        answerer=Answerer.of(runtime, schema, inference),
     )
 
 
@@ -70,7 +77,12 @@ def load_runtime(path: Path, format_: Format, schema: ModelSchema, threads: int)
             return SkopsRuntime(path, schema)
 
 
-def _read_profile(directory: Path) -> ReferenceProfile:
+def read_profile(directory: Path) -> ReferenceProfile:
+    """The package's reference profile.
+
+    Raises:
+        PackageRefused: SchemaInvalid, naming the field.
+    """
     try:
         return ReferenceProfile.from_json(json.loads((directory / PROFILE).read_text()))
     except (OSError, ValueError, DocumentInvalid) as error:

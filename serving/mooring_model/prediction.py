@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from mooring_model.schema import Datatype, Inference, ModelSchema, Task
+from mooring_model.schema import Inference, ModelSchema, Task
 
 Array = npt.NDArray[Any]
 Columns = Mapping[str, Array]
@@ -25,44 +25,79 @@ class Prediction:
     """[n]: probability of the positive class, largest probability, or the predicted value."""
 
 
+class PredictionFailed(Exception):
+    """The model does not answer these rows; its own words follow."""
+
+
 class Runtime(Protocol):
     """A loaded model file."""
 
     def probabilities(self, columns: Columns) -> FloatArray:
-        """Classification: probabilities [n, classes] in the order of the schema's classes."""
+        """Classification: probabilities [n, classes] in the order of the schema's classes.
+
+        Raises:
+            PredictionFailed: the model fails, or answers in another shape.
+        """
         ...
 
     def values(self, columns: Columns) -> FloatArray:
-        """Regression: predicted values [n]."""
+        """Regression: predicted values [n].
+
+        Raises:
+            PredictionFailed: as above.
+        """
         ...
+
+
+@dataclass(frozen=True)
+class Answerer:
+    """Gives a model's raw answers the shape that the contract asks for (contracts §1)."""
+
+    runtime: Runtime
+    task: Task
+    classes: Array
+    """[classes], int64 or object; empty for a regression."""
+    positive: int
+    """Position of the positive class of two; 1 otherwise."""
+    threshold: float
+
+    @classmethod
+    def of(cls, runtime: Runtime, schema: ModelSchema, inference: Inference) -> "Answerer":
+        """For a model of this schema."""
+        names = schema.classes or ()
+        integers = all(isinstance(name, int) for name in names)
+        positive = schema.positive_class
+        return cls(
+            runtime=runtime,
+            task=schema.task,
+            classes=np.array(names, dtype=np.int64 if integers else object),
+            positive=1 if positive is None else names.index(positive),
+            threshold=0.5 if inference.threshold is None else inference.threshold,
+        )
+
+    def predict(self, columns: Columns) -> Prediction:
+        """Answers for n rows.
+
+        Raises:
+            PredictionFailed: the model fails, or answers in another shape.
+        """
+        if self.task is Task.REGRESSION:
+            values = self.runtime.values(columns)
+            return Prediction({"prediction": values}, values)
+        probabilities = self.runtime.probabilities(columns)
+        if self.task is Task.MULTICLASS:
+            outputs: dict[str, Array] = {
+                "label": self.classes[probabilities.argmax(axis=1)],
+                "probability": probabilities,
+            }
+            return Prediction(outputs, probabilities.max(axis=1))
+        score = np.ascontiguousarray(probabilities[:, self.positive])
+        chosen = np.where(score >= self.threshold, self.positive, 1 - self.positive)
+        return Prediction({"label": self.classes[chosen], "probability": score}, score)
 
 
 def answer(
     runtime: Runtime, schema: ModelSchema, inference: Inference, columns: Columns
 ) -> Prediction:
-    """Runs the model and gives its answer the shape that the contract asks for."""
-    if schema.task is Task.REGRESSION:
-        values = runtime.values(columns)
-        return Prediction({"prediction": values}, values)
-    probabilities = runtime.probabilities(columns)
-    classes = np.array(schema.classes, dtype=_class_dtype(schema))
-    if schema.task is Task.BINARY:
-        return _binary(schema, inference, probabilities, classes)
-    chosen = probabilities.argmax(axis=1)
-    outputs: dict[str, Array] = {"label": classes[chosen], "probability": probabilities}
-    return Prediction(outputs, probabilities.max(axis=1))
-
-
-def _binary(
-    schema: ModelSchema, inference: Inference, probabilities: FloatArray, classes: Array
-) -> Prediction:
-    positive = list(schema.classes or ()).index(schema.positive_class or 0)
-    score = np.ascontiguousarray(probabilities[:, positive])
-    threshold = 0.5 if inference.threshold is None else inference.threshold
-    chosen = np.where(score >= threshold, positive, 1 - positive)
-    return Prediction({"label": classes[chosen], "probability": score}, score)
-
-
-def _class_dtype(schema: ModelSchema) -> type[np.int64] | type[object]:
-    label = next(spec for spec in schema.outputs if spec.name == "label")
-    return np.int64 if label.datatype is Datatype.INT64 else object
+    """One prediction; whoever predicts often keeps an `Answerer`."""
+    return Answerer.of(runtime, schema, inference).predict(columns)
