@@ -37,7 +37,8 @@ class TensorLimits:
     """Limits on what a body may say."""
 
     json_depth: int = 16
-    """Nesting of arrays and objects: 400. A legal request needs 4 + the tensor's rank."""
+    """Nesting of a field that nobody reads: 400. What is read has a structure of its own, and the
+    parser refuses more than 1,024 levels before it takes memory for them."""
 
     tensors: int = 4096
     """Input tensors in a request: 400. Tabular models have one a feature."""

@@ -139,12 +139,14 @@ BODIES: dict[str, tuple[bytes, str]] = {
     "binary tensor": (one(parameters={"binary_data_size": 240}), "'input': binary"),
     "tensor parameters a list": (one(parameters=[]), "'input': parameters"),
     "5000 tensors": (body(inputs=[{"name": str(n)} for n in range(5000)]), "5000 tensors"),
-    "17 levels deep": (b"[" * 17 + b"]" * 17, "levels deep"),
-    "100000 levels deep": (b"[" * 100_000 + b"]" * 100_000, "levels deep"),
+    "17 levels deep": (body(more=json.loads("[" * 17 + "]" * 17)), "'more' nests more than 16"),
+    "100000 levels deep": (b"[" * 100_000 + b"]" * 100_000, "not JSON"),
+    "2000 levels in an object": (b'{"a":' * 2000 + b"1" + b"}" * 2000, "not JSON"),
     "deep inside parameters": (
         b'{"parameters":{"a":' + b"[" * 40 + b"]" * 40 + b'},"inputs":[]}',
-        "levels deep",
+        "inputs",
     ),
+    "deep inside data": (one(data=json.loads("[" * 40 + "]" * 40)), "'input': "),
 }
 
 

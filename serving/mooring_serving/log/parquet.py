@@ -51,7 +51,10 @@ _TIMESTAMP: Any = _pa.timestamp("us", tz="UTC")
 def encode_parquet(table: LogTable) -> bytes:
     """The bytes of a Parquet file."""
     sink: Any = _pa.BufferOutputStream()
-    _pq.write_table(_pa.table({name: _array(column) for name, column in table.items()}), sink)
+    arrays = {name: _array(column) for name, column in table.items()}
+    # Numbers hardly repeat, so looking for repetitions costs a third of the time for nothing.
+    texts = [name for name, column in table.items() if column.kind is ColumnKind.TEXT]
+    _pq.write_table(_pa.table(arrays), sink, use_dictionary=texts)
     data: bytes = sink.getvalue().to_pybytes()
     return data
 

@@ -5,20 +5,24 @@ cannot occur, since the parser refuses them.
 """
 
 import math
+from array import array as packed_array
 from collections.abc import Sequence
 from itertools import chain
-from typing import Final, TypeAlias, TypeGuard
+from typing import Final, TypeAlias, TypeGuard, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from mooring_serving.errors import RequestRefused
 from mooring_serving.limits import TensorLimits
-from mooring_serving.protocol.datatypes import DATATYPES, NUMBERS, Datatype
+from mooring_serving.protocol.datatypes import DATATYPES, NUMBERS, Datatype, NumberRange
 from mooring_serving.protocol.messages import Column
 
 Shape: TypeAlias = tuple[int, *tuple[int, ...]]
 """At least one dimension, each at least 1."""
+
+_MANY: Final = 256
+"""From so many values on, packing and then looking for oddities beats looking at each type."""
 
 _NUMBERS: Final = frozenset({int, float})
 _INTEGERS: Final = frozenset({int})
@@ -84,7 +88,7 @@ def flatten_data(name: str, value: object, shape: Sequence[int]) -> list[object]
             rows.append(item)
         expected = math.prod(shape[: depth + 1])
         width = shape[depth + 1]
-        if len(rows) != expected or any(len(row) != width for row in rows):
+        if len(rows) != expected or set(map(len, rows)) != {width}:
             raise RequestRefused(
                 f"input {name!r}: nested data does not have the shape {list(shape)}"
             )
@@ -105,6 +109,32 @@ def build_numbers(
         raise RequestRefused(
             f"input {name!r}: datatype {datatype} given, a numeric datatype is needed"
         )
+    array = _pack(values, bounds) if len(values) >= _MANY else None
+    if array is None:
+        array = _convert(name, values, datatype, bounds, nullable=nullable)
+    if datatype is not Datatype.FP64 and bool(np.any((array < bounds.low) | (array > bounds.high))):
+        raise RequestRefused(f"input {name!r}: a value is out of range of {datatype}")
+    return array
+
+
+def _pack(values: list[object], bounds: NumberRange) -> npt.NDArray[np.float64] | None:
+    """Many values at C speed; None when one of them is not a plain number, or might not be."""
+    numbers = cast("list[float]", values)  # what is something else is refused by `packed`
+    try:
+        packed = packed_array("q" if bounds.integer else "d", numbers)
+    except (TypeError, OverflowError):
+        return None
+    array = np.frombuffer(packed, dtype=np.int64 if bounds.integer else np.float64)
+    # true and false pass for 1 and 0: where there are such values, look at their types.
+    if bool(((array == 0) | (array == 1)).any()) and bool in set(map(type, values)):
+        return None
+    return array.astype(np.float64, copy=False)
+
+
+def _convert(
+    name: str, values: list[object], datatype: Datatype, bounds: NumberRange, *, nullable: bool
+) -> npt.NDArray[np.float64]:
+    """Any values, one by one; names the first that is wrong."""
     kinds = set(map(type, values))
     if _NONE in kinds:
         if not nullable:
@@ -114,13 +144,11 @@ def build_numbers(
     wanted = _INTEGERS if bounds.integer else _NUMBERS
     if not kinds <= wanted:
         raise RequestRefused(_describe_kinds(name, values, datatype, integer=bounds.integer))
-    try:
-        array = np.array(values, dtype=np.float64)
-    except OverflowError as error:
-        raise RequestRefused(f"input {name!r}: a value is out of range of {datatype}") from error
-    if datatype is not Datatype.FP64 and bool(np.any((array < bounds.low) | (array > bounds.high))):
+    # Exactly, since the ends of the 64-bit datatypes are not doubles.
+    integers = [value for value in values if isinstance(value, int)] if bounds.integer else []
+    if integers and not bounds.low <= min(integers) <= max(integers) <= bounds.high:
         raise RequestRefused(f"input {name!r}: a value is out of range of {datatype}")
-    return array
+    return np.array(values, dtype=np.float64)
 
 
 def build_texts(

@@ -5,16 +5,18 @@ from dataclasses import dataclass
 import numpy as np
 import orjson
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mooring_serving.answers import count_disagreements, read_answer
 from mooring_serving.errors import RequestRefused
 from mooring_serving.limits import TensorLimits
 from mooring_serving.protocol.codec import decode_request, encode_answer
+from mooring_serving.protocol.datatypes import Datatype
 from mooring_serving.protocol.depth import exceeds_depth
 from mooring_serving.protocol.messages import InferenceRequest, MatrixColumns
 from mooring_serving.protocol.signature import Signature, build_signature
+from mooring_serving.protocol.tensors import build_numbers
 
 LIMITS = TensorLimits()
 
@@ -116,6 +118,7 @@ TENSOR = st.fixed_dictionaries(
 )
 
 
+@settings(max_examples=60)
 @given(
     st.fixed_dictionaries(
         {"inputs": st.lists(TENSOR, max_size=3) | JSON},
@@ -140,19 +143,49 @@ def test_any_document_gives_rows_within_the_limits_or_a_refusal(document: object
         (b"[" * 17 + b"]" * 17, True),
         (b'{"a":' * 17 + b"1" + b"}" * 17, True),
         (b'["' + b"[" * 400 + b'"]', False),
-        (b'["' + b'\\"[' * 400 + b'"]', False),
         (b"[" + b",".join([b"[1]"] * 400) + b"]", False),
-        (b"[" * 100_000, True),
+        (b"1", False),
     ],
-    ids=["at limit", "one more", "objects", "in text", "escaped", "wide", "unclosed"],
+    ids=["at limit", "one more", "objects", "in text", "wide", "a number"],
 )
-def test_depth_is_measured_outside_strings(text: bytes, exceeds: bool) -> None:
-    assert exceeds_depth(text, 16) is exceeds
+def test_depth_is_that_of_arrays_and_objects(text: bytes, exceeds: bool) -> None:
+    assert exceeds_depth(orjson.loads(text), 16) is exceeds
 
 
-@given(st.binary(max_size=300), st.integers(1, 20))
-def test_depth_answer_is_total(text: bytes, limit: int) -> None:
-    assert exceeds_depth(text, limit) in (True, False)
+@pytest.mark.parametrize("count", [3, 300], ids=["few", "many"])
+@pytest.mark.parametrize(
+    ("odd", "datatype", "message"),
+    [
+        (True, "FP64", "value 1 is True"),
+        (False, "INT64", "value 1 is False"),
+        ("1", "FP64", "value 1 is '1'"),
+        (None, "FP64", "null is not accepted"),
+        ([1], "FP64", "value 1 is a list"),
+        (1.5, "INT64", "value 1 is 1.5"),
+        (2**63, "INT64", "out of range"),
+        (300, "INT8", "out of range"),
+        (-1, "UINT64", "out of range"),
+    ],
+)
+def test_odd_value_is_named_whether_there_are_few_or_many(
+    odd: object, datatype: str, message: str, count: int
+) -> None:
+    values: list[object] = [7] * count
+    values[1] = odd
+    with pytest.raises(RequestRefused, match=message):
+        build_numbers("x", values, Datatype(datatype), nullable=False)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_many_numbers_are_decoded_like_few(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    values: list[object] = [
+        *generator.integers(-(2**63), 2**63 - 1, 200).tolist(),
+        *generator.normal(0, 10.0 ** generator.integers(-300, 300), 200).tolist(),
+        *(0, 1, 0.0, 1.0, -0.0, 5e-324, 1.7976931348623157e308),
+    ]
+    many = build_numbers("x", values, Datatype.FP64, nullable=False)
+    np.testing.assert_array_equal(many, np.array(values, dtype=np.float64))
 
 
 def test_answer_reads_back_what_was_written() -> None:
