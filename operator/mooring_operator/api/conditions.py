@@ -50,6 +50,8 @@ class Reason(StrEnum):
     STORE_UNAVAILABLE = "StoreUnavailable"
     CHANNEL_UNRESOLVED = "ChannelUnresolved"
     VERSION_CONFLICT = "VersionConflict"
+    VERSION_VERIFIED = "VersionVerified"
+    CHANNEL_MOVED = "ChannelMoved"
     # Progress of a ModelDeployment
     INITIALIZING = "Initializing"
     CANDIDATE_STARTING = "CandidateStarting"
@@ -101,6 +103,9 @@ class Reason(StrEnum):
     SUSPENDED = "Suspended"
     DEPLOYMENT_NOT_FOUND = "DeploymentNotFound"
     NO_PREDICTION_LOG = "NoPredictionLog"
+    RUN_ACCEPTED = "RunAccepted"
+    RUN_REJECTED = "RunRejected"
+    RUN_INCONCLUSIVE = "RunInconclusive"
     RUN_REFUSED = "RunRefused"
     RUN_FAILED = "RunFailed"
     # shared

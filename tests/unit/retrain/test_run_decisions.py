@@ -141,7 +141,7 @@ def test_accepted_version_is_recorded_before_the_run_ends() -> None:
     assert done.status.last_trigger == "by-hand"
     assert true_condition(done)[:2] == ("Ready", "CoolingDown")
     (event,) = done.events
-    assert (event.type, event.reason) == ("Normal", "CoolingDown")
+    assert (event.type, event.reason) == ("Normal", "RunAccepted")
     assert event.message == (
         f"run {run} ended Accepted: logLoss gain +0.012 [0.004, 0.021] over 14 blocks;"
         f" version {run} recorded"
@@ -310,7 +310,7 @@ def test_next_run_starts_at_once_when_there_is_no_cooldown() -> None:
     assert decision.status.run is not None
     assert decision.status.run.name != run
     assert decision.status.verdict == "Rejected"
-    assert [event.reason for event in decision.events] == ["CoolingDown", "Training"]
+    assert [event.reason for event in decision.events] == ["RunRejected", "Training"]
 
 
 def test_jobs_of_earlier_runs_are_removed_and_the_last_one_stays() -> None:

@@ -12,11 +12,10 @@ from mooring_operator.core.registry.channels import Channels
 
 VERSION_REASONS: Mapping[VersionPhase, Reason] = {
     VersionPhase.VERIFYING: Reason.VERIFYING,
-    VersionPhase.VERIFIED: Reason.ALL_VERIFIED,
+    VersionPhase.VERIFIED: Reason.VERSION_VERIFIED,
     VersionPhase.REFUSED: Reason.VERSION_REFUSED,
 }
 """A version that waits for its turn is no news."""
-CHANNEL_MOVED = Reason.ALL_VERIFIED
 
 
 def events_of(
@@ -35,7 +34,7 @@ def events_of(
     notes += [
         EventNote(
             EventType.NORMAL,
-            CHANNEL_MOVED,
+            Reason.CHANNEL_MOVED,
             f"channel {move.channel} moved to {move.version}"
             + (f" from {move.before}" if move.before else "")
             + f" (move {move.seq})",

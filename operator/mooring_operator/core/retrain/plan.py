@@ -53,12 +53,11 @@ HISTORY_LIMIT = 5
 RECORD_CHECK = timedelta(seconds=5)
 """Look again after writing a record, in case its own notification is lost."""
 RUN_REASONS: Mapping[Verdict, Reason] = {
-    Verdict.ACCEPTED: Reason.COOLING_DOWN,
-    Verdict.REJECTED: Reason.COOLING_DOWN,
-    Verdict.INCONCLUSIVE: Reason.COOLING_DOWN,
+    Verdict.ACCEPTED: Reason.RUN_ACCEPTED,
+    Verdict.REJECTED: Reason.RUN_REJECTED,
+    Verdict.INCONCLUSIVE: Reason.RUN_INCONCLUSIVE,
     **FAILURES,
 }
-"""An Event's reason is the reason of the state that was entered."""
 BLOCKED = frozenset({Reason.INVALID_SPEC, Reason.DEPLOYMENT_NOT_FOUND, Reason.NO_PREDICTION_LOG})
 
 
