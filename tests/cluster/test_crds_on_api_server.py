@@ -32,7 +32,7 @@ def deployment(**spec: Any) -> dict[str, Any]:
 
 
 def policy(**spec: Any) -> dict[str, Any]:
-    base = {
+    base: dict[str, Any] = {
         "deployment": {"name": "d"},
         "triggers": [{"name": "drift", "drift": {}}],
         "output": {"uri": "s3://models/retrained"},

@@ -109,6 +109,18 @@ def test_follower_takes_over_at_once_when_the_leader_is_stopped(start: Start) ->
     follower.wait_until_leading(10)
 
 
+def test_leader_exits_at_once_when_the_lease_is_taken_from_it(
+    cluster: Cluster, namespace: str, start: Start
+) -> None:
+    leader = start()
+    leader.wait_until_leading()
+    thief = json.dumps({"spec": {"holderIdentity": "thief"}})
+    lease = ("patch", "lease", "mooring-operator", "-n", namespace, "--type=merge", "-p", thief)
+    cluster.kubectl(*lease)
+    until(lambda: leader.process.poll() is not None, 15, leader)
+    assert leader.process.returncode == 1
+
+
 def test_poisonous_object_leaves_the_others_reconciling(
     cluster: Cluster, namespace: str, start: Start
 ) -> None:
@@ -131,7 +143,7 @@ def test_poisonous_object_leaves_the_others_reconciling(
         15,
         operator,
     )
-    operator.kill()
+    operator.stop()
     healthy = start()  # a release without the bug
     until(
         lambda: (

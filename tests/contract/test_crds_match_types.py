@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import yaml
@@ -18,11 +18,12 @@ FORBIDDEN = ("$ref", "anyOf", "oneOf", "const", "prefixItems", "additionalProper
 def nodes(value: Any, path: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
     """Every schema node with its path."""
     if isinstance(value, dict):
-        yield path, value
-        for key, child in value.items():
+        node = cast("dict[str, Any]", value)
+        yield path, node
+        for key, child in node.items():
             yield from nodes(child, f"{path}.{key}")
     elif isinstance(value, list):
-        for child in value:
+        for child in cast("list[Any]", value):
             yield from nodes(child, f"{path}[]")
 
 

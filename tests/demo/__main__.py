@@ -8,7 +8,7 @@ from tests.cluster_tools.errors import ClusterError
 from tests.demo.models import train_v1, train_v2, train_v3
 from tests.demo.narrator import Narrator
 from tests.demo.replay import Replay, Tally
-from tests.demo.resources import MODEL, PROD, namespaces
+from tests.demo.resources import MODEL, PROD, Version, namespaces
 from tests.demo.setting import (
     PACKAGES,
     ROOT,
@@ -50,10 +50,10 @@ def _play(narrator: Narrator) -> int:
         inside, outside = open_store(cluster)
         world.apply(namespaces(inside))
     with narrator.phase("models", "Three versions of a delay model from the winter of 2013"):
-        versions = {}
+        versions: dict[str, Version] = {}
         for name, train in (("v1", train_v1), ("v2", train_v2), ("v3", train_v3)):
             trained = train(PACKAGES / name)
-            versions[name] = publish(PACKAGES / name, name, outside)
+            versions[name] = publish(PACKAGES / name, f"{MODEL}/{name}", outside, name=name)
             narrator.say(f"{name}: {trained}")
         flights = departures(every=EVERY, start=day(3, 1), end=day(12, 1))
     story = Story(narrator, world, versions)
@@ -90,10 +90,11 @@ def _end(narrator: Narrator, story: Story, tally: Tally) -> int:
     narrator.show("$ kubectl get mdl,mdep,rtp -A")
     narrator.show(kubectl("get", "mdl,mdep,rtp", "-A"))
     narrator.show(f"$ kubectl get events -n {PROD.namespace} (of Mooring's kinds)")
+    columns = "TYPE:.type,OBJECT:.involvedObject.kind,REASON:.reason,MESSAGE:.message"
     narrator.show(
         kubectl(
             "get", "events", "-n", PROD.namespace, "--sort-by=.lastTimestamp",
-            "-o", "custom-columns=TYPE:.type,OBJECT:.involvedObject.kind,REASON:.reason,MESSAGE:.message",
+            "-o", f"custom-columns={columns}",
             "--field-selector=involvedObject.apiVersion=mooring.dev/v1alpha1",
         )
     )  # fmt: skip

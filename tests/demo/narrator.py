@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TextIO
@@ -32,7 +32,7 @@ class Narrator:
         self.out.flush()
 
     @contextmanager
-    def phase(self, name: str, title: str) -> Iterator[None]:
+    def phase(self, name: str, title: str) -> Generator[None]:
         """A headed stretch of the story whose time is kept."""
         self.out.write(f"{RULE}\n")
         self.say(title)

@@ -9,7 +9,7 @@ import contextlib
 import heapq
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -50,7 +50,7 @@ class Replay:
     """The application whose requests the model answers."""
 
     def __init__(
-        self, base_url: str, model: str, departures: Sequence[Departure], rate: float
+        self, base_url: str, model: str, departures: Iterable[Departure], rate: float
     ) -> None:
         self.tally = Tally()
         self._infer = f"{base_url}/v2/models/{model}/infer"

@@ -2,7 +2,7 @@
 
 import json
 from base64 import b64decode
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -13,15 +13,14 @@ from typing import Any
 from mooring_model.manifest import package_digest, read_manifest
 from mooring_model.storage import upload
 from mooring_model.stores.s3 import make_bucket
-from tests.cluster_tools.images import ensure_images
-
 from tests.cluster_tools.cluster import Cluster, connect, open_provider
+from tests.cluster_tools.images import ensure_images
 from tests.cluster_tools.progress import Progress
 from tests.cluster_tools.provider import chosen_provider
 from tests.demo.flights import between, load_flights, to_label, to_request
 from tests.demo.narrator import Narrator
 from tests.demo.replay import Departure
-from tests.demo.resources import MODEL, Store, Version
+from tests.demo.resources import Store, Version
 from tests.demo.world import World
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -83,9 +82,9 @@ def open_store(cluster: Cluster) -> tuple[Store, Store]:
     return inside, outside
 
 
-def publish(package: Path, name: str, outside: Store) -> Version:
+def publish(package: Path, path: str, outside: Store, *, name: str) -> Version:
     """Uploads a package and says how a Model declares it."""
-    uri = f"s3://models/{MODEL}/{name}"
+    uri = f"s3://models/{path}"
     with environment(outside.environment()):
         upload(package, uri)
     return Version(name=name, uri=uri, digest=package_digest(read_manifest(package)))
@@ -127,7 +126,7 @@ def _decoded(secret: Mapping[str, Any], name: str) -> str:
 
 
 @contextmanager
-def environment(values: Mapping[str, str]) -> Iterator[None]:
+def environment(values: Mapping[str, str]) -> Generator[None]:
     """The process environment with these variables, restored afterwards."""
     before = {name: environ.get(name) for name in values}
     environ.update(values)
