@@ -19,7 +19,7 @@ from mooring_operator.ids import ObjectKey
 from mooring_operator.io.clock import SystemClock
 from mooring_operator.io.http_server import serve_pages
 from mooring_operator.io.kube_client import HttpKubeClient
-from mooring_operator.io.kube_login import LoginFailed, load_connection
+from mooring_operator.io.kube_login import Connection, LoginFailed, load_connection
 from mooring_operator.io.lease import LeaseStore
 from mooring_operator.io.pods import HttpPodClient
 from mooring_operator.io.signing import Signer, load_signer
@@ -44,6 +44,7 @@ from mooring_operator.reconcile.sync import Sync, SyncTools
 from mooring_operator.settings import OperatorSettings, SettingInvalid
 
 log = logging.getLogger("mooring_operator")
+Queue = WorkQueue[ObjectKey]
 
 
 @dataclass(frozen=True)
@@ -60,18 +61,20 @@ class Process:
     resync: Resync
     watch: Watch
     health: Health
-    queue: WorkQueue[ObjectKey]
-    rounds: WorkQueue[ObjectKey]
+    queue: Queue
+    rounds: Queue
     loop: Loop
     sync: Sync
     jitter: Callable[[], float]
 
     async def run(self) -> None:
-        """Serves probes, fills the cache, campaigns, leads, until told to stop.
+        """Serves probes, fills the cache, campaigns, leads, until told to stop."""
+        try:
+            await self._run()
+        finally:
+            self.watch.stop()  # or its thread would keep the process alive
 
-        Raises:
-            LeadershipLost: another process leads; this one must end at once.
-        """
+    async def _run(self) -> None:
         stopping = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stopping.set)
@@ -114,9 +117,21 @@ class Process:
         self.metrics.leader.labels(self.settings.lease_name).set(1)
         self.ingest.wake_all()
         async with asyncio.TaskGroup() as group:
-            group.create_task(self.leadership.keep())
+            group.create_task(self._keep())
             group.create_task(self.queue.run(self.loop.reconcile, self.loop.on_failure))
             group.create_task(self.rounds.run(self.sync.round))
+
+    async def _keep(self) -> None:
+        """Renews the Lease; ends the process at once when it is lost.
+
+        Nothing is unwound: whatever still runs must not write any more.
+        """
+        try:
+            await self.leadership.keep()
+        except LeadershipLost as lost:
+            log.critical("%s", lost)
+            logging.shutdown()
+            os._exit(1)
 
     async def _end(self, life: asyncio.Task[None]) -> None:
         """Not ready, no new key, what is under work ends, the Lease is given back."""
@@ -136,6 +151,46 @@ class Process:
         await asyncio.wait({life}, timeout=5)
 
 
+@dataclass(frozen=True)
+class _Edges:
+    """What reaches outside, and what everything is given."""
+
+    settings: OperatorSettings
+    clock: SystemClock
+    metrics: OperatorMetrics
+    jitter: Callable[[], float]
+    connection: Connection
+    kube: HttpKubeClient
+    pods: HttpPodClient
+    signer: Signer
+    leadership: Leadership
+
+    @classmethod
+    async def of(cls, settings: OperatorSettings) -> "_Edges":
+        """Connects to the outside."""
+        clock, metrics = SystemClock(), OperatorMetrics()
+        jitter = np.random.default_rng().random
+        connection = load_connection(os.environ)
+        limit = TokenBucket(rate=settings.api_rate, burst=settings.api_burst, now=clock.monotonic())
+        kube = HttpKubeClient(connection, clock, metrics, limit)
+        return cls(
+            settings=settings,
+            clock=clock,
+            metrics=metrics,
+            jitter=jitter,
+            connection=connection,
+            kube=kube,
+            pods=HttpPodClient(connections=settings.pod_connections),
+            signer=await _signer(kube, settings, clock),
+            leadership=_leadership(kube, settings, clock, jitter),
+        )
+
+    def queue(self, name: str, workers: int, rate: TokenBucket | None = None) -> Queue:
+        """A work queue of its own."""
+        settings = QueueSettings(name, workers, rate)
+        return Queue(settings, Schedule(self.jitter), self.clock, self.metrics)
+
+
 async def build(settings: OperatorSettings, make_deciders: MakeDeciders = deciders) -> Process:
     """Makes everything and connects it.
 
@@ -145,92 +200,88 @@ async def build(settings: OperatorSettings, make_deciders: MakeDeciders = decide
 
     Raises:
         LoginFailed: there is no way to the API server.
-        Refused: the sync key's Secret is unusable or may not be read.
     """
-    clock, metrics = SystemClock(), OperatorMetrics()
-    jitter = np.random.default_rng().random
-    connection = load_connection(os.environ)
-    now = clock.monotonic()
-    limit = TokenBucket(rate=settings.api_rate, burst=settings.api_burst, now=now)
-    kube = HttpKubeClient(connection, clock, metrics, limit)
-    pods = HttpPodClient(connections=settings.pod_connections)
-    signer = await _signer(kube, settings, clock)
-    leadership = _leadership(kube, settings, clock, jitter)
-
+    edges = await _Edges.of(settings)
+    clock, metrics = edges.clock, edges.metrics
     cache, streams = Cache(), Streams()
     ingest = Ingest(cache, streams, clock, metrics)
-    rate = TokenBucket(rate=settings.reconcile_rate, burst=settings.reconcile_burst, now=now)
-    queue = WorkQueue[ObjectKey](
-        QueueSettings("reconcile", settings.workers, rate), Schedule(jitter), clock, metrics
+    rate = TokenBucket(
+        rate=settings.reconcile_rate, burst=settings.reconcile_burst, now=clock.monotonic()
     )
-    rounds = WorkQueue[ObjectKey](
-        QueueSettings("sync", settings.sync_workers), Schedule(jitter), clock, metrics
-    )
-    messages = Messages(
-        signer.sign,
-        lambda: leadership.epoch,
-        start=int(clock.now().timestamp() * 1000),
-        ttl=settings.sync_ttl,
-    )
-    tools = SyncTools(pods, messages, clock, metrics, settings.sync_ttl)
-    sync = Sync(cache, tools, wake=queue.notify, schedule=rounds.notify)
+    queue = edges.queue("reconcile", settings.workers, rate)
+    rounds = edges.queue("sync", settings.sync_workers)
+    sync = _sync(edges, cache, queue, rounds)
     ingest.subscribe(queue.notify)
     ingest.subscribe(sync.noticed)
-
-    def forget(key: ObjectKey) -> None:
-        queue.forget(key)
-        rounds.forget(key)
-        sync.forget(key)
-
-    def served(key: ObjectKey) -> bool:
-        return serves(settings.namespace, cache.get(ObjectKey("Namespace", "", key.namespace)))
-
-    identity = settings.identity or socket.gethostname()
-    hands = Hands(
-        status=StatusWriter(kube, ingest, leadership.require),
-        applier=Applier(kube, cache, ingest, leadership.require),
-        events=EventRecorder(kube, clock, metrics, instance=identity),
-        push_routes=sync.push,
-        serves=served,
-        forget=forget,
-    )
     resync = Resync(
-        kube,
+        edges.kube,
         ingest,
         streams,
         clock,
         namespaces=settings.watch_namespaces,
         patience=settings.stream_patience,
     )
+    watch = Watch(
+        edges.connection,
+        ingest.watched,
+        clock,
+        metrics,
+        edges.jitter,
+        namespaces=settings.watch_namespaces,
+    )
+    decide = make_deciders(cache, _config(settings, edges.signer), sync.telemetry)
+    hands = _hands(edges, cache, ingest, sync, (queue, rounds))
     return Process(
         settings=settings,
         clock=clock,
         metrics=metrics,
-        kube=kube,
-        pods=pods,
-        leadership=leadership,
+        kube=edges.kube,
+        pods=edges.pods,
+        leadership=edges.leadership,
         ingest=ingest,
         resync=resync,
-        watch=Watch(
-            connection,
-            ingest.watched,
-            clock,
-            metrics,
-            jitter,
-            namespaces=settings.watch_namespaces,
-        ),
+        watch=watch,
         health=Health(streams, resync, clock, metrics, patience=settings.stream_patience),
         queue=queue,
         rounds=rounds,
-        loop=Loop(
-            cache,
-            make_deciders(cache, _config(settings, signer), sync.telemetry),
-            hands,
-            clock,
-            metrics,
-        ),
+        loop=Loop(cache, decide, hands, clock, metrics),
         sync=sync,
-        jitter=jitter,
+        jitter=edges.jitter,
+    )
+
+
+def _sync(edges: _Edges, cache: Cache, queue: Queue, rounds: Queue) -> Sync:
+    messages = Messages(
+        edges.signer.sign,
+        lambda: edges.leadership.epoch,
+        start=int(edges.clock.now().timestamp() * 1000),
+        ttl=edges.settings.sync_ttl,
+    )
+    tools = SyncTools(edges.pods, messages, edges.clock, edges.metrics, edges.settings.sync_ttl)
+    return Sync(cache, tools, wake=queue.notify, schedule=rounds.notify)
+
+
+def _hands(
+    edges: _Edges, cache: Cache, ingest: Ingest, sync: Sync, queues: tuple[Queue, ...]
+) -> Hands:
+    def forget(key: ObjectKey) -> None:
+        for queue in queues:
+            queue.forget(key)
+        sync.forget(key)
+
+    def served(key: ObjectKey) -> bool:
+        namespace = cache.get(ObjectKey("Namespace", "", key.namespace))
+        return serves(edges.settings.namespace, namespace)
+
+    guard = edges.leadership.require
+    instance = edges.settings.identity or socket.gethostname()
+    return Hands(
+        status=StatusWriter(edges.kube, ingest, guard),
+        applier=Applier(edges.kube, cache, ingest, guard),
+        events=EventRecorder(edges.kube, edges.clock, edges.metrics, instance=instance),
+        push_routes=sync.push,
+        serves=served,
+        forget=forget,
     )
 
 
@@ -295,12 +346,8 @@ def main(make_deciders: MakeDeciders = deciders) -> None:
     logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)
     try:
         asyncio.run(_run(settings, make_deciders))
-    except* LeadershipLost as lost:
-        log.error("%s", "; ".join(str(error) for error in lost.exceptions))  # noqa: TRY400
-        logging.shutdown()
-        os._exit(1)  # at once: whatever still runs must not write
-    except* LoginFailed as failed:
-        sys.exit("; ".join(str(error) for error in failed.exceptions))
+    except LoginFailed as error:
+        sys.exit(str(error))
 
 
 if __name__ == "__main__":

@@ -12,88 +12,81 @@ class OperatorMetrics:
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        r = self.registry
-        self.queue_depth = Gauge(
-            "workqueue_depth", "Keys waiting for a worker.", ["name"], registry=r
-        )
-        self.queue_adds = Counter("workqueue_adds", "Keys added.", ["name"], registry=r)
-        self.queue_retries = Counter(
-            "workqueue_retries", "Keys that are tried again after a failure.", ["name"], registry=r
-        )
-        self.queue_wait = Histogram(
-            "workqueue_queue_duration_seconds",
-            "Time that a key waits for a worker.",
-            ["name"],
-            buckets=_SECONDS,
-            registry=r,
-        )
-        self.queue_work = Histogram(
-            "workqueue_work_duration_seconds",
-            "Time that a worker spends on a key.",
-            ["name"],
-            buckets=_SECONDS,
-            registry=r,
-        )
-        self.reconciles = Counter(
+        self._queues()
+        self._watching()
+        self.reconciles = self._counter(
             "controller_reconcile",
             "Reconciliations by outcome: success, requeue, conflict, error, poison.",
-            ["controller", "result"],
-            registry=r,
+            "controller",
+            "result",
         )
-        self.reconcile_time = Histogram(
-            "controller_reconcile_time_seconds",
-            "Time of one reconciliation.",
-            ["controller"],
-            buckets=_SECONDS,
-            registry=r,
+        self.reconcile_time = self._histogram(
+            "controller_reconcile_time_seconds", "Time of one reconciliation.", "controller"
         )
-        self.leader = Gauge(
-            "leader_election_master_status", "1 while this process leads.", ["name"], registry=r
+        self.leader = self._gauge(
+            "leader_election_master_status", "1 while this process leads.", "name"
         )
-        self.requests = Counter(
+        self.requests = self._counter(
             "rest_client_requests",
             "Requests to the API server; code `error` for those without an answer.",
-            ["code", "method"],
-            registry=r,
+            "code",
+            "method",
         )
-        self.watch_last_event = Gauge(
-            "watch_last_event_timestamp_seconds",
-            "Unix time of the last watch event of a kind.",
-            ["kind"],
-            registry=r,
+        self.loop_lag = self._gauge(
+            "event_loop_lag_seconds", "How late the event loop was at last look."
         )
-        self.cache_objects = Gauge("cache_objects", "Objects in the cache.", ["kind"], registry=r)
-        self.synthetic_deletes = Counter(
-            "resync_synthetic_deletes",
-            "Deletions that no watch told of, found by a list.",
-            ["kind"],
-            registry=r,
-        )
-        self.watch_restarts = Counter(
-            "watch_restarts", "Times that the watching shell was started again.", registry=r
-        )
-        self.loop_lag = Gauge(
-            "event_loop_lag_seconds", "How late the event loop was at last look.", registry=r
-        )
-        self.sync_answers = Counter(
+        self.sync_answers = self._counter(
             "mooring_sync_answers",
-            "Answers of pods to sync messages: ok, refused, unreachable, invalid.",
-            ["result"],
-            registry=r,
+            "Answers of pods to sync messages: ok, refused, unreachable.",
+            "result",
         )
-        self.sync_round_time = Histogram(
-            "mooring_sync_round_seconds",
-            "Time of one sync round over all pods of a deployment.",
-            buckets=_SECONDS,
-            registry=r,
+        self.sync_round_time = self._histogram(
+            "mooring_sync_round_seconds", "Time of one sync round over the pods of a deployment."
         )
-        self.events = Counter(
+        self.events = self._counter(
             "mooring_events",
             "Events for people: posted, aggregated, or dropped by the rate limit or an error.",
-            ["result"],
-            registry=r,
+            "result",
         )
 
     def exposition(self) -> bytes:
         """The text that Prometheus scrapes."""
         return generate_latest(self.registry)
+
+    def _queues(self) -> None:
+        self.queue_depth = self._gauge("workqueue_depth", "Keys waiting for a worker.", "name")
+        self.queue_adds = self._counter("workqueue_adds", "Keys added.", "name")
+        self.queue_retries = self._counter(
+            "workqueue_retries", "Keys that are tried again after a failure.", "name"
+        )
+        self.queue_wait = self._histogram(
+            "workqueue_queue_duration_seconds", "Time that a key waits for a worker.", "name"
+        )
+        self.queue_work = self._histogram(
+            "workqueue_work_duration_seconds", "Time that a worker spends on a key.", "name"
+        )
+
+    def _watching(self) -> None:
+        self.watch_last_event = self._gauge(
+            "watch_last_event_timestamp_seconds",
+            "Unix time of the last watch event of a kind.",
+            "kind",
+        )
+        self.cache_objects = self._gauge("cache_objects", "Objects in the cache.", "kind")
+        self.synthetic_deletes = self._counter(
+            "resync_synthetic_deletes",
+            "Deletions that no watch told of, found by a list.",
+            "kind",
+        )
+        self.watch_restarts = self._counter(
+            "watch_restarts", "Times that the watching shell was started again."
+        )
+
+    def _counter(self, name: str, told: str, *labels: str) -> Counter:
+        return Counter(name, told, labels, registry=self.registry)
+
+    def _gauge(self, name: str, told: str, *labels: str) -> Gauge:
+        return Gauge(name, told, labels, registry=self.registry)
+
+    def _histogram(self, name: str, told: str, *labels: str) -> Histogram:
+        return Histogram(name, told, labels, registry=self.registry, buckets=_SECONDS)
