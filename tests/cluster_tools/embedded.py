@@ -31,7 +31,14 @@ from tests.cluster_tools.processes import Ledger, find_by_argument
 from tests.cluster_tools.progress import Progress
 from tests.cluster_tools.provider import ProviderName
 from tests.cluster_tools.teardown import Teardown
-from tests.cluster_tools.toolchain import DNS, KUBERNETES, RUNTIME, content_hash, ensure_programs
+from tests.cluster_tools.toolchain import (
+    DNS,
+    KUBERNETES,
+    RUNTIME,
+    content_hash,
+    ensure_programs,
+    read_programs,
+)
 
 COMPONENTS = (
     "etcd",
@@ -91,30 +98,35 @@ class Embedded:
         """
         self._refuse_where_it_cannot_run()
         with self._locked():
-            if self.layout.processes.exists() and self.healthy():
+            running = self._running()
+            if running and self.healthy():
                 self.progress.say("the cluster is up")
                 return
             ensure_packages(RUNTIME_PROGRAMS, self.progress)
-            configuration = self._configuration()
+            configuration = self._newest()
             self._refuse_beside_another_kubelet()
-            self._teardown().run()
+            self._teardown(running or configuration).run()
             self._start(configuration)
 
     def down(self, *, purge: bool = False) -> None:
         """Take the cluster down; with `purge` its imported images go too."""
         self._refuse_where_it_cannot_run()
         with self._locked():
-            with self.progress.step("taking the cluster down"):
-                self._teardown().run()
+            if not self.layout.processes.exists():
+                self.progress.say("no cluster is up")
+            else:
+                with self.progress.step("taking the cluster down"):
+                    self._teardown(self._running() or self._newest()).run()
             if purge:
                 shutil.rmtree(self.layout.state, ignore_errors=True)
 
     def healthy(self) -> bool:
         """Whether every process runs, the API server is ready, the node and CoreDNS too."""
-        running = {p.name for p in Ledger(self.layout.processes).read() if p.alive()}
-        if not running.issuperset(COMPONENTS) or not self.kubeconfig.exists():
+        configuration = self._running()
+        alive = {p.name for p in Ledger(self.layout.processes).read() if p.alive()}
+        if not configuration or not alive.issuperset(COMPONENTS) or not self.kubeconfig.exists():
             return False
-        kubectl = self._kubectl(self._configuration())
+        kubectl = self._kubectl(configuration)
         if not succeeds([*kubectl, "get", "--raw", "/readyz"], timeout=10):
             return False
         wanted = [f"node/{NODE_NAME}", "deployment/coredns"]
@@ -136,10 +148,6 @@ class Embedded:
         healthy = bool(recorded) and self.healthy()
         return [*lines, f"cluster: {'healthy' if healthy else 'not healthy'}"]
 
-    def leftovers(self) -> list[str]:
-        """What is there of the cluster besides its images, in words; empty after `down`."""
-        return self._teardown().leftovers()
-
     def image_inputs(self) -> dict[str, str]:
         """Image name -> the input hash that it was imported with."""
         return Containers(self._configuration()).image_inputs()
@@ -148,15 +156,28 @@ class Embedded:
         """Import an OCI or Docker archive into the node."""
         Containers(self._configuration()).import_image(archive, name=name, inputs=inputs)
 
-    def _configuration(self) -> Configuration:
+    def _running(self) -> Configuration | None:
+        """What the running cluster was started with, whatever the modules say by now."""
+        programs = read_programs(self.layout.programs)
+        return Configuration(self.layout, programs) if programs else None
+
+    def _newest(self) -> Configuration:
         programs = ensure_programs((KUBERNETES, RUNTIME, DNS), self.layout, self.progress)
         return Configuration(self.layout, programs)
 
-    def _teardown(self) -> Teardown:
-        return Teardown(self.layout, Containers(self._configuration()), self.progress)
+    def _configuration(self) -> Configuration:
+        running = self._running()
+        if not running:
+            raise ClusterError("the cluster is not up: python -m tests.cluster_tools up")
+        return running
+
+    def _teardown(self, configuration: Configuration) -> Teardown:
+        return Teardown(self.layout, Containers(configuration), self.progress)
 
     def _start(self, configuration: Configuration) -> None:
-        self.layout.state.mkdir(parents=True, exist_ok=True, mode=0o700)
+        configuration.programs.record(self.layout.programs)
+        # Written before anything is made, so that `down` has something to go by from now on.
+        Ledger(self.layout.processes).begin()
         network.set_up(self.layout)
         cgroups.create(self.layout.cgroup)
         configuration.write()

@@ -68,6 +68,11 @@ class Layout:
         return self.state / "processes.json"
 
     @property
+    def programs(self) -> Path:
+        """Which programs the running cluster was started with."""
+        return self.state / "programs.json"
+
+    @property
     def sysctls(self) -> Path:
         return self.state / "sysctls.json"
 

@@ -99,6 +99,10 @@ class Ledger:
         self._write((*self.read(), process))
         return process
 
+    def begin(self) -> None:
+        """Write a file without processes."""
+        self._write(())
+
     def forget(self) -> None:
         """Remove the file."""
         self._path.unlink(missing_ok=True)

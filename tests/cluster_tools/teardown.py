@@ -70,6 +70,7 @@ class Teardown:
                 + "\n".join(left)
             )
         ledger.forget()
+        self.layout.programs.unlink(missing_ok=True)
 
     def leftovers(self) -> list[str]:
         """What of the cluster is still there besides its images, in words."""
@@ -93,7 +94,7 @@ class Teardown:
         if not self.layout.containerd_clean.exists():
             shutil.rmtree(keep, ignore_errors=True)
         for path in sorted(self.layout.state.glob("*")):
-            if path in {keep, self.layout.processes}:
+            if path in {keep, self.layout.processes, self.layout.programs}:
                 continue
             if path.is_dir() and not path.is_symlink():
                 shutil.rmtree(path)

@@ -6,6 +6,7 @@ kube-apiserver and kubectl.
 """
 
 import hashlib
+import json
 import os
 import platform
 import re
@@ -96,8 +97,22 @@ class Programs:
     def __getitem__(self, name: str) -> Path:
         return self.paths[name]
 
+    def record(self, path: Path) -> None:
+        """Write down the paths, for commands that come after a change of the modules."""
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path.write_text(json.dumps({name: str(at) for name, at in self.paths.items()}, indent=2))
+
     def folder_of(self, name: str) -> Path:
         return self.paths[name].parent
+
+
+def read_programs(path: Path) -> Programs | None:
+    """The programs that `Programs.record` wrote; None when there are none or one is gone."""
+    if not path.exists():
+        return None
+    recorded = json.loads(path.read_text())
+    programs = Programs({str(name): Path(str(at)) for name, at in recorded.items()})
+    return programs if all(at.exists() for at in programs.paths.values()) else None
 
 
 def ensure_programs(modules: tuple[Module, ...], layout: Layout, progress: Progress) -> Programs:
