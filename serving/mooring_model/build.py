@@ -1,57 +1,27 @@
 """Builds a package from a fitted model and its training table: a notebook's last cell.
 
-Deterministic: the same model, table and `created_at` give the same digest.
+Deterministic: the same model, table and `created_at` give the same digest. A failed build leaves
+nothing behind.
 """
 
-import hashlib
-import importlib
-import importlib.metadata
-import json
+import shutil
+import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import numpy as np
-
-from mooring_model.card import default_card
-from mooring_model.content import format_of
-from mooring_model.convert import write_onnx
+from mooring_model.assemble import Assembly, Lineage
 from mooring_model.errors import PackageRefused, RefusalReason
-from mooring_model.evaluate import Metric, evaluate
-from mooring_model.infer_schema import (
-    Classes,
-    Frame,
-    class_of,
-    feature_names,
-    infer_schema,
-    to_columns,
-)
-from mooring_model.load import PROFILE, load_runtime
-from mooring_model.manifest import Format, Manifest, canonical, write_manifest
-from mooring_model.prediction import Prediction, Runtime, answer
-from mooring_model.runtimes.skops import load_estimator
-from mooring_model.samples import choose_samples, write_samples
-from mooring_model.schema import INFERENCE, SCHEMA, Inference, InputKind, ModelSchema
-from mooring_profile.build import build_profile
-from mooring_profile.document import FeatureKind
-
-_pandas: Any = importlib.import_module("pandas")
-_LIBRARIES = ("numpy", "onnxruntime", "pandas", "scikit-learn", "skl2onnx", "skops")
+from mooring_model.evaluate import Metric
+from mooring_model.infer_schema import feature_names, infer_schema
+from mooring_model.manifest import Format, Manifest, write_manifest
+from mooring_model.schema import Inference
+from mooring_model.source import ModelSource
+from mooring_model.tables import read_table
 
 
-@dataclass(frozen=True)
-class Lineage:
-    """parameters.json: how the model came about."""
-
-    parameters: Mapping[str, object]
-    parents: Sequence[str]
-    seed: int | None
-    produced_by: str
-
-
-def package(  # noqa: PLR0913 - a notebook's one call; everything after `target` is by name
+def package(  # noqa: PLR0913 - a notebook's one call; everything after `data` is by name
     model: object,
     data: object,
     *,
@@ -62,12 +32,15 @@ def package(  # noqa: PLR0913 - a notebook's one call; everything after `target`
     format: Literal["onnx", "skops"] = "onnx",  # noqa: A002 - the word that users know
     features: Sequence[str] | None = None,
     test: object | None = None,
+    metrics: Sequence[Metric] | None = None,
     parameters: Mapping[str, object] | None = None,
     parents: Sequence[str] = (),
     seed: int | None = None,
     produced_by: str = "mooring package",
     card: str | None = None,
     threshold: float | None = None,
+    data_uri: str | None = None,
+    test_uri: str | None = None,
     created_at: datetime | None = None,
 ) -> Manifest:
     """Writes a package for a fitted model, and returns its manifest.
@@ -80,213 +53,82 @@ def package(  # noqa: PLR0913 - a notebook's one call; everything after `target`
         out: the directory to write; it must be empty or absent.
         name: the model's name.
         time_column: column with the time of each row; days become the blocks from which design
-            effects and seasonal tolerances are estimated.
+            effects, seasonal tolerances and the metrics' intervals are estimated.
         format: how an estimator is stored; an .onnx file stays ONNX.
-        features: the feature columns; all but target and time when None.
-        test: later rows, for metrics and the score's reference distribution.
+        features: the feature columns in the model's order; when None, those that the estimator was
+            fitted to, or all but target and time.
+        test: later rows, for metrics and, where they are enough, the score's reference.
+        metrics: computed elsewhere; when None, computed here on both tables.
         parameters: hyperparameters, for the record.
         parents: digests of the versions that this one comes from.
         seed: of the training, for the record.
         produced_by: who made it.
         card: the model card in Markdown; a plain one is written when None.
         threshold: positive from this probability on; None: 0.5.
-        created_at: None: now.
+        data_uri: where others find `data`, for the record.
+        test_uri: where others find `test`.
+        created_at: in UTC; None: now.
 
     Raises:
         PackageRefused: the model does not fit the table; the message names column and remedy.
     """
-    table, later = _table(data), None if test is None else _table(test)
-    folder = _fresh(Path(out))
-    names = feature_names(table, target=target, time_column=time_column, features=features)
-    estimator, source = _open(model)
-    classes = _classes(estimator, table[target])
-    schema = infer_schema(table, target=target, names=names, classes=classes)
-    chosen = _write_model(folder, estimator, source, schema, Format(format))
-    runtime = load_runtime(folder / chosen.file, chosen, schema, threads=1)
-    inference = Inference(threshold=threshold)
-    writer = _Writer(folder, schema, runtime, inference)
-    trained = writer.predict(table)
-    tested = None if later is None else writer.predict(later)
-    metrics = writer.metrics(table, trained, "train")
-    if later is not None and tested is not None:
-        metrics += writer.metrics(later, tested, "test")
-    writer.profile(table, tested or trained, time_column)
-    write_samples(folder, schema, choose_samples(table), runtime, inference)
-    _write_json(folder / SCHEMA, schema.model_dump(mode="json", by_alias=True))
-    _write_json(folder / INFERENCE, inference.model_dump(mode="json", by_alias=True))
-    _write_json(folder / "metrics.json", [metric.to_json() for metric in metrics])
-    roles = [("train", table), *([] if later is None else [("test", later)])]
-    records = [_dataset(role, frame, time_column) for role, frame in roles]
-    _write_json(folder / "datasets.json", records)
-    lineage = Lineage(parameters or {}, parents, seed, produced_by)
-    _write_json(folder / "parameters.json", _lineage(lineage))
-    (folder / "environment.lock").write_text(_environment())
-    (folder / "card.md").write_text(card or default_card(name, schema, metrics))
-    return write_manifest(
-        folder, model=name, format_=chosen, created_at=created_at or _now(folder / chosen.file)
+    train = read_table(data, uri=data_uri)
+    later = None if test is None else read_table(test, uri=test_uri)
+    source = ModelSource.open(model)
+    names = feature_names(
+        train.frame,
+        target=target,
+        time_column=time_column,
+        features=features,
+        estimator=source.estimator,
     )
-
-
-@dataclass(frozen=True)
-class _Writer:
-    """What the derived files share."""
-
-    folder: Path
-    schema: ModelSchema
-    runtime: Runtime
-    inference: Inference
-
-    def predict(self, frame: Frame) -> Prediction:
-        return answer(self.runtime, self.schema, self.inference, to_columns(self.schema, frame))
-
-    def metrics(self, frame: Frame, prediction: Prediction, dataset: str) -> list[Metric]:
-        truth = frame[self.schema.target].to_numpy()
-        if self.schema.classes is not None:
-            truth = np.array([class_of(value) for value in truth], dtype=object)
-        return evaluate(self.schema, prediction, truth, dataset=dataset)
-
-    def profile(self, frame: Frame, prediction: Prediction, time_column: str | None) -> None:
-        """profile.json; the score's distribution is held-out where there are later rows."""
-        columns = to_columns(self.schema, frame)
-        kinds = {
-            spec.name: FeatureKind.NUMERIC
-            if spec.kind is InputKind.NUMERIC
-            else FeatureKind.CATEGORICAL
-            for spec in self.schema.inputs
-        }
-        score = (
-            self.predict(frame).score if len(prediction.score) != len(frame) else prediction.score
+    classes = source.classes(train.frame[target])
+    schema = infer_schema(train.frame, target=target, names=names, classes=classes)
+    inference = Inference(threshold=_threshold(threshold))
+    final = _fresh(Path(out))
+    folder = Path(tempfile.mkdtemp(prefix=f".{final.name}.partial-", dir=final.parent))
+    try:
+        chosen, runtime = source.write(folder, schema, Format(format))
+        assembly = Assembly(folder, schema, inference, runtime, time_column)
+        agreement = source.agreement(runtime, schema, train.frame)
+        measured = assembly.metrics(train, later) if metrics is None else list(metrics)
+        assembly.write_profile(train, later)
+        assembly.write_samples(train)
+        assembly.write_records(train, later)
+        assembly.write_contract()
+        lineage = Lineage(parameters or {}, parents, seed, produced_by, agreement)
+        assembly.write_account(name, measured, lineage, card)
+        manifest = write_manifest(
+            folder, model=name, format_=chosen, created_at=created_at or _now(folder / chosen.file)
         )
-        blocks = None
-        if time_column is not None:
-            times = _pandas.to_datetime(frame[time_column], utc=True)
-            blocks = times.dt.floor("D").factorize(sort=True)[0]
-        profile = build_profile(columns, kinds, score=score, blocks=blocks)
-        _write_json(self.folder / PROFILE, profile.to_json())
-
-
-def _table(data: object) -> Frame:
-    if not isinstance(data, (str, Path)):
-        frame: Frame = data
-        return frame
-    path = Path(data)
-    if path.suffix == ".parquet":
-        return _pandas.read_parquet(path)
-    if path.suffix in (".csv", ".gz"):
-        return _pandas.read_csv(path)
-    raise PackageRefused(
-        RefusalReason.SCHEMA_INVALID,
-        f"{path}: a table is a .parquet or .csv file",
-        "convert it first",
-    )
+        folder.chmod(0o755)
+        folder.replace(final)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    return manifest
 
 
 def _fresh(folder: Path) -> Path:
-    if folder.exists() and any(folder.iterdir()):
+    """The directory's final place: absent, or empty."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise PackageRefused(
             RefusalReason.EXTRA_FILE,
-            f"{folder} is not empty",
+            f"{folder} is not an empty directory",
             "choose a new directory: a package is never changed",
         )
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = folder.resolve()
+    folder.parent.mkdir(parents=True, exist_ok=True)
     return folder
 
 
-def _open(model: object) -> tuple[Any, Path | None]:
-    """The estimator (None for an ONNX file) and the file it came from."""
-    if not isinstance(model, (str, Path)):
-        return model, None
-    path = Path(model)
-    if not path.is_file():
-        raise PackageRefused(
-            RefusalReason.PACKAGE_NOT_FOUND, f"{path}: no such file", "give --model a model file"
-        )
-    match format_of(path):
-        case Format.ONNX:
-            return None, path
-        case Format.SKOPS:
-            return load_estimator(path), path
-        case None:
-            raise PackageRefused(
-                RefusalReason.FORMAT_MISMATCH,
-                f"{path}: neither ONNX nor skops by its content",
-                "save the model with skops.io.dump, or export it to ONNX",
-            )
-
-
-def _classes(estimator: Any, target: Any) -> Classes | None:
-    """Classes of a classifier; for an ONNX file the table's target decides."""
-    if estimator is not None:
-        found = getattr(estimator, "classes_", None)
-        return None if found is None else Classes(tuple(class_of(value) for value in found))
-    distinct = sorted({class_of(value) for value in target.dropna().unique()}, key=str)
-    whole = all(isinstance(value, int) for value in distinct)
-    numeric = target.dtype.kind in "fc" and not whole
-    if numeric or (whole and len(distinct) > MAX_ONNX_CLASSES):
-        return None
-    return Classes(tuple(sorted(distinct, key=lambda value: (str(type(value)), value))))
-
-
-MAX_ONNX_CLASSES = 50
-"""More distinct whole numbers than these in the target mean a regression."""
-
-
-def _write_model(
-    folder: Path, estimator: Any, source: Path | None, schema: ModelSchema, wanted: Format
-) -> Format:
-    if estimator is None and source is not None:
-        (folder / Format.ONNX.file).write_bytes(source.read_bytes())
-        return Format.ONNX
-    if wanted is Format.ONNX:
-        write_onnx(estimator, schema, folder / wanted.file)
-    else:
-        importlib.import_module("skops.io").dump(estimator, folder / wanted.file)
-    return wanted
-
-
-def _dataset(role: str, frame: Frame, time_column: str | None) -> dict[str, object]:
-    """A dataset record; its digest is over columns and values, not over a file's encoding."""
-    digest = hashlib.sha256(canonical([str(name) for name in frame.columns]))
-    hashed = _pandas.util.hash_pandas_object(frame, index=False)
-    digest.update(hashed.to_numpy().tobytes())
-    columns = [{"name": str(n), "type": str(t)} for n, t in frame.dtypes.items()]
-    span: dict[str, str] | None = None
-    if time_column is not None:
-        times = _pandas.to_datetime(frame[time_column], utc=True)
-        span = {"from": _stamp(times.min()), "to": _stamp(times.max())}
-    return {
-        "role": role,
-        "uri": None,
-        "digest": f"sha256:{digest.hexdigest()}",
-        "format": "table",
-        "rows": len(frame),
-        "columns": columns,
-        "timeColumn": time_column,
-        "timeRange": span,
-    }
-
-
-def _stamp(moment: Any) -> str:
-    return moment.to_pydatetime().astimezone(UTC).isoformat().replace("+00:00", "Z")
-
-
-def _lineage(lineage: Lineage) -> dict[str, object]:
-    return {
-        "parameters": dict(lineage.parameters),
-        "parents": list(lineage.parents),
-        "seed": lineage.seed,
-        "producedBy": lineage.produced_by,
-    }
-
-
-def _environment() -> str:
-    return "".join(f"{name}=={importlib.metadata.version(name)}\n" for name in _LIBRARIES)
+def _threshold(value: float | None) -> float | None:
+    if value is None or 0 <= value <= 1:
+        return value
+    raise PackageRefused(
+        RefusalReason.SCHEMA_INVALID, f"threshold {value} is no probability", "choose 0 to 1"
+    )
 
 
 def _now(path: Path) -> datetime:
     """The time at which the model's file was written, to the second."""
     return datetime.fromtimestamp(int(path.stat().st_mtime), UTC)
-
-
-def _write_json(path: Path, document: object) -> None:
-    path.write_text(json.dumps(document, indent=1, sort_keys=True, allow_nan=False) + "\n")

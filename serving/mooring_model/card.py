@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 
+from mooring_model.agreement import Agreement
 from mooring_model.evaluate import Metric
 from mooring_model.schema import ModelSchema
 
 
-def default_card(name: str, schema: ModelSchema, metrics: Sequence[Metric]) -> str:
+def default_card(
+    name: str, schema: ModelSchema, metrics: Sequence[Metric], agreement: Agreement | None
+) -> str:
     """A card with what the package itself knows, in Markdown."""
     lines = [
         f"# {name}",
@@ -21,5 +24,12 @@ def default_card(name: str, schema: ModelSchema, metrics: Sequence[Metric]) -> s
         lines.append(
             f"| {metric.name} ({metric.dataset}) | {metric.n} | {metric.value:.4f} | {interval} |"
         )
+    if agreement is not None:
+        lines += [
+            "",
+            f"The packaged file answers {agreement.rows} training rows like the estimator that it"
+            f" was made from, within {agreement.largest:.2g}"
+            f" ({agreement.differing} rows differ by more than the tolerance).",
+        ]
     lines += ["", "Features: " + ", ".join(f"`{spec.name}`" for spec in schema.inputs), ""]
     return "\n".join(lines)

@@ -9,7 +9,7 @@ import numpy as np
 
 from mooring_model.errors import PackageRefused, RefusalReason
 from mooring_model.prediction import Array
-from mooring_model.schema import Datatype, InputKind, InputSpec, ModelSchema, OutputSpec, Task
+from mooring_model.schema import Datatype, InputKind, InputSpec, ModelSchema, schema_of
 
 _pandas: Any = importlib.import_module("pandas")
 _types: Any = importlib.import_module("pandas.api.types")
@@ -17,7 +17,6 @@ _types: Any = importlib.import_module("pandas.api.types")
 Frame = Any
 """A `pandas.DataFrame`."""
 MAX_CATEGORIES = 4096
-MAX_CLASSES = 1000
 
 
 @dataclass(frozen=True)
@@ -28,26 +27,44 @@ class Classes:
 
 
 def feature_names(
-    data: Frame, *, target: str, time_column: str | None, features: Sequence[str] | None
+    data: Frame,
+    *,
+    target: str,
+    time_column: str | None,
+    features: Sequence[str] | None,
+    estimator: object = None,
 ) -> list[str]:
-    """The feature columns: those named, else every column but target and time.
+    """The feature columns in the model's order.
+
+    Those named, else those that the estimator says it was fitted to, else every column but target
+    and time.
 
     Raises:
-        PackageRefused: SchemaInvalid; a named column is not in the table.
+        PackageRefused: SchemaInvalid; a column is not in the table, or the model takes another
+            number of features.
     """
-    known = list(map(str, data.columns))
-    wanted = (
-        list(features)
-        if features is not None
-        else [name for name in known if name not in (target, time_column)]
-    )
+    known = [str(name) for name in data.columns]
+    fitted: Any = getattr(estimator, "feature_names_in_", None)
+    if features is not None:
+        wanted = list(features)
+    elif fitted is not None:
+        wanted = [str(name) for name in fitted]
+    else:
+        wanted = [name for name in known if name not in (target, time_column)]
     needed = [*wanted, target, *([time_column] if time_column else [])]
     missing = [name for name in needed if name not in known]
     if missing or not wanted:
-        raise PackageRefused(
-            RefusalReason.SCHEMA_INVALID,
+        raise _refuse(
             f"the table has no column {', '.join(missing) or 'for a feature'}; it has {known}",
             "name columns of the table with --target, --time-column and features",
+        )
+    if target in wanted or len(set(wanted)) != len(wanted):
+        raise _refuse(f"features {wanted} hold the target or a column twice", "name each one once")
+    width: Any = getattr(estimator, "n_features_in_", len(wanted))
+    if width != len(wanted):
+        raise _refuse(
+            f"the model was fitted to {width} features, the table has {len(wanted)}: {wanted}",
+            "name the model's feature columns with `features`, in its order",
         )
     return wanted
 
@@ -62,24 +79,17 @@ def infer_schema(
         target: its label column.
         names: its feature columns, in order.
         classes: of a classifier; None for a regressor.
+
+    Raises:
+        PackageRefused: SchemaInvalid, naming the column.
     """
+    if data[target].isna().any():
+        raise _refuse(f"column {target} has rows without a label", "drop those rows")
     inputs = tuple(_input(name, data[name]) for name in names)
-    if classes is None:
-        outputs = (OutputSpec(name="prediction", datatype=Datatype.FP64),)
-        return ModelSchema(task=Task.REGRESSION, target=target, inputs=inputs, outputs=outputs)
-    numeric = all(isinstance(name, int) for name in classes.names)
-    binary = len(classes.names) == 2
-    label = OutputSpec(name="label", datatype=Datatype.INT64 if numeric else Datatype.BYTES)
-    width = 1 if binary else len(classes.names)
-    probability = OutputSpec(name="probability", datatype=Datatype.FP64, width=width)
-    return ModelSchema(
-        task=Task.BINARY if binary else Task.MULTICLASS,
-        target=target,
-        classes=classes.names,
-        positive_class=classes.names[1] if binary else None,
-        inputs=inputs,
-        outputs=(label, probability),
-    )
+    try:
+        return schema_of(inputs, target=target, classes=None if classes is None else classes.names)
+    except ValueError as error:
+        raise _refuse(str(error), "check the model, the target and the table") from error
 
 
 def to_columns(schema: ModelSchema, data: Frame) -> dict[str, Array]:
@@ -93,17 +103,24 @@ def to_columns(schema: ModelSchema, data: Frame) -> dict[str, Array]:
                 for value, missing in zip(series, series.isna(), strict=True)
             ]
             columns[spec.name] = np.array(texts, dtype=object)
-        elif spec.datatype is Datatype.BOOL:
-            columns[spec.name] = series.to_numpy(dtype=bool)
-        else:
-            columns[spec.name] = series.to_numpy(dtype=np.float64, na_value=np.nan)
+            continue
+        try:
+            if spec.datatype is Datatype.BOOL:
+                columns[spec.name] = series.to_numpy(dtype=bool)
+            else:
+                columns[spec.name] = series.to_numpy(dtype=np.float64, na_value=np.nan)
+        except (ValueError, TypeError) as error:
+            raise _refuse(
+                f"column {spec.name} does not hold {spec.datatype} values: {error}",
+                "give it the type that it has in the training table",
+            ) from error
     return columns
 
 
 def class_of(value: Any) -> str | int:
     """A class label as JSON holds it: an int where it is a whole number or bool, else its text."""
     plain: Any = value.item() if hasattr(value, "item") else value
-    if isinstance(plain, int):
+    if isinstance(plain, int):  # a bool too
         return int(plain)
     if isinstance(plain, float) and plain.is_integer():
         return int(plain)
@@ -112,21 +129,32 @@ def class_of(value: Any) -> str | int:
 
 def _input(name: str, series: Any) -> InputSpec:
     nullable = bool(series.isna().any())
-    if _types.is_bool_dtype(series.dtype):
+    dtype = series.dtype
+    if _types.is_bool_dtype(dtype):
+        if nullable:
+            raise _refuse(
+                f"column {name} is boolean with missing values",
+                "make it a number (0, 1, missing) or a text before fit()",
+            )
         return InputSpec(
             name=name,
             datatype=Datatype.BOOL,
             kind=InputKind.CATEGORICAL,
             categories=("false", "true"),
         )
-    if _types.is_numeric_dtype(series.dtype):
+    if _types.is_numeric_dtype(dtype) and not _types.is_complex_dtype(dtype):
         return InputSpec(
             name=name, datatype=Datatype.FP64, kind=InputKind.NUMERIC, nullable=nullable
         )
-    categories = sorted({str(value) for value in series.dropna().unique()})
+    present = series.dropna()
+    if not all(isinstance(value, str) for value in present.unique()):
+        raise _refuse(
+            f"column {name} is {dtype}, which no tensor holds",
+            "make it a number or a text before fit()",
+        )
+    categories = sorted(set(present.unique()))
     if len(categories) > MAX_CATEGORIES:
-        raise PackageRefused(
-            RefusalReason.SCHEMA_INVALID,
+        raise _refuse(
             f"column {name} has {len(categories)} categories, at most {MAX_CATEGORIES} are allowed",
             "drop identifiers, or convert the column to a number",
         )
@@ -137,3 +165,7 @@ def _input(name: str, series: Any) -> InputSpec:
         categories=tuple(categories),
         nullable=nullable,
     )
+
+
+def _refuse(message: str, remedy: str) -> PackageRefused:
+    return PackageRefused(RefusalReason.SCHEMA_INVALID, message, remedy)

@@ -1,40 +1,45 @@
 """Sample rows with expected outputs: what verification replays before a version may serve."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from mooring_model.errors import PackageRefused, RefusalReason
-from mooring_model.infer_schema import Frame, to_columns
-from mooring_model.prediction import Array, Columns, Runtime, answer
-from mooring_model.schema import Datatype, Inference, ModelSchema
+from mooring_model.prediction import Array, Columns
+from mooring_model.schema import Datatype, ModelSchema
 
 SAMPLES = "samples.json"
 MAX_ROWS = 100
 TOLERANCE = 1e-4
-"""Largest difference of a number that counts as the same; runtimes round differently."""
+"""Largest difference that counts as the same, relative to the largest answer where that is above
+1: runtimes round differently."""
+MAX_SAMPLES_BYTES = 64 << 20
 
 
-def choose_samples(data: Frame) -> Frame:
-    """At most 100 rows, spread evenly over the table."""
-    step = max(1, len(data) // MAX_ROWS)
-    return data.iloc[::step].head(MAX_ROWS)
+def write_samples(directory: Path, columns: Columns, outputs: Mapping[str, Array]) -> None:
+    """Writes samples.json: rows as the protocol sends them, and what the model answers.
 
-
-def write_samples(
-    directory: Path, schema: ModelSchema, rows: Frame, runtime: Runtime, inference: Inference
-) -> None:
-    """Writes samples.json: the rows as the protocol sends them, and what the model answers."""
-    columns = to_columns(schema, rows)
-    outputs = answer(runtime, schema, inference, columns).outputs
+    Raises:
+        PackageRefused: ReplayMismatch; an answer is not finite.
+    """
+    numbers = [values for values in outputs.values() if values.dtype.kind == "f"]
+    if not all(np.isfinite(values).all() for values in numbers):
+        raise PackageRefused(
+            RefusalReason.REPLAY_MISMATCH,
+            "the model's answers to its own training rows are not finite",
+            "check the model and the table for missing and infinite values",
+        )
+    largest = max((float(np.abs(values).max()) for values in numbers), default=1.0)
     document = {
         "inputs": {name: _listed(values) for name, values in columns.items()},
         "outputs": {name: _listed(values) for name, values in outputs.items()},
-        "tolerance": TOLERANCE,
+        "tolerance": TOLERANCE * max(1.0, largest),
     }
-    (directory / SAMPLES).write_text(json.dumps(document, indent=1, allow_nan=False) + "\n")
+    text = json.dumps(document, indent=1, allow_nan=False, ensure_ascii=False)
+    (directory / SAMPLES).write_text(text + "\n", encoding="utf-8")
 
 
 def read_samples(
@@ -47,7 +52,9 @@ def read_samples(
     """
     path = directory / SAMPLES
     try:
-        document = json.loads(path.read_text())
+        if path.stat().st_size > MAX_SAMPLES_BYTES:
+            raise _invalid(path, f"larger than {MAX_SAMPLES_BYTES} bytes")
+        document = json.loads(path.read_bytes())
         inputs, outputs = document["inputs"], document["outputs"]
         columns = {spec.name: _column(inputs[spec.name], spec.datatype) for spec in schema.inputs}
         expected = {spec.name: list(outputs[spec.name]) for spec in schema.outputs}
@@ -62,6 +69,8 @@ def read_samples(
 
 def _column(values: list[Any], datatype: Datatype) -> Array:
     if datatype is Datatype.BYTES:
+        if not all(value is None or isinstance(value, str) for value in values):
+            raise ValueError("a BYTES feature has a value that is no text")
         return np.array(values, dtype=object)
     if datatype is Datatype.BOOL:
         return np.array(values, dtype=bool)
@@ -72,7 +81,7 @@ def _listed(values: Array) -> list[Any]:
     """JSON values; a missing number is null."""
     if values.dtype.kind == "f":
         if values.ndim == 1:
-            return [None if np.isnan(value) else float(value) for value in values]
+            return [float(value) if np.isfinite(value) else None for value in values]
         return [[float(value) for value in row] for row in values]
     return values.tolist()
 

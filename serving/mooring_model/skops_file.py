@@ -11,7 +11,7 @@ import json
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, cast
 
 from mooring_model.errors import PackageRefused, RefusalReason
 
@@ -70,13 +70,13 @@ def _nodes(document: Any) -> Iterator[Node]:
     while waiting:
         item = waiting.pop()
         if isinstance(item, dict):
-            node: Node = item
+            node = cast("Node", item)
             if node.get("__class__") in ("set", "frozenset"):
                 _sort_members(node)
             yield node
             waiting.extend(reversed(list(node.values())))
         elif isinstance(item, list):
-            members: list[Any] = item
+            members = cast("list[Any]", item)
             waiting.extend(reversed(members))
 
 

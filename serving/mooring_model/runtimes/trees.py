@@ -6,7 +6,7 @@ loading makes sure that children come after their parent and features exist.
 """
 
 import importlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -59,15 +59,18 @@ def _trees(model: object) -> Iterator[tuple[Any, int | None]]:
 def _children(item: Any) -> list[Any]:
     kind: type[Any] = item.__class__
     if issubclass(kind, dict):
-        entries: dict[object, Any] = item
-        return list(entries.values())
+        return _values(item)
     if issubclass(kind, (list, tuple, set, frozenset)):
         return [*item]
     if issubclass(kind, np.ndarray):
         return item.reshape(-1).tolist() if item.dtype == object else []
     if kind.__module__.partition(".")[0] in _HOLDERS and hasattr(item, "__dict__"):
-        return [*vars(item).values()]
+        return _values(vars(item))
     return []
+
+
+def _values(mapping: Mapping[object, Any]) -> list[Any]:
+    return list(mapping.values())
 
 
 def _check_tree(tree: Any) -> None:
