@@ -11,14 +11,24 @@ import numpy as np
 
 from mooring_model.content import check_format
 from mooring_model.errors import PackageRefused, RefusalReason
-from mooring_model.load import LoadedModel, load_package
+from mooring_model.load import LoadedModel, load_package, read_profile
 from mooring_model.manifest import Manifest, package_digest, verify_files
-from mooring_model.prediction import Array, Columns
+from mooring_model.prediction import Array, Columns, PredictionFailed
 from mooring_model.samples import read_samples
 from mooring_model.schema import read_inference, read_schema
 
-LATENCY_CALLS = 100
+LATENCY_CALLS = 200
+WARM_CALLS = 5
+LATENCY_SECONDS = 5.0
+"""Longest time for measuring the latency, however slow the model."""
 _MAX_METRICS = 8
+_DOCUMENTS = frozenset(
+    (
+        "card.md", "datasets.json", "environment.lock", "inference.json", "metrics.json",
+        "parameters.json", "profile.json", "samples.json", "schema.json",
+    )
+)  # fmt: skip
+"""Of every package, beside the model's file."""
 
 
 @dataclass(frozen=True)
@@ -54,13 +64,34 @@ class VerificationReport:
 def check(directory: Path, digest: str | None) -> Manifest:
     """Files, digest, format by content, documents. Loads no model.
 
+    Args:
+        directory: the package.
+        digest: the digest that it must have; None accepts any.
+
     Raises:
         PackageRefused: naming what is wrong.
     """
     manifest = verify_files(directory, digest)
+    listed = {entry.path for entry in manifest.files}
+    missing = sorted(_DOCUMENTS - listed)
+    if missing:
+        raise PackageRefused(
+            RefusalReason.FILE_MISSING,
+            f"{directory}: a package holds {missing[0]}, and the manifest lists none",
+            "package the model again with `mooring package`",
+        )
     check_format(directory, manifest)
     read_inference(directory)
-    read_samples(directory, read_schema(directory))
+    schema = read_schema(directory)
+    read_samples(directory, schema)
+    profiled = [feature.name for feature in read_profile(directory).features]
+    if profiled != [spec.name for spec in schema.inputs]:
+        raise PackageRefused(
+            RefusalReason.SCHEMA_INVALID,
+            f"{directory}: profile.json and schema.json do not speak of the same features",
+            "package the model again with `mooring package`",
+        )
+    _metrics(directory)
     return manifest
 
 
@@ -72,12 +103,19 @@ def replay(directory: Path) -> VerificationReport:
     """
     loaded = load_package(directory)
     columns, expected, tolerance = read_samples(directory, loaded.schema)
-    answers = loaded.predict(columns).outputs
+    try:
+        answers = loaded.predict(columns).outputs
+        p50, p99 = _latency(loaded, columns)
+    except PredictionFailed as error:
+        raise PackageRefused(
+            RefusalReason.LOAD_FAILED,
+            f"{directory}: the model loads but does not answer its samples: {error}",
+            "package the model again in the environment that serves it (see environment.lock)",
+        ) from error
     difference = max(
         _difference(directory, name, answers[name], wanted, tolerance)
         for name, wanted in expected.items()
     )
-    p50, p99 = _latency(loaded, columns)
     return VerificationReport(
         manifest=loaded.manifest,
         task=loaded.schema.task.value,
@@ -100,7 +138,10 @@ def _difference(
             if is_ != should:
                 raise _mismatch(directory, name, row, f"{is_!r}, expected {should!r}")
         return 0.0
-    gaps = np.abs(given - np.asarray(wanted, dtype=np.float64))
+    try:
+        gaps = np.abs(given - np.asarray(wanted, dtype=np.float64))
+    except (ValueError, TypeError) as error:
+        raise _mismatch(directory, name, 0, f"of another shape: {error}") from error
     worst = float(gaps.max())
     if not worst <= tolerance:
         row = int(np.argmax(gaps.reshape(len(wanted), -1).max(axis=1)))
@@ -120,12 +161,16 @@ def _latency(loaded: LoadedModel, columns: Columns) -> tuple[float, float]:
     """Median and 99th percentile of single-row predictions, in ms."""
     rows = len(next(iter(columns.values())))
     times: list[float] = []
-    for call in range(LATENCY_CALLS):
+    end = time.perf_counter() + LATENCY_SECONDS
+    for call in range(WARM_CALLS + LATENCY_CALLS):
         row = call % rows
         one = {name: values[row : row + 1] for name, values in columns.items()}
         begun = time.perf_counter()
         loaded.predict(one)
         times.append((time.perf_counter() - begun) * 1000)
+        if begun > end and call >= WARM_CALLS:
+            break
+    times = times[WARM_CALLS:]
     p50, p99 = np.percentile(times, [50, 99])
     return round(float(p50), 3), round(float(p99), 3)
 

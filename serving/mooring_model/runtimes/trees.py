@@ -64,8 +64,9 @@ def _children(item: Any) -> list[Any]:
         return [*item]
     if issubclass(kind, np.ndarray):
         return item.reshape(-1).tolist() if item.dtype == object else []
-    if kind.__module__.partition(".")[0] in _HOLDERS and hasattr(item, "__dict__"):
-        return _values(vars(item))
+    attributes: Any = getattr(item, "__dict__", None)
+    if kind.__module__.partition(".")[0] in _HOLDERS and attributes is not None:
+        return _values(attributes)
     return []
 
 

@@ -1,7 +1,9 @@
 """S3 through fsspec. Credentials and endpoint come from the standard AWS environment."""
 
 import importlib
-from collections.abc import Iterator
+import os
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,16 @@ _errors: Any = importlib.import_module("botocore.exceptions")
 CONNECT_SECONDS = 5
 READ_SECONDS = 60
 ATTEMPTS = 3
+BLOCK_BYTES = 8 << 20
+"""Read at a time; fetching is sequential, so there is nothing to cache."""
+_DENIED = (
+    "AccessDenied",
+    "InvalidAccessKeyId",
+    "SignatureDoesNotMatch",
+    "ExpiredToken",
+    "401",
+    "403",
+)
 
 
 class S3Store:
@@ -23,29 +35,37 @@ class S3Store:
 
     def chunks(self, name: str) -> Iterator[bytes]:
         """The object's bytes."""
-        try:
-            with self._filesystem.open(f"{self._prefix}/{name}", "rb") as stream:
+        with _as_os_errors():
+            path = f"{self._prefix}/{name}"
+            options = {"block_size": BLOCK_BYTES, "cache_type": "readahead"}
+            with self._filesystem.open(path, "rb", **options) as stream:
                 while chunk := stream.read(CHUNK):
                     yield chunk
-        except _errors.BotoCoreError as error:
-            raise ConnectionError(str(error)) from error
 
     def write(self, name: str, source: Path) -> None:
-        """Uploads a local file."""
-        try:
+        """Uploads a local file; an object appears when its upload is complete."""
+        with _as_os_errors():
             self._filesystem.put_file(str(source), f"{self._prefix}/{name}")
-        except _errors.BotoCoreError as error:
-            raise ConnectionError(str(error)) from error
 
 
 def filesystem() -> Any:
-    """The fsspec filesystem for s3, with bounded waiting and no cached listings."""
+    """A fsspec filesystem for s3, with bounded waiting and nothing cached.
+
+    botocore reads the credentials and AWS_ENDPOINT_URL by itself, but not AWS_REGION.
+    """
     config = {
         "connect_timeout": CONNECT_SECONDS,
         "read_timeout": READ_SECONDS,
         "retries": {"max_attempts": ATTEMPTS},
     }
-    return _fsspec.filesystem("s3", config_kwargs=config, use_listings_cache=False)
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    return _fsspec.filesystem(
+        "s3",
+        config_kwargs=config,
+        client_kwargs={"region_name": region} if region else {},
+        use_listings_cache=False,
+        skip_instance_cache=True,
+    )
 
 
 def make_bucket(name: str) -> None:
@@ -53,3 +73,18 @@ def make_bucket(name: str) -> None:
     s3 = filesystem()
     if not s3.exists(name):
         s3.mkdir(name)
+
+
+@contextmanager
+def _as_os_errors() -> Generator[None]:
+    """Botocore's errors become PermissionError or ConnectionError; s3fs gives OSErrors already."""
+    try:
+        yield
+    except (_errors.NoCredentialsError, _errors.PartialCredentialsError) as error:
+        raise PermissionError(str(error)) from error
+    except _errors.ClientError as error:
+        code = str(error.response.get("Error", {}).get("Code", ""))
+        kind = PermissionError if code in _DENIED else ConnectionError
+        raise kind(str(error)) from error
+    except _errors.BotoCoreError as error:
+        raise ConnectionError(str(error)) from error
