@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from mooring_cli.commands import packages, processes
-from mooring_cli.outcome import CommandFailed
+from mooring_cli.outcome import CommandFailed, report_unexpected
 
 app = typer.Typer(
     help="Package, verify, serve and retrain models for Mooring.",
@@ -29,7 +29,9 @@ def package_(
     out: Annotated[Path, typer.Option(help="The new directory.")],
     name: Annotated[str, typer.Option(help="The model's name; the file's when left out.")] = "",
     time_column: Annotated[str, typer.Option(help="Its time column, if it has one.")] = "",
-    format: Annotated[str, typer.Option(help="onnx or skops.")] = "onnx",  # noqa: A002
+    format: Annotated[  # noqa: A002 - the word that users know
+        packages.FormatOption, typer.Option(help="How an estimator is stored.")
+    ] = packages.FormatOption.ONNX,
     test: Annotated[Path | None, typer.Option(help="Later rows, for metrics.")] = None,
 ) -> None:
     """Build a package from a fitted model and its training table."""
@@ -54,11 +56,18 @@ def verify(
 def fetch(
     uri: Annotated[str, typer.Option(help="s3://, https://, pvc:// or file://")],
     digest: Annotated[str, typer.Option(help="The package digest.")],
-    out: Annotated[Path, typer.Option(help="The new directory.")],
+    out: Annotated[Path | None, typer.Option(help="The new directory.")] = None,
+    check_only: Annotated[bool, typer.Option(help="Check the package, and keep nothing.")] = False,
+    allow_loopback: Annotated[
+        bool, typer.Option(help="Let https:// and http:// reach this machine.")
+    ] = False,
     termination_log: TerminationLog = None,
 ) -> None:
     """Fetch a package by digest and check it without loading it."""
-    packages.fetch(uri, digest, out, termination_log)
+    if out is None and not check_only:
+        raise typer.BadParameter("give --out DIRECTORY, or --check-only")
+    options = packages.FetchOptions(uri, digest, out, check_only, allow_loopback)
+    packages.fetch(options, termination_log)
 
 
 @app.command()
@@ -94,7 +103,8 @@ def train() -> None:
 
 
 def main() -> None:
-    """Runs a command. Exit codes: 10 refused, 11 worth another try, 2 bad usage."""
+    """Runs a command. Exit codes: 10 refused, 11 worth another try, 2 bad usage, 1 unexpected."""
+    sys.excepthook = report_unexpected
     try:
         app()
     except CommandFailed as failure:

@@ -1,19 +1,9 @@
-"""How a command ends: exit codes, and the termination message that the operator reads."""
+"""How a command of `mooring` ends when it cannot do what was asked."""
 
-import json
-from collections.abc import Mapping
-from enum import IntEnum
-from pathlib import Path
+from mooring_model.termination import ExitCode
 
-MESSAGE_BYTES = 4096
-DEFAULT_LOG = Path("/dev/termination-log")
-
-
-class ExitCode(IntEnum):
-    """Contract §3."""
-
-    REFUSED = 10
-    UNAVAILABLE = 11
+DEBUG = "MOORING_DEBUG"
+"""Environment variable: when set, an unexpected error also prints its traceback."""
 
 
 class CommandFailed(Exception):
@@ -26,20 +16,40 @@ class CommandFailed(Exception):
         self.remedy = remedy
 
 
-def write_termination(document: Mapping[str, object], path: Path | None) -> None:
-    """Writes the result where Kubernetes reads it, when there is such a place.
+@contextmanager
+def reported(log: Path | None) -> Generator[None]:
+    """Turns the package's errors into an exit code, a sentence and a termination message."""
+    from mooring_model.errors import PackageRefused, StoreUnavailable
 
-    Args:
-        document: the result; texts are shortened until it fits 4,096 bytes.
-        path: the file; None: /dev/termination-log where that exists.
-    """
-    target = path or (DEFAULT_LOG if DEFAULT_LOG.is_file() else None)
-    if target is None:
-        return
-    longest = MESSAGE_BYTES
-    data = json.dumps(document).encode()
-    while len(data) > MESSAGE_BYTES:
-        longest //= 2
-        short = {k: v[:longest] if isinstance(v, str) else v for k, v in document.items()}
-        data = json.dumps(short).encode()
-    target.write_bytes(data)
+    try:
+        yield
+    except PackageRefused as error:
+        raise _failure("Refused", ExitCode.REFUSED, error, log) from error
+    except StoreUnavailable as error:
+        raise _failure("Unavailable", ExitCode.UNAVAILABLE, error, log) from error
+
+
+def report_unexpected(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """The hook for errors that nobody expected: one line and what to do, no traceback."""
+    if os.environ.get(DEBUG):
+        traceback.print_exception(kind, error, trace)
+    text = " ".join(str(error).split()) or "no message"
+    sys.stderr.write(
+        f"mooring: {kind.__name__}: {text[:500]}\n"
+        f"  remedy: this is not expected; run again with {DEBUG}=1 and report what it prints\n"
+    )
+
+
+def _failure(
+    verdict: str, code: ExitCode, error: "PackageRefused | StoreUnavailable", log: Path | None
+) -> CommandFailed:
+    document = {
+        "verdict": verdict,
+        "reason": error.reason.value,
+        "message": error.message,
+        "remedy": error.remedy,
+    }
+    write_termination(document, log)
+    return CommandFailed(code, f"{error.reason}: {error.message}", error.remedy)

@@ -2,15 +2,23 @@
 
 import json
 import sys
-from collections.abc import Generator
-from contextlib import contextmanager
+import tempfile
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
-from typing import Literal, cast
+from typing import TYPE_CHECKING
 
-from mooring_cli.outcome import CommandFailed, ExitCode, write_termination
-from mooring_model.errors import PackageRefused, StoreUnavailable
-from mooring_model.manifest import package_digest, read_manifest, verify_files
+from mooring_cli.outcome import reported, write_termination
+
+if TYPE_CHECKING:
+    from mooring_model.manifest import Manifest
+
+
+class FormatOption(StrEnum):
+    """How `mooring package` stores an estimator."""
+
+    ONNX = "onnx"
+    SKOPS = "skops"
 
 
 @dataclass(frozen=True)
@@ -23,13 +31,33 @@ class PackageOptions:
     out: Path
     name: str
     time_column: str | None
-    format: str
+    format: FormatOption
     test: Path | None
+
+
+@dataclass(frozen=True)
+class FetchOptions:
+    """What `mooring fetch` was asked for.
+
+    Attributes:
+        uri: the package's place.
+        digest: the digest that it must have.
+        out: the new directory; None with `check_only`.
+        check_only: whether the package is thrown away after the checks.
+        allow_loopback: whether this machine may be the store.
+    """
+
+    uri: str
+    digest: str
+    out: Path | None
+    check_only: bool
+    allow_loopback: bool
 
 
 def build(options: PackageOptions) -> None:
     """Builds a package and prints its digest."""
     from mooring_model.build import package
+    from mooring_model.manifest import package_digest
 
     with reported(None):
         manifest = package(
@@ -39,10 +67,16 @@ def build(options: PackageOptions) -> None:
             out=options.out,
             name=options.name,
             time_column=options.time_column,
-            format=cast("Literal['onnx', 'skops']", options.format),
+            format=options.format.value,
             test=options.test,
         )
     _say(f"{options.out}: {len(manifest.files)} files, {package_digest(manifest)}")
+    lineage = json.loads((options.out / "parameters.json").read_bytes())
+    if (conversion := lineage["conversion"]) is not None:
+        _say(
+            f"answers {conversion['rows']} training rows like the estimator within "
+            f"{conversion['maxAbsoluteDifference']:.2g}"
+        )
 
 
 def verify(directory: Path, digest_: str | None, log: Path | None) -> None:
@@ -56,27 +90,38 @@ def verify(directory: Path, digest_: str | None, log: Path | None) -> None:
     _say(json.dumps(report, indent=1))
 
 
-def fetch(uri: str, digest_: str, out: Path, log: Path | None) -> None:
+def fetch(options: FetchOptions, log: Path | None) -> None:
     """Fetches by digest and checks without loading."""
-    from mooring_model.storage import fetch as fetch_package
-    from mooring_model.verify import check
-
     with reported(log):
-        manifest = fetch_package(uri, digest_, out, allow_file=True)
-        check(out, digest_)
+        if options.out is not None and not options.check_only:
+            manifest = _fetch_into(options, options.out)
+        else:
+            with tempfile.TemporaryDirectory(prefix="mooring-check-") as scratch:
+                manifest = _fetch_into(options, Path(scratch) / "package")
     size = sum(entry.size for entry in manifest.files)
     result = {
         "verdict": "Fetched",
-        "digest": digest_,
+        "digest": options.digest,
         "format": manifest.format.value,
         "bytes": size,
     }
     write_termination(result, log)
-    _say(f"{out}: {size} bytes, {digest_}")
+    _say(f"{options.out or options.uri}: {size} bytes, {options.digest}")
+
+
+def _fetch_into(options: FetchOptions, out: Path) -> "Manifest":
+    from mooring_model.storage import Access
+    from mooring_model.storage import fetch as fetch_package
+    from mooring_model.verify import check
+
+    access = Access(file=True, loopback=options.allow_loopback)
+    fetch_package(options.uri, options.digest, out, access=access)
+    return check(out, options.digest)
 
 
 def push(directory: Path, uri: str) -> None:
     """Uploads and prints the YAML of spec.versions."""
+    from mooring_model.manifest import package_digest
     from mooring_model.storage import upload
 
     with reported(None):
@@ -87,35 +132,10 @@ def push(directory: Path, uri: str) -> None:
 
 def digest(directory: Path) -> None:
     """Prints the digest of an intact package."""
+    from mooring_model.manifest import package_digest, verify_files
+
     with reported(None):
-        verify_files(directory)
-        _say(package_digest(read_manifest(directory)))
-
-
-@contextmanager
-def reported(log: Path | None) -> Generator[None]:
-    """Turns the package's errors into an exit code, a sentence and a termination message."""
-    try:
-        yield
-    except PackageRefused as error:
-        _fail("Refused", error, log)
-        raise CommandFailed(
-            ExitCode.REFUSED, f"{error.reason}: {error.message}", error.remedy
-        ) from error
-    except StoreUnavailable as error:
-        _fail("Unavailable", error, log)
-        text = f"{error.reason}: {error.message}"
-        raise CommandFailed(ExitCode.UNAVAILABLE, text, error.remedy) from error
-
-
-def _fail(verdict: str, error: PackageRefused | StoreUnavailable, log: Path | None) -> None:
-    document = {
-        "verdict": verdict,
-        "reason": error.reason.value,
-        "message": error.message,
-        "remedy": error.remedy,
-    }
-    write_termination(document, log)
+        _say(package_digest(verify_files(directory)))
 
 
 def _say(text: str) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import typer
 
-from mooring_cli.commands.packages import reported
+from mooring_cli.outcome import reported
 
 
 def serve(
