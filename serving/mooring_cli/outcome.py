@@ -1,6 +1,18 @@
 """How a command of `mooring` ends when it cannot do what was asked."""
 
-from mooring_model.termination import ExitCode
+import os
+import sys
+import traceback
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from mooring_model.termination import ExitCode, write_termination
+
+if TYPE_CHECKING:
+    from mooring_model.errors import PackageRefused, StoreUnavailable
 
 DEBUG = "MOORING_DEBUG"
 """Environment variable: when set, an unexpected error also prints its traceback."""

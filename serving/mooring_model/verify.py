@@ -176,11 +176,12 @@ def _latency(loaded: LoadedModel, columns: Columns) -> tuple[float, float]:
 
 
 def _metrics(directory: Path) -> tuple[dict[str, Any], ...]:
+    """The figures of metrics.json: those of the test table where there is one."""
+    keys = ("name", "value", "lower", "upper")
     try:
-        listed = json.loads((directory / "metrics.json").read_text())
-        return tuple(
-            {key: entry[key] for key in ("name", "value", "lower", "upper")} for entry in listed
-        )[-_MAX_METRICS:]
+        listed: list[dict[str, Any]] = json.loads((directory / "metrics.json").read_bytes())
+        later = [entry for entry in listed if entry["dataset"] == "test"]
+        return tuple({key: entry[key] for key in keys} for entry in later or listed)[:_MAX_METRICS]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise PackageRefused(
             RefusalReason.SCHEMA_INVALID,

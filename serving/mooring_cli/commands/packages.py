@@ -8,7 +8,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mooring_cli.outcome import reported, write_termination
+from mooring_cli.outcome import reported
+from mooring_model.termination import write_termination
 
 if TYPE_CHECKING:
     from mooring_model.manifest import Manifest
