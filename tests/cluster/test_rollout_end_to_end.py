@@ -155,8 +155,8 @@ def test_killed_operator_ends_a_rollout_as_if_it_had_lived(scene: Scene) -> None
     scene.kill_operator_and_start_another()
     good = scene.wait_ready("v3")
     assert [(e["version"], e["outcome"]) for e in good["status"]["history"]] == [
-        ("v1", "Promoted"),
         ("v3", "Promoted"),
+        ("v1", "Promoted"),
     ]
 
     scene.deploy("v2")
@@ -165,7 +165,7 @@ def test_killed_operator_ends_a_rollout_as_if_it_had_lived(scene: Scene) -> None
     bad = scene.wait(lambda seen: is_true(seen, "RolledBack"), "a rollback")
     assert bad["status"]["stable"]["version"] == "v3"
     assert [entry["version"] for entry in bad["status"]["quarantine"]] == ["v2"]
-    assert bad["status"]["history"][-1]["outcome"] == "RolledBack"
+    assert bad["status"]["history"][0]["outcome"] == "RolledBack"
 
     tally = replay.stop()
     assert tally.failed == 0, tally.failures

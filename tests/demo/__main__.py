@@ -23,9 +23,9 @@ from tests.demo.setting import (
 from tests.demo.story import Story
 from tests.demo.world import StoryStuck, World
 
-RATE = 110.0
+RATE = 120.0
 """Requests a second: a load that two cores carry beside everything else."""
-EVERY = 3
+EVERY = 4
 """Each how manyth flight is replayed."""
 RESULT = ROOT / "build" / "demo.json"
 
@@ -61,7 +61,7 @@ def _play(narrator: Narrator) -> int:
         story.deploy_first_version()
     seconds_a_day = len(flights) / 275 / RATE
     narrator.say(
-        f"traffic: each {EVERY}rd flight from 1 March on, {RATE:.0f} a second through the Service;"
+        f"traffic: each {EVERY}th flight from 1 March on, {RATE:.0f} a second through the Service;"
         f" a replay day lasts {seconds_a_day:.1f} s, labels follow at arrival time"
     )
     replay = Replay(service_url(cluster, MODEL, PROD.namespace), MODEL, flights, RATE)
@@ -81,7 +81,7 @@ def _acts(narrator: Narrator, story: Story, replay: Replay) -> None:
     with narrator.phase("drift", "(c) Summer arrives"):
         story.drift_is_announced(replay)
     with narrator.phase("retrain", "(c) The policy retrains"):
-        story.model_is_retrained()
+        story.model_is_retrained(replay)
 
 
 def _end(narrator: Narrator, story: Story, tally: Tally) -> int:
