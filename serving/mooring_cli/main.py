@@ -104,7 +104,6 @@ def train() -> None:
 
 def main() -> None:
     """Runs a command. Exit codes: 10 refused, 11 worth another try, 2 bad usage, 1 unexpected."""
-    sys.excepthook = report_unexpected
     try:
         app()
     except CommandFailed as failure:
@@ -112,3 +111,6 @@ def main() -> None:
         if failure.remedy:
             sys.stderr.write(f"  remedy: {failure.remedy}\n")
         sys.exit(failure.code)
+    except BaseException:
+        sys.excepthook = report_unexpected  # here, since typer sets its own
+        raise

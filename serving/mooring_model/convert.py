@@ -14,7 +14,9 @@ from mooring_model.schema import Datatype, ModelSchema, Task
 
 OPSET = {"": 18, "ai.onnx.ml": 3}
 MATRIX = "input"
-CONVERT_ERRORS = (RuntimeError, ValueError, TypeError, KeyError, AttributeError, IndexError)
+CONVERT_ERRORS = (
+    RuntimeError, ValueError, TypeError, KeyError, AttributeError, IndexError, AssertionError,
+)  # fmt: skip
 """NotImplementedError and skl2onnx's own errors are RuntimeErrors."""
 
 
@@ -52,7 +54,7 @@ def _graph_inputs(estimator: Any, schema: ModelSchema) -> list[tuple[str, Any]]:
         Datatype.BYTES: types.StringTensorType,
         Datatype.FP64: types.FloatTensorType,
         Datatype.INT64: types.Int64TensorType,
-        Datatype.BOOL: types.BooleanTensorType,
+        Datatype.BOOL: types.FloatTensorType,  # most converters know no booleans
     }
     named = hasattr(estimator, "feature_names_in_")
     if not named or (schema.matrix_allowed and not _picks_columns(estimator)):

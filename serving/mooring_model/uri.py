@@ -67,7 +67,7 @@ def parse_uri(uri: str) -> StoreUri:
             f"{shown} carries credentials, a query or a fragment",
             "name the Secret with the credentials in secretName instead",
         )
-    if parts.scheme not in Scheme:
+    if parts.scheme not in list(Scheme):
         raise PackageRefused(
             RefusalReason.SCHEME_REFUSED,
             f"{shown}: there is no scheme {parts.scheme or '(none given)'!r}",
