@@ -108,7 +108,7 @@ def write_manifest(
         ValueError: `created_at` is not in UTC.
     """
     entries: list[FileEntry] = []
-    for path in sorted(_files(directory)):
+    for path in _files(directory):
         if path != MANIFEST:
             hashed = hash_file(directory / path)
             entries.append(FileEntry(path=path, size=hashed.size, sha256=hashed.sha256))
@@ -232,9 +232,15 @@ def _verify_entry(directory: Path, entry: FileEntry) -> None:
         )
 
 
+def _name(entry: os.DirEntry[str]) -> str:
+    return entry.name
+
+
 def _files(directory: Path) -> Iterator[str]:
-    """Names of the directory's entries; a link, a hard link or a directory is refused."""
-    for entry in os.scandir(directory):
+    """Sorted names of the directory's entries; a link, a hard link or a directory is refused."""
+    with os.scandir(directory) as found:
+        entries = sorted(found, key=_name)
+    for entry in entries:
         if entry.is_symlink() or not entry.is_file(follow_symlinks=False):
             raise PackageRefused(
                 RefusalReason.LINK_REFUSED,

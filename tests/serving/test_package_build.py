@@ -344,7 +344,7 @@ def test_conversion_that_answers_differently_is_refused(tmp_path: Path) -> None:
     scaled = fitted.table.copy()
     scaled.iloc[:, :-1] = 1e9 + scaled.iloc[:, :-1]  # differences below single precision
     model.fit(scaled.drop(columns="target"), scaled["target"])
-    build_it = {"target": "target", "name": "m", "created_at": CREATED}
+    build_it: dict[str, Any] = {"target": "target", "name": "m", "created_at": CREATED}
     package(model, scaled, out=tmp_path / "skops", format="skops", **build_it)
     linear = _linear.LinearRegression().fit(scaled.drop(columns="target"), scaled["target"])
     with pytest.raises(PackageRefused, match="differs from the estimator") as refused:
