@@ -4,6 +4,7 @@ import importlib
 import os
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -16,14 +17,9 @@ READ_SECONDS = 60
 ATTEMPTS = 3
 BLOCK_BYTES = 8 << 20
 """Read at a time; fetching is sequential, so there is nothing to cache."""
-_DENIED = (
-    "AccessDenied",
-    "InvalidAccessKeyId",
-    "SignatureDoesNotMatch",
-    "ExpiredToken",
-    "401",
-    "403",
-)
+_DENIED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+_UNKNOWN_USER = "XAdminUserNotFound"
+"""versitygw's, with status 404."""
 
 
 class S3Store:
@@ -53,38 +49,43 @@ def filesystem() -> Any:
 
     botocore reads the credentials and AWS_ENDPOINT_URL by itself, but not AWS_REGION.
     """
-    config = {
+    config: dict[str, Any] = {
         "connect_timeout": CONNECT_SECONDS,
         "read_timeout": READ_SECONDS,
         "retries": {"max_attempts": ATTEMPTS},
+        # Ours are checked anyway, and not every S3 server knows AWS' newer ones.
+        "request_checksum_calculation": "when_required",
+        "response_checksum_validation": "when_required",
     }
-    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
+    if region := os.environ.get("AWS_REGION"):
+        config["region_name"] = region
     return _fsspec.filesystem(
         "s3",
         config_kwargs=config,
-        client_kwargs={"region_name": region} if region else {},
         use_listings_cache=False,
         skip_instance_cache=True,
     )
 
 
-def make_bucket(name: str) -> None:
-    """Makes the bucket where it is absent."""
-    s3 = filesystem()
-    if not s3.exists(name):
-        s3.mkdir(name)
-
-
 @contextmanager
 def _as_os_errors() -> Generator[None]:
-    """Botocore's errors become PermissionError or ConnectionError; s3fs gives OSErrors already."""
+    """Botocore's errors become FileNotFoundError, PermissionError or ConnectionError.
+
+    s3fs translates the codes that AWS uses; for those of other servers the HTTP status decides.
+    """
     try:
         yield
+    except (FileNotFoundError, PermissionError):
+        raise
     except (_errors.NoCredentialsError, _errors.PartialCredentialsError) as error:
         raise PermissionError(str(error)) from error
-    except _errors.ClientError as error:
-        code = str(error.response.get("Error", {}).get("Code", ""))
-        kind = PermissionError if code in _DENIED else ConnectionError
+    except (OSError, _errors.BotoCoreError, _errors.ClientError) as error:
+        kind = PermissionError if _denied(error) else ConnectionError
         raise kind(str(error)) from error
-    except _errors.BotoCoreError as error:
-        raise ConnectionError(str(error)) from error
+
+
+def _denied(error: BaseException) -> bool:
+    answer = error.__cause__ if isinstance(error, OSError) else error
+    response: dict[str, Any] = getattr(answer, "response", None) or {}
+    status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+    return status in _DENIED or response.get("Error", {}).get("Code") == _UNKNOWN_USER
