@@ -12,7 +12,7 @@ from typing import Any
 
 from mooring_model.manifest import package_digest, read_manifest
 from mooring_model.storage import upload
-from mooring_model.stores.s3 import make_bucket
+from mooring_model.stores.s3 import filesystem
 from tests.cluster_tools.cluster import Cluster, connect, open_provider
 from tests.cluster_tools.images import ensure_images
 from tests.cluster_tools.progress import Progress
@@ -80,6 +80,14 @@ def open_store(cluster: Cluster) -> tuple[Store, Store]:
         for bucket in ("models", "logs"):
             make_bucket(bucket)
     return inside, outside
+
+
+def make_bucket(name: str) -> None:
+    """Makes the bucket where it is absent."""
+    s3 = filesystem()
+    if not s3.exists(name):
+        # `mkdir` names the region as a constraint, which S3 refuses for its default region.
+        s3.call_s3("create_bucket", Bucket=name)
 
 
 def publish(package: Path, path: str, outside: Store, *, name: str) -> Version:
