@@ -146,13 +146,13 @@ def _input(name: str, series: Any) -> InputSpec:
         return InputSpec(
             name=name, datatype=Datatype.FP64, kind=InputKind.NUMERIC, nullable=nullable
         )
-    present = series.dropna()
-    if not all(isinstance(value, str) for value in present.unique()):
+    present: list[object] = series.dropna().tolist()
+    if not all(isinstance(value, str) for value in present):
         raise _refuse(
             f"column {name} is {dtype}, which no tensor holds",
             "make it a number or a text before fit()",
         )
-    categories = sorted(set(present.unique()))
+    categories = sorted(set(map(str, present)))
     if len(categories) > MAX_CATEGORIES:
         raise _refuse(
             f"column {name} has {len(categories)} categories, at most {MAX_CATEGORIES} are allowed",
