@@ -95,6 +95,8 @@ def namespace(cluster: Cluster) -> Generator[str]:
     labels = {
         "pod-security.kubernetes.io/enforce": "restricted",
         "mooring.dev/environment": "dev",
+        # An operator that is installed in this cluster keeps off; a test's own lives here.
+        "mooring.dev/operator": name,
         "mooring.dev/test": "true",
     }
     document = {

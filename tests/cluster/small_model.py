@@ -76,8 +76,7 @@ def requests(*, labelled: bool = True) -> Iterator[Departure]:
 
 
 def open_namespace(cluster: Cluster, namespace: str, store: Store) -> None:
-    """Gives the namespace the Secret that opens the store, and leaves it to the test's operator."""
-    cluster.kubectl("label", "namespace", namespace, f"mooring.dev/operator={namespace}")
+    """Gives the namespace the Secret that opens the store."""
     secret = {
         "apiVersion": "v1",
         "kind": "Secret",

@@ -26,8 +26,6 @@ def crds(cluster: Cluster) -> None:
 def start(cluster: Cluster, namespace: str, tmp_path: Path) -> Generator[Start]:
     """Starts operators for the test's namespace; what still runs afterwards is ended."""
     started: list[OperatorProcess] = []
-    # An operator that is installed in this cluster keeps off.
-    cluster.kubectl("label", "namespace", namespace, f"mooring.dev/operator={namespace}")
 
     def run(**rest: Any) -> OperatorProcess:
         log = tmp_path / f"operator-{len(started)}.log"

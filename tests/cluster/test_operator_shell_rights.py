@@ -112,7 +112,6 @@ def test_operator_works_with_the_installed_rights_alone(
     cluster: Cluster, namespace: str, account: str, tmp_path: Path
 ) -> None:
     assert account
-    cluster.kubectl("label", "namespace", namespace, f"mooring.dev/operator={namespace}")
     operator = start_operator(
         _kubeconfig(cluster, namespace, tmp_path), namespace, tmp_path / "operator.log"
     )

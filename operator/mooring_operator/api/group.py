@@ -31,6 +31,8 @@ class Label(StrEnum):
 
     ENVIRONMENT = "mooring.dev/environment"
     """On a namespace: which environment it is (dev, preprod, prod)."""
+    OPERATOR = "mooring.dev/operator"
+    """On a namespace: the namespace of the one operator that serves it; absent: any."""
     MANAGED_BY = "app.kubernetes.io/managed-by"
     """On every child: `mooring`."""
     DEPLOYMENT = "mooring.dev/deployment"

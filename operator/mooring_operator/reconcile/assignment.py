@@ -5,16 +5,14 @@ with the label belongs to the operator of that name alone: to try a new release 
 namespace, or to keep tests apart from an installed operator.
 """
 
+from mooring_operator.api.group import Label
 from mooring_operator.core.decision import Manifest
 from mooring_operator.io.fields import text_at
-
-OPERATOR_LABEL = "mooring.dev/operator"
-"""On a namespace: the namespace of the operator that serves it."""
 
 
 def assigned_to(namespace: Manifest | None) -> str:
     """The operator that a namespace asks for; empty: any."""
-    return text_at(namespace, "metadata", "labels", OPERATOR_LABEL)
+    return text_at(namespace, "metadata", "labels", Label.OPERATOR)
 
 
 def serves(operator: str, namespace: Manifest | None) -> bool:
