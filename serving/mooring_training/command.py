@@ -1,49 +1,55 @@
-"""`mooring train`: the environment in, an exit code and a termination message out."""
+"""The process of a training Job: environment in, exit code and termination message out."""
 
 import logging
 import os
-import sys
 import tempfile
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
-from mooring_model.errors import PackageRefused, StoreUnavailable
-from mooring_model.termination import ExitCode, write_termination
+from mooring_model.errors import StoreUnavailable
+from mooring_training import outcome as outcomes
 from mooring_training.errors import Refused
-from mooring_training.run import train
+from mooring_training.outcome import Outcome
+from mooring_training.run import Surroundings, execute
 from mooring_training.settings import VARIABLE, parse_settings
 
+_LOG = logging.getLogger(__name__)
 
-def run() -> int:
-    """Runs the Job that MOORING_TRAINING describes.
+TERMINATION_LOG = Path("/dev/termination-log")
+
+
+def run(
+    environment: Mapping[str, str] | None = None, termination_log: Path = TERMINATION_LOG
+) -> int:
+    """Run the training Job that `MOORING_TRAINING` describes.
+
+    Args:
+        environment: None: the process's own.
+        termination_log: Written when it exists, as it does in a pod.
 
     Returns:
-        0 with a verdict, 10 when refused, 11 when a store did not answer.
+        0 with a verdict, 10 refused (do not retry), 11 when a store did not answer (retry).
     """
-    logging.basicConfig(
-        level=logging.INFO,
-        stream=sys.stderr,
-        format="%(asctime)s %(levelname)s %(name)s %(message)s",
-    )
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    outcome = _outcome(os.environ if environment is None else environment)
+    outcomes.report(outcome, termination_log)
+    level = logging.INFO if outcome.exit_code == outcomes.EXIT_JUDGED else logging.ERROR
+    _LOG.log(level, "%s", outcomes.encode(outcome).decode())
+    return outcome.exit_code
+
+
+def _outcome(environment: Mapping[str, str]) -> Outcome:
     try:
-        settings = parse_settings(os.environ.get(VARIABLE))
+        settings = parse_settings(environment.get(VARIABLE))
         with tempfile.TemporaryDirectory(prefix="mooring-train-") as scratch:
-            result = train(settings, Path(scratch))
-    except (Refused, PackageRefused) as error:
-        return _ended(ExitCode.REFUSED, "Refused", error)
+            return execute(settings, Surroundings(_now, time.monotonic, Path(scratch)))
+    except Refused as error:
+        return outcomes.refused(error)
     except StoreUnavailable as error:
-        return _ended(ExitCode.UNAVAILABLE, "Unavailable", error)
-    write_termination(result, None)
-    sys.stdout.write(f"{result['verdict']}: {result['message']}\n")
-    return 0
+        return outcomes.unavailable(error)
 
 
-def _ended(code: ExitCode, verdict: str, error: Refused | PackageRefused | StoreUnavailable) -> int:
-    document = {
-        "verdict": verdict,
-        "reason": error.reason.value,
-        "message": error.message,
-        "remedy": error.remedy,
-    }
-    write_termination(document, None)
-    sys.stderr.write(f"mooring: {error.reason}: {error.message}\n  remedy: {error.remedy}\n")
-    return code
+def _now() -> datetime:
+    return datetime.fromtimestamp(int(time.time()), UTC)

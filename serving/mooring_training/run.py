@@ -1,169 +1,222 @@
-"""One training run, step by step: champion, snapshot, tuning, challenger, comparison, upload.
+"""One training run from its settings to its verdict; safe to repeat at any point.
 
-The shell of the room: it reads the clock, the stores and a scratch folder, and calls the pure
-parts. Running the same run again finds the snapshot that was frozen, and so ends the same.
+Each stage commits with its last write: the snapshot with `record.json`, the package with
+`manifest.json`, the run with `result.json`. A Job that is retried takes up after the last commit,
+so a run gives one snapshot and one package, whatever was killed and however the log grew.
 """
 
 import logging
-import time
-from datetime import UTC, datetime
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 
 from mooring_model.errors import PackageRefused
 from mooring_model.load import LoadedModel, load_package
-from mooring_model.manifest import package_digest
+from mooring_model.manifest import MANIFEST, package_digest, parse_manifest
+from mooring_model.schema import Task
 from mooring_model.storage import fetch, upload
+from mooring_training import outcome as outcomes
+from mooring_training import snapshot as snapshots
 from mooring_training.challenger import (
     build_challenger,
     compare_on_later_rows,
     recorded_parameters,
     trained_until,
 )
-from mooring_training.comparison import Comparison, Verdict
+from mooring_training.comparison import Metric, Verdict
 from mooring_training.errors import RefusalReason, Refused
 from mooring_training.log import read_logs
-from mooring_training.places import open_place
+from mooring_training.outcome import Outcome, Published
+from mooring_training.places import Place, open_place
 from mooring_training.settings import TrainingSettings
-from mooring_training.snapshot import Snapshot, assemble, load, modelling_table, store
-from mooring_training.tuning import Choice, Estimator, champion_trial, fit, trials, tune
+from mooring_training.snapshot import Snapshot, modelling_table
+from mooring_training.tuning import champion_trial, fit, trials, tune
 
-log = logging.getLogger("mooring.train")
-SMALLEST_INTERVAL_DIGITS = 6
+_LOG = logging.getLogger(__name__)
+
+RESULT = "result.json"
+PACKAGE = "package"
 
 
-def train(
-    settings: TrainingSettings, scratch: Path, *, allow_file: bool = False
-) -> dict[str, object]:
-    """Makes a challenger and compares it; uploads it when it wins.
+@dataclass(frozen=True)
+class Surroundings:
+    """What a run needs of the world beside its stores.
 
-    Args:
-        settings: the run.
-        scratch: an empty folder for packages on their way.
-        allow_file: whether packages may lie in file: (a laptop, tests).
+    Attributes:
+        now: The wall clock, aware UTC; for `createdAt` alone.
+        monotonic: Seconds; for the tuning timeout.
+        scratch: An empty folder.
+    """
 
-    Returns:
-        The verdict as the termination message of contract §7.
+    now: Callable[[], datetime]
+    monotonic: Callable[[], float]
+    scratch: Path
+
+
+def execute(settings: TrainingSettings, world: Surroundings) -> Outcome:
+    """Train and judge a challenger, or repeat the verdict that this run already has.
 
     Raises:
-        Refused: no verdict can be had of this data.
-        PackageRefused: the challenger cannot be packaged.
-        StoreUnavailable: a store did not answer; worth another try.
+        Refused: No verdict is possible; retrying will not help.
+        StoreUnavailable: A store did not answer; retry.
     """
-    folder = scratch / "champion"
-    champion = _champion(settings, folder, allow_file=allow_file)
-    snapshot = _snapshot(settings, champion, folder)
-    log.info("snapshot %s: %s rows", snapshot.record.digest, dict(snapshot.record.rows))
-    choice, estimator = _best(settings, snapshot, champion, folder)
-    log.info("chose %s after %s trials", choice.trial, choice.trials)
-    out = scratch / "challenger"
-    challenger = build_challenger(
-        estimator, snapshot, champion.schema, choice=choice, settings=settings, out=out
-    )
+    output = open_place(settings.output.uri)
+    kept = output.read([f"{settings.run}/{RESULT}"]).get(f"{settings.run}/{RESULT}")
+    if kept is not None:
+        _LOG.info("run %s already has its verdict", settings.run)
+        return _decode(kept, settings)
+    folder = world.scratch / "champion"
+    champion = _champion(settings, folder)
+    snapshot = _snapshot(settings, champion, folder, output, world)
+    challenger, published = _challenger(settings, champion, folder, snapshot, output, world)
     comparison = compare_on_later_rows(champion, challenger, snapshot, settings)
-    result = _told(settings, snapshot, comparison)
-    if comparison is not None and comparison.verdict is Verdict.ACCEPTED:
-        uri = f"{settings.output.uri.rstrip('/')}/{settings.run}"
-        upload(out, f"{uri}/package", allow_file=allow_file)
-        digest = package_digest(challenger.manifest)
-        result |= {"version": settings.run, "uri": f"{uri}/package", "digest": digest}
-    return result
+    if comparison is None or comparison.verdict is not Verdict.ACCEPTED:
+        published = None
+    elif published is None:
+        published = _publish(settings, world.scratch / PACKAGE)
+    regression = champion.schema.task is Task.REGRESSION
+    verdict = outcomes.judged(
+        settings.run,
+        comparison,
+        metric=Metric.MAE if regression else Metric.LOG_LOSS,
+        min_blocks=settings.evaluation.min_blocks,
+        rows=dict(snapshot.record.rows),
+        snapshot_digest=snapshot.record.digest,
+        published=published,
+    )
+    output.write(f"{settings.run}/{RESULT}", outcomes.encode(verdict))
+    _LOG.info("run %s: %s", settings.run, verdict.document["message"])
+    return verdict
 
 
-def _champion(settings: TrainingSettings, folder: Path, *, allow_file: bool) -> LoadedModel:
+def _decode(data: bytes, settings: TrainingSettings) -> Outcome:
     try:
-        fetch(settings.champion.uri, settings.champion.digest, folder, allow_file=allow_file)
+        return outcomes.decode(data)
+    except ValueError as error:
+        raise Refused(
+            RefusalReason.OUTPUT_CONFLICT,
+            f"{settings.output.uri}/{settings.run}/{RESULT} is not a verdict",
+            remedy="remove it and trigger a new run",
+        ) from error
+
+
+def _champion(settings: TrainingSettings, folder: Path) -> LoadedModel:
+    champion = settings.champion
+    try:
+        fetch(champion.uri, champion.digest, folder, allow_file=True)
         return load_package(folder)
     except PackageRefused as error:
         raise Refused(
             RefusalReason.CHAMPION_UNAVAILABLE,
-            f"champion {settings.champion.version}: {error.reason}: {error.message}",
+            f"champion {champion.version}: {error.reason.value}: {error.message}",
             remedy=error.remedy,
         ) from error
 
 
-def _snapshot(settings: TrainingSettings, champion: LoadedModel, folder: Path) -> Snapshot:
-    """The rows that an earlier attempt froze, or those of the log as it is now."""
-    output = open_place(settings.output.uri)
-    frozen = load(output, settings.run)
-    if frozen is not None:
-        return frozen
-    logs = read_logs(
-        open_place(settings.log.uri),
-        f"{settings.namespace}/{settings.deployment}",
-        [spec.name for spec in champion.schema.inputs],
-    )
-    fresh = assemble(
+def _snapshot(
+    settings: TrainingSettings,
+    champion: LoadedModel,
+    folder: Path,
+    output: Place,
+    world: Surroundings,
+) -> Snapshot:
+    stored = snapshots.load(output, settings.run)
+    if stored is not None:
+        _LOG.info("run %s goes on with snapshot %s", settings.run, stored.record.digest)
+        return stored
+    features = [spec.name for spec in champion.schema.inputs]
+    deployment = f"{settings.namespace}/{settings.deployment}"
+    logs = read_logs(open_place(settings.log.uri), deployment, features)
+    made = snapshots.assemble(
         logs,
         champion.schema,
         settings.data,
         trained_until=trained_until(folder),
-        now=datetime.now(UTC).replace(microsecond=0),  # noqa: TID251 - the Job's only clock
+        now=world.now(),
     )
-    store(fresh, output, settings.run)
-    return fresh
+    snapshots.store(made, output, settings.run)
+    _LOG.info("run %s froze snapshot %s", settings.run, made.record.digest)
+    return made
 
 
-def _best(
-    settings: TrainingSettings, snapshot: Snapshot, champion: LoadedModel, folder: Path
-) -> tuple[Choice, Estimator]:
-    """The hyperparameters that did best on later training rows, fitted to all of them."""
+def _challenger(
+    settings: TrainingSettings,
+    champion: LoadedModel,
+    folder: Path,
+    snapshot: Snapshot,
+    output: Place,
+    world: Surroundings,
+) -> tuple[LoadedModel, Published | None]:
+    """The package of an earlier attempt where it was published, else a new one."""
+    out = world.scratch / PACKAGE
+    uri = _package_uri(settings)
+    manifest_name = f"{settings.run}/{PACKAGE}/{MANIFEST}"
+    manifest = output.read([manifest_name]).get(manifest_name)
+    if manifest is not None:
+        try:
+            digest = package_digest(parse_manifest(manifest, where=uri))
+            fetch(uri, digest, out, allow_file=True)
+            return load_package(out), Published(uri, digest)
+        except PackageRefused as error:
+            raise Refused(
+                RefusalReason.OUTPUT_CONFLICT, error.message, remedy=error.remedy
+            ) from error
+    return _train(settings, champion, folder, snapshot, world), None
+
+
+def _train(
+    settings: TrainingSettings,
+    champion: LoadedModel,
+    folder: Path,
+    snapshot: Snapshot,
+    world: Surroundings,
+) -> LoadedModel:
     seed = settings.seed or 0
-    table = modelling_table(snapshot.train, champion.schema)
-    deadline = time.monotonic() + settings.tuning.timeout.total_seconds()
+    schema = champion.schema
+    table = modelling_table(snapshot.train, schema)
     candidates = trials(
         champion_trial(recorded_parameters(folder)),
         limit=settings.tuning.max_trials,
         rng=np.random.default_rng(seed),
     )
+    deadline = world.monotonic() + settings.tuning.timeout.total_seconds()
     choice = tune(
         table,
-        champion.schema,
+        schema,
         candidates,
         embargo=settings.data.embargo,
         seed=seed,
-        time_is_up=lambda: time.monotonic() >= deadline,
+        time_is_up=lambda: world.monotonic() > deadline,
     )
-    return choice, fit(table, champion.schema, choice.trial, seed=seed)
+    _LOG.info("run %s chose %s of %d trials", settings.run, choice.trial, choice.trials)
+    estimator = fit(table, schema, choice.trial, seed=seed)
+    try:
+        return build_challenger(
+            estimator,
+            snapshot,
+            schema,
+            choice=choice,
+            settings=settings,
+            out=world.scratch / PACKAGE,
+        )
+    except PackageRefused as error:
+        raise Refused(
+            RefusalReason.SCHEMA_MISMATCH,
+            f"the challenger cannot be packaged: {error.message}",
+            remedy=error.remedy,
+        ) from error
 
 
-def _told(
-    settings: TrainingSettings, snapshot: Snapshot, comparison: Comparison | None
-) -> dict[str, object]:
-    """The termination message, without the package."""
-    rows = {"train": len(snapshot.train), "test": len(snapshot.test)}
-    base: dict[str, object] = {"snapshotDigest": snapshot.record.digest, "rows": rows}
-    if comparison is None:
-        message = "no labelled rows lie after the training rows and the embargo"
-        return base | {"verdict": Verdict.INCONCLUSIVE.value, "blocks": 0, "message": message}
-    return base | {
-        "verdict": comparison.verdict.value,
-        "blocks": comparison.blocks,
-        "metric": comparison.metric.value,
-        "champion": _rounded(comparison.champion),
-        "challenger": _rounded(comparison.challenger),
-        "effect": _rounded(comparison.effect),
-        "lower": _rounded(comparison.lower),
-        "upper": _rounded(comparison.upper),
-        "message": _sentence(settings, comparison),
-    }
+def _publish(settings: TrainingSettings, folder: Path) -> Published:
+    uri = _package_uri(settings)
+    try:
+        return Published(uri, package_digest(upload(folder, uri, allow_file=True)))
+    except PackageRefused as error:
+        raise Refused(RefusalReason.OUTPUT_CONFLICT, error.message, remedy=error.remedy) from error
 
 
-def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, SMALLEST_INTERVAL_DIGITS)
-
-
-def _sentence(settings: TrainingSettings, comparison: Comparison) -> str:
-    """What a person reads of the comparison."""
-    figures = (
-        f"{comparison.metric} {comparison.challenger:.4f} against the champion's"
-        f" {comparison.champion:.4f} on {comparison.rows} later rows in {comparison.blocks} blocks"
-    )
-    if comparison.lower is None or comparison.upper is None:
-        return f"{figures}; no interval from so few blocks"
-    percent = 100 * (1 - settings.evaluation.alpha)
-    return (
-        f"{figures}; improvement {comparison.effect:+.4f},"
-        f" {percent:g}% interval {comparison.lower:+.4f} to {comparison.upper:+.4f}"
-    )
+def _package_uri(settings: TrainingSettings) -> str:
+    return f"{settings.output.uri.rstrip('/')}/{settings.run}/{PACKAGE}"
