@@ -3,12 +3,13 @@
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from mooring_model.errors import StoreUnavailable
 from mooring_model.manifest import canonical
 from mooring_training.comparison import Comparison, Metric, Verdict
 from mooring_training.errors import Refused
+from mooring_training.snapshot import SnapshotRecord
 
 EXIT_JUDGED = 0
 EXIT_REFUSED = 10
@@ -40,8 +41,7 @@ def judged(
     *,
     metric: Metric,
     min_blocks: int,
-    rows: dict[str, int],
-    snapshot_digest: str,
+    record: SnapshotRecord,
     published: Published | None,
 ) -> Outcome:
     """A verdict, with its evidence. Without test rows it is Inconclusive."""
@@ -50,8 +50,8 @@ def judged(
         "version": run,
         "uri": None if published is None else published.uri,
         "digest": None if published is None else published.digest,
-        "snapshotDigest": snapshot_digest,
-        "rows": rows,
+        "snapshotDigest": record.digest,
+        "rows": dict(record.rows),
         "blocks": 0,
         "metric": metric.value,
         "champion": None,
@@ -144,7 +144,7 @@ def decode(data: bytes) -> Outcome:
     Raises:
         ValueError: These bytes are no such document.
     """
-    document = json.loads(data)
+    document: object = json.loads(data)
     if not isinstance(document, dict) or "verdict" not in document:
         raise ValueError("not a verdict")
-    return Outcome(EXIT_JUDGED, document)
+    return Outcome(EXIT_JUDGED, cast("dict[str, Any]", document))

@@ -83,8 +83,7 @@ def execute(settings: TrainingSettings, world: Surroundings) -> Outcome:
         comparison,
         metric=Metric.MAE if regression else Metric.LOG_LOSS,
         min_blocks=settings.evaluation.min_blocks,
-        rows=dict(snapshot.record.rows),
-        snapshot_digest=snapshot.record.digest,
+        record=snapshot.record,
         published=published,
     )
     output.write(f"{settings.run}/{RESULT}", outcomes.encode(verdict))
