@@ -2,7 +2,6 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from datetime import datetime
 
 from mooring_serving.arms import Arm, Outcome, Role
 from mooring_serving.clock import Clock
@@ -54,7 +53,7 @@ class _Job:
 
     http: HttpRequest
     request: InferenceRequest
-    event_time: datetime
+    event_time_us: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +132,8 @@ class InferenceApp:
 
     def _decode(self, http: HttpRequest) -> _Job:
         check_encoding(http)
-        request, event_time = self._dataplane.decode(http.body, self._settings.tensors)
-        return _Job(http, request, event_time)
+        request, event_time_us = self._dataplane.decode(http.body, self._settings.tensors)
+        return _Job(http, request, event_time_us)
 
     def _answer(
         self, job: _Job, assignment: Assignment, mirror_to: Route | None, *, close: bool
@@ -195,7 +194,7 @@ class InferenceApp:
             job.request,
             answer,
             assignment,
-            event_time=job.event_time,
+            event_time_us=job.event_time_us,
             received_at=job.http.received_at,
         )
         if mirror_to is not None and mirror_to.phase is not None:

@@ -1,5 +1,6 @@
 """Time, as a parameter: the only module of this package that asks the system what time it is."""
 
+import functools
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -26,6 +27,22 @@ class Clock:
 def format_time(moment: datetime) -> str:
     """RFC 3339 in UTC with a `Z`."""
     return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+@functools.lru_cache(maxsize=1024)
+def _format_second(second: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+
+
+def format_microseconds(microseconds: int) -> str:
+    """Microseconds since the epoch as RFC 3339 in UTC; most calls are about the same second."""
+    second, fraction = divmod(microseconds, 1_000_000)
+    return f"{_format_second(second)}.{fraction:06d}Z"
+
+
+def to_microseconds(moment: datetime) -> int:
+    """Microseconds since the epoch."""
+    return round(moment.timestamp() * 1_000_000)
 
 
 def parse_time(text: str) -> datetime:

@@ -6,10 +6,9 @@ REST calls it today; gRPC and binary tensors will call the same methods with the
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
 
 from mooring_serving.arms import Arm
-from mooring_serving.clock import Clock, format_time, parse_time
+from mooring_serving.clock import Clock, format_microseconds, parse_time, to_microseconds
 from mooring_serving.counters import Counters
 from mooring_serving.errors import InvalidOutput, ModelFault, RequestRefused
 from mooring_serving.limits import TensorLimits
@@ -105,8 +104,8 @@ class Dataplane:
         self._rules = rules
         self._clock = clock
 
-    def decode(self, body: bytes, limits: TensorLimits) -> tuple[InferenceRequest, datetime]:
-        """A request and its event time.
+    def decode(self, body: bytes, limits: TensorLimits) -> tuple[InferenceRequest, int]:
+        """A request and its event time in microseconds since the epoch.
 
         Raises:
             RequestRefused: What is wrong with it.
@@ -137,7 +136,7 @@ class Dataplane:
         answer: Answer,
         assignment: Assignment,
         *,
-        event_time: datetime,
+        event_time_us: int,
         received_at: float,
     ) -> Finished:
         """Count, record, log and encode an answer.
@@ -146,7 +145,7 @@ class Dataplane:
             request: The request.
             answer: Our model's answer.
             assignment: What it belongs to.
-            event_time: The time that it is about.
+            event_time_us: The time that it is about, in microseconds since the epoch.
             received_at: Monotonic seconds at which the request was complete.
         """
         receipt_id = self._rules.new_id()
@@ -156,7 +155,7 @@ class Dataplane:
             model=model.name,
             version=model.version,
             revision=model.revision,
-            event_time=format_time(event_time),
+            event_time=format_microseconds(event_time_us),
             rows=request.rows,
             predicted=answer.predicted,
             phase=assignment.phase,
@@ -183,7 +182,7 @@ class Dataplane:
                 self._log.offer(
                     PredictionEntry(
                         receipt_id,
-                        event_time,
+                        event_time_us,
                         assignment.arm,
                         assignment.phase,
                         request,
@@ -192,14 +191,14 @@ class Dataplane:
                 )
         return Finished(body, elapsed * 1000)
 
-    def _event_time(self, request: InferenceRequest) -> datetime:
+    def _event_time(self, request: InferenceRequest) -> int:
         if self._rules.event_time is EventTime.REQUEST:
             text = request.parameters.get(EVENT_TIME)
             if text is not None:
                 try:
                     if isinstance(text, str):
-                        return parse_time(text)
+                        return to_microseconds(parse_time(text))
                 except ValueError as error:
                     raise RequestRefused(f"parameters.event_time: {error}") from error
                 raise RequestRefused("parameters.event_time must be an RFC 3339 time, e.g. in UTC")
-        return self._clock.now()
+        return int(self._clock.wall() * 1_000_000)

@@ -7,6 +7,7 @@ from datetime import datetime
 import numpy as np
 
 from mooring_serving.arms import Arm
+from mooring_serving.clock import to_microseconds
 from mooring_serving.log.parquet import ColumnKind, LogColumn, LogTable
 from mooring_serving.losses import Label
 from mooring_serving.protocol.datatypes import Datatype
@@ -20,7 +21,7 @@ class PredictionEntry:
     """One answered request."""
 
     prediction_id: str
-    event_time: datetime
+    event_time_us: int
     arm: Arm
     phase: str | None
     request: InferenceRequest
@@ -67,7 +68,7 @@ class PredictionTables:
             "row": LogColumn(ColumnKind.ROW, np.concatenate([np.arange(n) for n in sizes])),
             "event_time": LogColumn(
                 ColumnKind.TIME,
-                np.repeat(np.array([_microseconds(entry.event_time) for entry in entries]), sizes),
+                np.repeat(np.array([entry.event_time_us for entry in entries]), sizes),
             ),
             "revision": LogColumn(ColumnKind.TEXT, [self._revision] * total),
             "version": LogColumn(ColumnKind.TEXT, [self._version] * total),
@@ -97,7 +98,7 @@ def build_label_table(entries: Sequence[LabelEntry]) -> LogTable:
             [None if isinstance(label, str) else float(label) for _, _, label in found],
         ),
         "label_time": LogColumn(
-            ColumnKind.TIME, [_microseconds(entry.label_time) for entry, _, _ in found]
+            ColumnKind.TIME, [to_microseconds(entry.label_time) for entry, _, _ in found]
         ),
     }
 
@@ -108,7 +109,3 @@ _KINDS = {Datatype.BYTES: ColumnKind.TEXT, Datatype.BOOL: ColumnKind.BOOLEAN}
 def _text(values: Sequence[str | None], sizes: Sequence[int]) -> LogColumn:
     """Each value repeated for the rows of its request."""
     return LogColumn(ColumnKind.TEXT, np.repeat(np.array(values, dtype=np.object_), sizes))
-
-
-def _microseconds(moment: datetime) -> int:
-    return round(moment.timestamp() * 1_000_000)

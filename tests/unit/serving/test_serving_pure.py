@@ -7,6 +7,7 @@ import pytest
 
 from mooring_serving.arms import Arm, Outcome, Role
 from mooring_serving.breaker import Circuit, CircuitBreaker
+from mooring_serving.clock import format_microseconds, parse_time, to_microseconds
 from mooring_serving.counters import LATENCY_BOUNDS_MS, Counters, LatencyHistogram
 from mooring_serving.feedback import TokenBucket
 from mooring_serving.inference import PredictionCost
@@ -203,3 +204,16 @@ def test_settings_name_the_variable_that_cannot_be_used() -> None:
         read_settings({"MOORING_DRAIN_SECONDS": "soon"})
     with pytest.raises(SettingsInvalid, match="MOORING_EVENT_TIME"):
         read_settings({"MOORING_EVENT_TIME": "Sometimes"})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "2013-01-05T10:30:00.250000Z",
+        "1970-01-01T00:00:00.000000Z",
+        "1969-12-31T23:59:59.999999Z",
+        "2099-12-31T23:59:59.000001Z",
+    ],
+)
+def test_time_is_written_as_it_was_read(text: str) -> None:
+    assert format_microseconds(to_microseconds(parse_time(text))) == text
