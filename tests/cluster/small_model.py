@@ -16,7 +16,6 @@ from typing import Any
 import yaml
 
 from mooring_model.build import package
-from mooring_model.manifest import package_digest
 from tests.cluster_tools.cluster import Cluster
 from tests.demo.replay import Departure
 from tests.demo.resources import STORE_SECRET, Store, Version
@@ -53,8 +52,8 @@ def build_fleet(cluster: Cluster, folder: Path) -> Fleet:
         model = _pipeline.make_pipeline(_preprocessing.StandardScaler(), regression)
         model.fit(features, data["target"])
         out = folder / name
-        manifest = package(model, data, target="target", out=out, name=MODEL)
-        versions[name] = publish(out, f"tests/{package_digest(manifest)[7:19]}", outside, name=name)
+        package(model, data, target="target", out=out, name=MODEL)
+        versions[name] = publish(out, outside, name=name)
     return Fleet(versions, store)
 
 

@@ -53,7 +53,7 @@ def _play(narrator: Narrator) -> int:
         versions: dict[str, Version] = {}
         for name, train in (("v1", train_v1), ("v2", train_v2), ("v3", train_v3)):
             trained = train(PACKAGES / name)
-            versions[name] = publish(PACKAGES / name, f"{MODEL}/{name}", outside, name=name)
+            versions[name] = publish(PACKAGES / name, outside, name=name)
             narrator.say(f"{name}: {trained}")
         flights = departures(every=EVERY, start=day(3, 1), end=day(12, 1))
     story = Story(narrator, world, versions)

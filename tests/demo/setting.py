@@ -90,12 +90,14 @@ def make_bucket(name: str) -> None:
         s3.call_s3("create_bucket", Bucket=name)
 
 
-def publish(package: Path, path: str, outside: Store, *, name: str) -> Version:
-    """Uploads a package and says how a Model declares it."""
-    uri = f"s3://models/{path}"
+def publish(package: Path, outside: Store, *, name: str) -> Version:
+    """Uploads a package, by its digest, and says how a Model declares it."""
+    manifest = read_manifest(package)
+    digest = package_digest(manifest)
+    uri = f"s3://models/{manifest.model}/{name}-{digest[7:19]}"
     with environment(outside.environment()):
         upload(package, uri)
-    return Version(name=name, uri=uri, digest=package_digest(read_manifest(package)))
+    return Version(name=name, uri=uri, digest=digest)
 
 
 def departures(*, every: int, start: datetime, end: datetime) -> list[Departure]:
