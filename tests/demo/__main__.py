@@ -12,6 +12,7 @@ from tests.demo.resources import MODEL, PROD, Version, namespaces
 from tests.demo.setting import (
     PACKAGES,
     ROOT,
+    clear,
     day,
     departures,
     install,
@@ -46,6 +47,7 @@ def _play(narrator: Narrator) -> int:
         cluster = raise_cluster(narrator)
     world = World(cluster)
     with narrator.phase("install", "Mooring, and a store for packages and logs"):
+        clear(narrator, cluster)
         install(narrator, cluster)
         inside, outside = open_store(cluster)
         world.apply(namespaces(inside))

@@ -20,7 +20,7 @@ from tests.cluster_tools.provider import chosen_provider
 from tests.demo.flights import between, load_flights, to_label, to_request
 from tests.demo.narrator import Narrator
 from tests.demo.replay import Departure
-from tests.demo.resources import Store, Version
+from tests.demo.resources import ENVIRONMENTS, Store, Version
 from tests.demo.world import World
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -52,12 +52,26 @@ def raise_cluster(narrator: Narrator) -> Cluster:
     return cluster
 
 
+def clear(narrator: Narrator, cluster: Cluster) -> None:
+    """Removes what an earlier demo left: the story starts from nothing."""
+    names = [environment.namespace for environment in ENVIRONMENTS] + [STORE_NAMESPACE]
+    found = cluster.kubectl("get", "namespace", *names, "--ignore-not-found", "-o", "name").split()
+    if found:
+        narrator.say(f"removing {', '.join(found)} of an earlier demo")
+        cluster.kubectl("delete", *found, "--wait", timeout=INSTALL_SECONDS)
+
+
 def install(narrator: Narrator, cluster: Cluster) -> None:
     """The operator, as a user installs it."""
+    operator = ("deployment/mooring-operator", "-n", "mooring-system")
+    there = cluster.kubectl("get", *operator, "--ignore-not-found", "-o", "name")
     narrator.say("kubectl apply --server-side -k manifests/install")
     cluster.kubectl("apply", "--server-side", "-k", str(ROOT / "manifests" / "install"))
+    if there:
+        # The image's tag is the same each time; its content may have been built anew.
+        cluster.kubectl("rollout", "restart", *operator)
     cluster.kubectl(
-        "rollout", "status", "deployment/mooring-operator", "-n", "mooring-system",
+        "rollout", "status", *operator,
         f"--timeout={INSTALL_SECONDS}s", timeout=INSTALL_SECONDS + 10,
     )  # fmt: skip
 
