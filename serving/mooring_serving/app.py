@@ -32,6 +32,10 @@ _JSON_TYPES = (b"application/json", b"text/json", b"application/x-www-form-urlen
 """The last is what `curl -d` says when it is not told otherwise."""
 
 
+_ALONE = Assignment()
+"""A prediction that is compared with nobody's."""
+
+
 @dataclass(frozen=True, slots=True)
 class AppSettings:
     """Numbers of the app.
@@ -105,12 +109,13 @@ class InferenceApp:
         except RequestRefused as refusal:
             return self.refuse(refusal)
         route = self._routes.current(self._clock.monotonic())
-        plan = plan_request(route, self._draw(), self._draw())
+        plan = plan_request(route, self._draw)
         if plan.forward and not pinned:
             if self._forwarding < self._settings.forward_limit:
                 return self._forward_first(job, route)
             self._count_forward(Outcome.SHORT_CIRCUITED, job, route, None)
-        assignment = Assignment(phase=route.phase if route.role is Role.STABLE else None)
+        compared = route.phase is not None and route.role is Role.STABLE
+        assignment = Assignment(phase=route.phase) if compared else _ALONE
         mirror_to = route if plan.mirror and not pinned else None
         return self._answer(job, assignment, mirror_to, close=route.role is Role.RETIRED)
 

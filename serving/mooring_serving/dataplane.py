@@ -47,9 +47,9 @@ class Assignment:
         return self.arm is not Arm.SHADOW
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Finished:
-    """An encoded answer, with the time that it took inside this server."""
+    """An encoded answer, with the time that it took inside this server (milliseconds)."""
 
     body: bytes
     server_ms: float

@@ -1,6 +1,7 @@
 """The route that the operator set, and what it means for one request. Pure but for its lock."""
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,13 +81,12 @@ _MIRROR = Plan(forward=False, mirror=True)
 _FORWARD = Plan(forward=True, mirror=False)
 
 
-def plan_request(route: Route, draw: float, shadow_draw: float) -> Plan:
+def plan_request(route: Route, draw: Callable[[], float]) -> Plan:
     """Decide one request of a client.
 
     Args:
         route: The route in force.
-        draw: Uniform in [0, 1), for the weight.
-        shadow_draw: Uniform in [0, 1) and independent of `draw`, for the shadow share.
+        draw: Gives independent uniform numbers in [0, 1): one for the weight, one for the shadow.
     """
     match route.role:
         case Role.RETIRED:
@@ -96,9 +96,9 @@ def plan_request(route: Route, draw: float, shadow_draw: float) -> Plan:
         case Role.STABLE:
             if route.phase is None:
                 return _ANSWER
-            if draw * 100 < route.weight_percent:
+            if draw() * 100 < route.weight_percent:
                 return _FORWARD
-            return _MIRROR if shadow_draw * 100 < route.shadow_percent else _ANSWER
+            return _MIRROR if draw() * 100 < route.shadow_percent else _ANSWER
 
 
 class Draws:

@@ -97,7 +97,8 @@ def test_retired_pod_stays_retired_when_its_route_expires() -> None:
 def test_plan_follows_the_route(
     route: Route, draw: float, shadow_draw: float, expected: tuple[bool, bool]
 ) -> None:
-    plan = plan_request(route, draw, shadow_draw)
+    draws = iter([draw, shadow_draw])
+    plan = plan_request(route, lambda: next(draws))
     assert (plan.forward, plan.mirror) == expected
 
 
