@@ -13,7 +13,8 @@ from mooring_model.build import package
 from mooring_model.evaluate import class_index, class_probabilities
 from mooring_model.infer_schema import to_columns
 from mooring_model.load import LoadedModel, load_package
-from mooring_model.manifest import Manifest, write_manifest
+from mooring_model.manifest import Manifest, package_digest, write_manifest
+from mooring_model.prediction import PredictionFailed
 from mooring_model.schema import SCHEMA, ModelSchema, Task, read_schema
 from mooring_training.comparison import (
     Comparison,
@@ -25,6 +26,7 @@ from mooring_training.comparison import (
     class_log_loss,
     compare,
 )
+from mooring_training.errors import RefusalReason, Refused
 from mooring_training.settings import TrainingSettings
 from mooring_training.snapshot import TIME, Snapshot, block_origin_us, modelling_table
 from mooring_training.tuning import Choice, Estimator
@@ -33,7 +35,7 @@ from mooring_training.tuning import Choice, Estimator
 def build_challenger(
     estimator: Estimator,
     snapshot: Snapshot,
-    champion: ModelSchema,
+    champion: LoadedModel,
     *,
     choice: Choice,
     settings: TrainingSettings,
@@ -45,7 +47,7 @@ def build_challenger(
         estimator: Fitted to the snapshot's training rows.
         snapshot: Its rows; `createdAt` of the package is the snapshot's, so that a retried Job
             makes the same package.
-        champion: Schema whose promises to clients are kept.
+        champion: Its promises to clients are kept: features, classes, threshold.
         choice: What tuning chose, for the lineage.
         settings: The run.
         out: Folder to write.
@@ -53,7 +55,8 @@ def build_challenger(
     Raises:
         PackageRefused: The estimator does not convert or does not replay.
     """
-    test = modelling_table(snapshot.test, champion) if len(snapshot.test) else None
+    schema = champion.schema
+    test = modelling_table(snapshot.test, schema) if len(snapshot.test) else None
     parameters = {
         **choice.trial.to_parameters(),
         "snapshotDigest": snapshot.record.digest,
@@ -62,21 +65,22 @@ def build_challenger(
     }
     manifest = package(
         estimator,
-        modelling_table(snapshot.train, champion),
-        target=champion.target,
+        modelling_table(snapshot.train, schema),
+        target=schema.target,
         out=out,
         name=settings.model,
         time_column=TIME,
         format="onnx",
-        features=[spec.name for spec in champion.inputs],
+        features=[spec.name for spec in schema.inputs],
         test=test,
         parameters=parameters,
         parents=[settings.champion.digest],
         seed=settings.seed or 0,
         produced_by=f"RetrainPolicy run {settings.run}",
+        threshold=champion.inference.threshold,
         created_at=snapshot.record.created_at,
     )
-    _keep_promises(out, champion, manifest, created_at=snapshot.record.created_at)
+    _keep_promises(out, schema, manifest, created_at=snapshot.record.created_at)
     return load_package(out)
 
 
@@ -87,8 +91,18 @@ def _keep_promises(
 
     A window without missing values would otherwise make the new version refuse requests that
     clients were told are fine; trees and imputers answer them.
+
+    Raises:
+        Refused: SchemaMismatch; the challenger's `probability` would speak of another class.
     """
     schema = read_schema(folder)
+    if (schema.classes, schema.positive_class) != (champion.classes, champion.positive_class):
+        raise Refused(
+            RefusalReason.SCHEMA_MISMATCH,
+            f"the champion tells classes {champion.classes} apart, in this order, a challenger"
+            f" {schema.classes}; its probabilities would mean something else",
+            remedy="train the next version by hand, or package the champion with sorted classes",
+        )
     nullable = {spec.name for spec in champion.inputs if spec.nullable}
     inputs = tuple(
         spec.model_copy(update={"nullable": spec.nullable or spec.name in nullable})
@@ -126,13 +140,31 @@ def losses(model: LoadedModel, truth: object, table: object) -> Floats:
         model: A package in memory.
         truth: [n] classes as the schema names them, or numbers.
         table: A frame with the model's features.
+
+    Raises:
+        Refused: SchemaMismatch; the model does not answer these rows with numbers.
     """
-    prediction = model.predict(to_columns(model.schema, table))
+    try:
+        prediction = model.predict(to_columns(model.schema, table))
+    except PredictionFailed as error:
+        raise _silent(model, str(error)) from error
     actual = np.asarray(truth)
     if model.schema.task is Task.REGRESSION:
-        return absolute_error(prediction.score, actual.astype(np.float64))
-    probabilities = class_probabilities(model.schema, prediction)
-    return class_log_loss(probabilities, class_index(model.schema, actual))
+        found = absolute_error(prediction.score, actual.astype(np.float64))
+    else:
+        probabilities = class_probabilities(model.schema, prediction)
+        found = class_log_loss(probabilities, class_index(model.schema, actual))
+    if not np.isfinite(found).all():
+        raise _silent(model, f"{int((~np.isfinite(found)).sum())} answers are not numbers")
+    return found
+
+
+def _silent(model: LoadedModel, why: str) -> Refused:
+    return Refused(
+        RefusalReason.SCHEMA_MISMATCH,
+        f"model {package_digest(model.manifest)} does not answer the logged rows: {why}",
+        remedy="retrain from a champion that answers the traffic which the log holds",
+    )
 
 
 def trained_until(package_folder: Path) -> datetime | None:

@@ -109,7 +109,14 @@ def _read(place: Place, folder: str, columns: Sequence[str]) -> _Read:
     if not tables:
         return _Read(None, 0, tuple(unreadable))
     # Segments of an older version may lack a feature or hold another number type.
-    joined = _arrow.concat_tables(tables, promote_options="permissive")
+    try:
+        joined = _arrow.concat_tables(tables, promote_options="permissive")
+    except (_arrow.ArrowInvalid, _arrow.ArrowTypeError) as error:
+        raise Refused(
+            RefusalReason.SCHEMA_MISMATCH,
+            f"segments of {folder} disagree about a column's type: {str(error)[:300]}",
+            remedy="move the segments of the version with the other type out of the log",
+        ) from error
     return _Read(joined.to_pandas(), len(tables), tuple(unreadable))
 
 
@@ -119,13 +126,13 @@ def _batches(names: Sequence[str]) -> Iterator[Sequence[str]]:
 
 
 def _parse(data: bytes, columns: Sequence[str]) -> Any:
-    """The wanted columns of one segment; None when it is no Parquet file."""
+    """The wanted columns of one segment; None when it is no Parquet file or a damaged one."""
     try:
         segment = _parquet.ParquetFile(io.BytesIO(data))
-    except _arrow.ArrowInvalid:
+        present = set(segment.schema_arrow.names)
+        return segment.read(columns=[name for name in columns if name in present])
+    except (_arrow.ArrowInvalid, OSError):
         return None
-    present = set(segment.schema_arrow.names)
-    return segment.read(columns=[name for name in columns if name in present])
 
 
 def _each_prediction_once(table: Frame) -> Frame:

@@ -1,6 +1,7 @@
 """What a run says at its end: the termination message of contracts §7, and its exit code."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -127,10 +128,18 @@ def report(outcome: Outcome, termination_log: Path) -> None:
     """Write the termination message where the kubelet asks for one; elsewhere do nothing."""
     if not termination_log.exists():
         return
-    data = canonical(outcome.document)
-    if len(data) > MESSAGE_BYTES:
-        data = canonical({**outcome.document, "message": "", "remedy": ""})
-    termination_log.write_bytes(data)
+    termination_log.write_bytes(fitted(outcome.document))
+
+
+def fitted(document: Mapping[str, Any]) -> bytes:
+    """The document as canonical JSON of at most `MESSAGE_BYTES`; its sentences are cut for it."""
+    length = _LONGEST_TEXT
+    data = canonical(document)
+    while len(data) > MESSAGE_BYTES and length:
+        length //= 2
+        cut = {name: document[name][:length] for name in ("message", "remedy") if name in document}
+        data = canonical({**document, **cut})
+    return data
 
 
 def encode(outcome: Outcome) -> bytes:

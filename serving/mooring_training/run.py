@@ -196,7 +196,7 @@ def _train(
         return build_challenger(
             estimator,
             snapshot,
-            schema,
+            champion,
             choice=choice,
             settings=settings,
             out=world.scratch / PACKAGE,

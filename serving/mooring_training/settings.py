@@ -17,7 +17,9 @@ from mooring_training.errors import RefusalReason, Refused
 VARIABLE = "MOORING_TRAINING"
 
 _UNIT_SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
-_PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[smhdw])")
+_PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|[smhdw])")
+LONGEST = timedelta(days=36_500)
+"""Longer durations are mistakes, and would leave the calendar when counted back from a row."""
 
 
 def parse_duration(text: object) -> timedelta:
@@ -27,13 +29,15 @@ def parse_duration(text: object) -> timedelta:
         text: One or more number-unit pairs, such as `90s`, `1h30m`, `7d`. `"0"` is zero.
 
     Raises:
-        ValueError: Anything else, negative durations included.
+        ValueError: Anything else, negative durations and those beyond `LONGEST` included.
     """
     if text == "0":
         return timedelta(0)
     if not isinstance(text, str) or not text or _PART.sub("", text):
         raise ValueError(f"{text!r} is not a duration; write it like 90s, 12h or 7d")
     seconds = math.fsum(float(n) * _UNIT_SECONDS[unit] for n, unit in _PART.findall(text))
+    if seconds > LONGEST.total_seconds():
+        raise ValueError(f"{text[:40]!r} is longer than {LONGEST.days} days")
     return timedelta(seconds=seconds)
 
 

@@ -30,6 +30,8 @@ RECORD = f"{FOLDER}/record.json"
 TIME = "event_time"
 LABEL = "label"
 PARTS = ("train", "test")
+AHEAD = timedelta(days=1)
+"""A row whose time is further in the future is a client's mistake; it must not move the window."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,8 @@ class SnapshotRecord:
         coverage: Share of them that had a label, 0 to 1.
         versions: Rows of the window by the version that answered.
         unknown_labels: Rows left out since the champion knows no such class.
+        unusable: Rows of the log left out since their time lies in the future, or since they lack
+            a value that the champion does not answer without.
         segments: Log segments read.
         unreadable: Segments skipped because they are no Parquet.
         columns: Name and type of each column.
@@ -64,6 +68,7 @@ class SnapshotRecord:
     coverage: float
     versions: Mapping[str, int]
     unknown_labels: int
+    unusable: int
     segments: int
     unreadable: tuple[str, ...]
     columns: Mapping[str, str]
@@ -101,12 +106,12 @@ def assemble(
         settings: Window, maturity, test window and embargo.
         trained_until: Last event time that the champion was trained on. Test rows come after it
             and the embargo, since the champion knows the ones before.
-        now: For the record.
+        now: For the record, and to tell times that cannot be.
 
     Raises:
         Refused: NotEnoughRows or NotEnoughLabels, with the counts.
     """
-    predictions = logs.predictions
+    predictions = _usable(logs.predictions, schema, now=now)
     newest: datetime = predictions[TIME].max().to_pydatetime()
     cutoff = newest - settings.label_maturity
     start = cutoff - settings.window
@@ -147,11 +152,28 @@ def assemble(
         coverage=len(known) / len(in_window),
         versions={str(name): int(count) for name, count in versions.items()},
         unknown_labels=len(joined) - len(known),
+        unusable=len(logs.predictions) - len(predictions),
         segments=logs.segments,
         unreadable=logs.unreadable,
         columns={str(name): str(kind) for name, kind in rows.dtypes.items()},
     )
     return Snapshot(train, test, record)
+
+
+def _usable(predictions: Frame, schema: ModelSchema, *, now: datetime) -> Frame:
+    """The rows that both models could have been asked; at least one."""
+    usable = predictions[TIME] <= now + AHEAD
+    for spec in schema.inputs:
+        if not spec.nullable:
+            usable &= predictions[FEATURE_PREFIX + spec.name].notna()
+    if not usable.any():
+        raise Refused(
+            RefusalReason.NOT_ENOUGH_ROWS,
+            f"none of the {len(predictions)} answered rows of the log can be used: their time lies"
+            " in the future, or they lack a feature that the champion demands",
+            remedy="wait for traffic that the champion's schema accepts",
+        )
+    return predictions[usable]
 
 
 def content_digest(train: Frame, test: Frame) -> str:

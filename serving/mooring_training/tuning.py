@@ -6,7 +6,6 @@ fifths of the training time, never on the test rows. The scikit-learn edge.
 """
 
 import importlib
-import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -89,6 +88,36 @@ TREE_SETTINGS = {
     "min_samples_leaf": (20, 50, 100, 200),
     "l2_regularization": (0.0, 1.0, 5.0),
 }
+
+
+@dataclass(frozen=True)
+class _Bounds:
+    """Which values of a champion's record an estimator takes."""
+
+    low: float
+    high: float
+    whole: bool = False
+
+    def admit(self, value: object) -> float | None:
+        """The value as a number; None when it is none, or beyond the bounds."""
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return None
+        if self.whole and not isinstance(value, int):
+            return None
+        return value if self.low <= value <= self.high else None
+
+
+_BOUNDS: Mapping[str, Mapping[str, _Bounds]] = {
+    Family.TREES: {
+        "max_iter": _Bounds(1, 2000, whole=True),
+        "max_leaf_nodes": _Bounds(2, 1024, whole=True),
+        "learning_rate": _Bounds(1e-4, 1.0),
+        "min_samples_leaf": _Bounds(1, 100_000, whole=True),
+        "l2_regularization": _Bounds(0.0, 1e6),
+    },
+    Family.LINEAR: {"C": _Bounds(1e-6, 1e6)},
+}
+_HALF_LIFE = _Bounds(0.1, 36_500.0)
 HALF_LIVES = (None, None, 30.0, 14.0)
 STRENGTHS = (0.01, 0.1, 1.0, 10.0)
 _STEADY = Trial(
@@ -104,17 +133,24 @@ _STEADY = Trial(
 
 
 def champion_trial(parameters: Mapping[str, object]) -> Trial | None:
-    """The champion's own hyperparameters, where its package records some that we know."""
+    """The champion's own hyperparameters, where its package records some that we know.
+
+    A package may record anything: without a family only a learning rate tells boosted trees (a
+    logistic regression has `max_iter` too), and what no estimator takes is left out.
+    """
+    boosted = isinstance(parameters.get("learning_rate"), int | float)
+    name = str(parameters.get("family", Family.TREES.value if boosted else ""))
+    if name not in _BOUNDS:
+        return None
+    family = Family(name)
     settings = {
-        name: float(value) if isinstance(value, float) else value
-        for name in TREE_SETTINGS
-        if isinstance(value := parameters.get(name), int | float) and not isinstance(value, bool)
+        name: value
+        for name, bounds in _BOUNDS[family].items()
+        if (value := bounds.admit(parameters.get(name))) is not None
     }
-    if settings and parameters.get("family", Family.TREES.value) == Family.TREES.value:
-        half_life = parameters.get("halfLifeDays")
-        days = float(half_life) if isinstance(half_life, int | float) else None
-        return Trial(Family.TREES, settings, days)
-    return None
+    if not settings:
+        return None
+    return Trial(family, settings, _HALF_LIFE.admit(parameters.get("halfLifeDays")))
 
 
 def trials(first: Trial | None, *, limit: int, rng: np.random.Generator) -> Iterator[Trial]:
@@ -169,7 +205,8 @@ def tune(
         seed: Of the estimators.
         time_is_up: Asked before each trial after the first.
     """
-    folds = list(_folds(table["event_time"].to_numpy(dtype="datetime64[us]"), embargo))
+    times = table["event_time"].to_numpy(dtype="datetime64[us]")
+    folds = [fold for fold in _folds(times, embargo) if _teachable(table.iloc[fold[0]], schema)]
     best: Choice | None = None
     count = 0
     for trial in candidates:
@@ -178,7 +215,7 @@ def tune(
         count += 1
         losses = [_validation_losses(table, schema, trial, fold=fold, seed=seed) for fold in folds]
         loss = float(np.concatenate(losses).mean()) if losses else None
-        if best is None or (loss is not None and loss < (best.loss or math.inf)):
+        if best is None or (loss is not None and best.loss is not None and loss < best.loss):
             best = Choice(trial, loss, count)
     if best is None:
         raise ValueError("no trial was given; pass at least one")
@@ -198,6 +235,11 @@ def _folds(
         end = int(np.searchsorted(moments, first + int(span * judged), side="right"))
         if stop >= LEAST_FOLD_ROWS and end - start >= LEAST_FOLD_ROWS:
             yield slice(0, stop), slice(start, end)
+
+
+def _teachable(fitted: Frame, schema: ModelSchema) -> bool:
+    """Whether a model can be fitted: a classifier needs rows of two classes."""
+    return schema.task is Task.REGRESSION or fitted[schema.target].nunique() > 1
 
 
 def _validation_losses(
