@@ -112,7 +112,8 @@ def running(
     *,
     peer: int | None = None,
     arguments: Sequence[str] = (),
-    **environment: str,
+    environment: Mapping[str, str] | None = None,
+    **more: str,
 ) -> Generator[Server]:
     """A server process over a package.
 
@@ -120,7 +121,8 @@ def running(
         directory: The package.
         peer: Forward port of the server that forwards go to.
         arguments: More arguments of `server_process`.
-        environment: Variables such as `MOORING_REVISION`, on top of a usual set.
+        environment: Variables on top of a usual set.
+        more: More of them, such as `MOORING_REVISION`.
     """
     with tempfile.TemporaryDirectory() as scratch:
         keys = Path(scratch) / "keys.json"
@@ -135,15 +137,15 @@ def running(
             "MOORING_REVISION": "aaaaaaaaaaaa",
             "MOORING_VERSION": "v1",
         }
-        more = [] if peer is None else ["--peer", str(peer)]
+        forwards = [] if peer is None else ["--peer", str(peer)]
         process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "tests.serving.server_process", str(directory)),
-                *more,
+                *forwards,
                 *arguments,
             ],
             cwd=ROOT,
-            env=os.environ | variables | environment,
+            env=os.environ | variables | (environment or {}) | more,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE if "MOORING_TEST_QUIET" in os.environ else None,
             text=True,

