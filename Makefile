@@ -17,13 +17,15 @@ help: ## list the commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(STAMP): pyproject.toml
-	@echo "[mooring] Python environment in $(VENV) (once, about two minutes)"
+	@echo "[mooring] Python environment in $(VENV) (once, about a minute)"
 	@python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "Mooring needs Python 3.11 or newer as python3"; exit 1; }
 	@python3 -m venv --help >/dev/null 2>&1 && python3 -c 'import ensurepip' 2>/dev/null \
 	  || { apt-get update -qq && apt-get install -y -qq python3-venv; }
 	@test -x $(BIN)/python || python3 -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[demo]'
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python -e '.[demo]' \
+	  || $(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -e '.[demo]'
 	@touch $@
 
 demo: $(STAMP) ## the whole loop on real flights, on a real Kubernetes; leaves the cluster up
