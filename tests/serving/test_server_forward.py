@@ -38,7 +38,7 @@ def pair(candidate: Path, **environment: str) -> Generator[tuple[Server, Server]
             MOORING_VERSION="v2",
             MOORING_POD_UID="pod-2",
         ) as second,
-        running(cancer_package(), peer=second.forward, **environment) as first,
+        running(cancer_package(), peer=second.forward, environment=environment) as first,
     ):
         yield first, second
 
