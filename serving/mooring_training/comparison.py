@@ -20,6 +20,13 @@ PROBABILITY_FLOOR = 1e-6
 """Probabilities are kept this far from 0 and 1, so that one row cannot decide the comparison."""
 
 
+EXPECTED_CORRELATION = 0.3
+"""Least correlation of neighbouring blocks that an interval allows for. The daily differences of
+two models on the flights of 2013 have 0.31 (median of 45 pairs, 90th percentile 0.38)."""
+LARGEST_CORRELATION = 0.7
+"""Beyond this the blocks are too short, and a longer `block` is needed."""
+
+
 class Verdict(StrEnum):
     """What a comparison says."""
 
@@ -125,12 +132,11 @@ def blocked_interval(
     """Two-sided interval of the mean difference, with blocks as the observations.
 
     The delete-one-block jackknife of the ratio of sums (so a busy day weighs what it holds),
-    with Student's t on `blocks - 1` degrees of freedom. With the 5 to 10 blocks that a retraining
+    with Student's t on `blocks - 1` degrees of freedom. With the 5 to 20 blocks that a retraining
     run has, a percentile bootstrap over blocks is far too narrow (its variance lacks the factor
-    `G / (G - 1)` and its tails are normal); the jackknife variance errs on the wide side (Bell &
-    McCaffrey 2002; MacKinnon, Nielsen & Webb 2023). Blocks that follow each other are still
-    alike (a storm lasts two days), so the variance is also computed over pairs of neighbours
-    and the larger one is used.
+    `G / (G - 1)`, its tails are normal), while the jackknife errs on the wide side (Bell &
+    McCaffrey 2002; MacKinnon, Nielsen & Webb 2023). Neighbouring blocks are still alike, since a
+    storm lasts two days, so the variance grows by `_serial_inflation`.
 
     Args:
         differences: [n] champion's loss minus challenger's, row by row.
@@ -150,10 +156,28 @@ def blocked_interval(
     without = (sums.sum() - sums) / (sizes.sum() - sizes)
     deviations = without - estimate
     variance = (count - 1) / count * float(np.sum(deviations**2))
-    neighbours = (count - 1) / count * float(np.sum(deviations[1:] * deviations[:-1]))
-    error = math.sqrt(variance + max(0.0, neighbours))
+    error = math.sqrt(variance * _serial_inflation(deviations))
     half = float(special.stdtrit(count - 1, 1.0 - alpha / 2.0)) * error
     return estimate - half, estimate + half
+
+
+def _serial_inflation(deviations: Floats) -> float:
+    """How much larger the variance of the mean is than that of unrelated blocks; above 1.
+
+    The blocks are taken as a first-order autoregression with the correlation seen, but never
+    less than `EXPECTED_CORRELATION`: from so few blocks an estimate is biased down and noisy, and
+    relying on it alone gives both more false promotions and less power. The sample variance of
+    such blocks is biased down too, which is undone.
+    """
+    count = len(deviations)
+    total = float(np.sum(deviations**2))
+    if total <= 0.0:
+        return 1.0
+    seen = float(np.sum(deviations[1:] * deviations[:-1])) / total
+    rho = min(max(EXPECTED_CORRELATION, seen), LARGEST_CORRELATION)
+    lags = np.arange(1, count)
+    weighted = float(np.sum((1.0 - lags / count) * rho**lags))
+    return (1.0 + 2.0 * weighted) / (1.0 - 2.0 / (count - 1) * weighted)
 
 
 def compare(

@@ -135,10 +135,13 @@ _STEADY = Trial(
 def champion_trial(parameters: Mapping[str, object]) -> Trial | None:
     """The champion's own hyperparameters, where its package records some that we know.
 
-    A package may record anything: without a family only a learning rate tells boosted trees (a
-    logistic regression has `max_iter` too), and what no estimator takes is left out.
+    A package may record anything: without a family, boosted trees are told by both `max_iter`
+    (which a logistic regression has too) and `max_leaf_nodes` or `learning_rate`, and what no
+    estimator takes is left out.
     """
-    boosted = isinstance(parameters.get("learning_rate"), int | float)
+    boosted = "max_iter" in parameters and not parameters.keys().isdisjoint(
+        ("max_leaf_nodes", "learning_rate")
+    )
     name = str(parameters.get("family", Family.TREES.value if boosted else ""))
     if name not in _BOUNDS:
         return None
