@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from importlib.metadata import version
+from urllib.parse import quote
 
 from mooring_serving.app import InferenceApp, Reply, check_encoding
 from mooring_serving.clock import Clock
@@ -49,7 +50,7 @@ class Router:
         )
         self._tensors = TensorLimits()
         self._label_limit = WorkLimits().labels_per_request
-        base = f"/v2/models/{model.name}"
+        base = f"/v2/models/{quote(model.name, safe='')}"
         pinned = f"{base}/versions/{model.version}"
         self._base = base
         reads = {

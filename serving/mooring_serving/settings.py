@@ -17,6 +17,10 @@ class EventTime(StrEnum):
     """`parameters.event_time` of the request; a request without one counts as of its arrival."""
 
 
+_NAME = r"^[A-Za-z0-9._-]+$"
+"""What may stand in a path and a header as it is."""
+
+
 class SettingsInvalid(ValueError):
     """An environment variable has a value that cannot be used; the message names it."""
 
@@ -26,13 +30,13 @@ class ServerSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, populate_by_name=True)
 
-    model: str | None = Field(default=None, alias="MOORING_MODEL", max_length=253)
+    model: str | None = Field(default=None, alias="MOORING_MODEL", pattern=_NAME, max_length=253)
     """The protocol's model name. Default: the package's own name, so that a laptop needs none."""
 
-    version: str = Field(default="local", alias="MOORING_VERSION", max_length=253)
+    version: str = Field(default="local", alias="MOORING_VERSION", pattern=_NAME, max_length=253)
     """Name of the model version, shown in answers and metrics."""
 
-    revision: str = Field(default="local", alias="MOORING_REVISION", max_length=63)
+    revision: str = Field(default="local", alias="MOORING_REVISION", pattern=_NAME, max_length=63)
     """Content hash of the rolled-out revision."""
 
     deployment: str | None = Field(default=None, alias="MOORING_DEPLOYMENT", max_length=253)

@@ -203,6 +203,8 @@ def test_settings_have_the_promised_defaults() -> None:
 def test_settings_name_the_variable_that_cannot_be_used() -> None:
     with pytest.raises(SettingsInvalid, match="MOORING_DRAIN_SECONDS"):
         read_settings({"MOORING_DRAIN_SECONDS": "soon"})
+    with pytest.raises(SettingsInvalid, match="MOORING_VERSION"):
+        read_settings({"MOORING_VERSION": "v1\r\nset-cookie: a"})
     with pytest.raises(SettingsInvalid, match="MOORING_EVENT_TIME"):
         read_settings({"MOORING_EVENT_TIME": "Sometimes"})
 
