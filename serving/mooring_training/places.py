@@ -142,7 +142,7 @@ def _mapped(shown: str) -> Generator[None]:
             f"{shown}: access denied",
             "check the Secrets named by the deployment's predictionLog and the policy's output",
         ) from error
-    except (OSError, library.BotoCoreError) as error:
+    except (OSError, library.BotoCoreError, library.ClientError) as error:
         raise StoreUnavailable(
             UnavailableReason.STORE_UNREACHABLE,
             f"{shown}: {type(error).__name__}: {str(error)[:200]}",

@@ -136,9 +136,8 @@ def _snapshot(
         trained_until=trained_until(folder),
         now=world.now(),
     )
-    snapshots.store(made, output, settings.run)
-    _LOG.info("run %s froze snapshot %s", settings.run, made.record.digest)
-    return made
+    _LOG.info("run %s freezes snapshot %s", settings.run, made.record.digest)
+    return snapshots.store(made, output, settings.run)
 
 
 def _challenger(

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from mooring_model.errors import StoreUnavailable, UnavailableReason
 from mooring_model.infer_schema import Frame
 from mooring_model.manifest import canonical
 from mooring_model.schema import Datatype, ModelSchema, Task
@@ -182,13 +183,29 @@ def content_digest(train: Frame, test: Frame) -> str:
     return "sha256:" + hashlib.sha256(canonical(parts)).hexdigest()
 
 
-def store(snapshot: Snapshot, place: Place, run: str) -> None:
-    """Write the two tables, then the record that says they are complete."""
+def store(snapshot: Snapshot, place: Place, run: str) -> Snapshot:
+    """Write the two tables, then the record that says they are complete.
+
+    Returns:
+        The snapshot as it reads back: a table in memory and the same one from Parquet differ in
+        the types of their texts, and a retried Job must make the same package.
+
+    Raises:
+        StoreUnavailable: What was written cannot be read.
+    """
     for name, table in zip(PARTS, (snapshot.train, snapshot.test), strict=True):
         buffer = io.BytesIO()
         table.to_parquet(buffer, index=False)
         place.write(f"{run}/{FOLDER}/{name}.parquet", buffer.getvalue())
     place.write(f"{run}/{RECORD}", _to_json(snapshot.record))
+    stored = load(place, run)
+    if stored is None:
+        raise StoreUnavailable(
+            UnavailableReason.STORE_UNREACHABLE,
+            f"the snapshot of run {run} was written and is not there",
+            "check that the store gives back what it accepted; this is tried again",
+        )
+    return stored
 
 
 def load(place: Place, run: str) -> Snapshot | None:
