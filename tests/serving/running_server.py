@@ -145,7 +145,7 @@ def running(
                 *arguments,
             ],
             cwd=ROOT,
-            env=os.environ | variables | (environment or {}) | more,
+            env={**os.environ, **variables, **(environment or {}), **more},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE if "MOORING_TEST_QUIET" in os.environ else None,
             text=True,
