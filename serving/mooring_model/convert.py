@@ -45,6 +45,7 @@ def write_onnx(estimator: Any, schema: ModelSchema, path: Path) -> None:
             "package it with format skops, or use steps that skl2onnx supports",
         ) from error
     _restore_names(model.graph, schema)
+    _sort_operator_sets(model)
     path.write_bytes(model.SerializeToString())
 
 
@@ -79,3 +80,11 @@ def _restore_names(graph: Any, schema: ModelSchema) -> None:
     for node in graph.node:
         for place, used in enumerate(node.input):
             node.input[place] = names.get(used, used)
+
+
+def _sort_operator_sets(model: Any) -> None:
+    """skl2onnx lists them in the order of a hash, so that each process made another digest."""
+    sets = sorted((entry.domain, entry.version) for entry in model.opset_import)
+    del model.opset_import[:]
+    for domain, version in sets:
+        model.opset_import.add(domain=domain, version=version)
