@@ -2,8 +2,9 @@
 
 `v1` is an honest first model. `v2` hides a fault that no offline metric shows: its training and
 test tables hold the departure delay in hours, while clients send minutes as documented. `v3` is
-a better-regularised model. Each becomes a model package in ONNX form with its
-own later rows as test set. Called by the demo and by the cluster tests; nothing here serves.
+`v1` with more trees: better in winter, and as lost in summer. Each becomes a model package in
+ONNX form with its own later rows as test set. Called by the demo and by the cluster tests;
+nothing here serves.
 """
 
 import importlib
@@ -90,15 +91,9 @@ RECIPES = {
         ),
         Recipe(
             version="v3",
-            hyperparameters={
-                "max_iter": 200,
-                "max_leaf_nodes": 15,
-                "learning_rate": 0.05,
-                "min_samples_leaf": 200,
-                "l2_regularization": 5.0,
-            },
+            hyperparameters={"max_iter": 100, "max_leaf_nodes": 31, "learning_rate": 0.1},
             delay_unit=timedelta(minutes=1),
-            summary="Slower and better-regularised learning; holds better as seasons change.",
+            summary="As v1 with two thirds more trees: a little better offline and live.",
         ),
     )
 }
