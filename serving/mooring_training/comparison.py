@@ -1,8 +1,8 @@
 """Champion against challenger on the same rows: losses, the blocked interval, the verdict.
 
 Pure. Rows of one day share weather, crews and queues, so a row is not an observation: a block of
-time is. A plain row bootstrap on the flights of 2013 promoted a model that was then worse
-(`operator/docs` names the figures); the interval here treats each block as one observation.
+time is. On the flights of 2013 an interval over rows promoted a challenger with a gain of 0.029
+that lost 0.053 in the month that followed; the interval over days was undecided.
 """
 
 import math
