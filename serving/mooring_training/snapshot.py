@@ -126,13 +126,7 @@ def assemble(
         )
     joined = in_window.merge(_typed_labels(logs.labels, schema), on=KEY, how="inner")
     known = joined[joined[LABEL].notna()]
-    if len(known) < settings.min_rows:
-        raise Refused(
-            RefusalReason.NOT_ENOUGH_LABELS,
-            f"{len(known)} of {len(in_window)} mature rows have a usable label,"
-            f" {settings.min_rows} are needed",
-            remedy="send more labels, or lengthen data.window or data.labelMaturity",
-        )
+    _require_labels(len(known), len(in_window), settings.min_rows)
     rows = _typed_features(known, schema)
     test_from = cutoff - settings.test_window
     if trained_until is not None:
@@ -140,7 +134,6 @@ def assemble(
     train = rows[rows[TIME] < test_from - settings.embargo].reset_index(drop=True)
     test = rows[rows[TIME] >= test_from].reset_index(drop=True)
     _require_teachable(train, schema)
-    versions = in_window["version"].value_counts().sort_index()
     record = SnapshotRecord(
         digest=content_digest(train, test),
         created_at=now,
@@ -151,7 +144,7 @@ def assemble(
         test_from=test_from,
         window_rows=len(in_window),
         coverage=len(known) / len(in_window),
-        versions={str(name): int(count) for name, count in versions.items()},
+        versions=_counted(in_window["version"]),
         unknown_labels=len(joined) - len(known),
         unusable=len(logs.predictions) - len(predictions),
         segments=logs.segments,
@@ -266,6 +259,15 @@ def _typed_features(rows: Frame, schema: ModelSchema) -> Frame:
     return table.sort_values([TIME, *KEY], kind="stable").reset_index(drop=True)
 
 
+def _require_labels(known: int, mature: int, wanted: int) -> None:
+    if known < wanted:
+        raise Refused(
+            RefusalReason.NOT_ENOUGH_LABELS,
+            f"{known} of {mature} mature rows have a usable label, {wanted} are needed",
+            remedy="send more labels, or lengthen data.window or data.labelMaturity",
+        )
+
+
 def _require_teachable(train: Frame, schema: ModelSchema) -> None:
     if not len(train):
         raise Refused(
@@ -313,6 +315,10 @@ def _text_bytes(column: Any) -> bytes:
     encoded = [None if value is None else str(value).encode() for value in values]
     lengths = np.array([-1 if text is None else len(text) for text in encoded], dtype="<i8")
     return lengths.tobytes() + b"".join(text for text in encoded if text is not None)
+
+
+def _counted(column: Any) -> dict[str, int]:
+    return {str(name): int(count) for name, count in column.value_counts().sort_index().items()}
 
 
 def _span(table: Frame) -> tuple[datetime, datetime] | None:
