@@ -9,7 +9,10 @@ from enum import IntEnum
 from pathlib import Path
 
 MESSAGE_BYTES = 4096
+"""The kubelet keeps no more of a termination message."""
 DEFAULT_LOG = Path("/dev/termination-log")
+SENTENCES = ("message", "remedy")
+"""What may be cut; verdict, reason and digests are read by the operator."""
 
 
 class ExitCode(IntEnum):
@@ -25,16 +28,29 @@ def write_termination(document: Mapping[str, object], path: Path | None) -> None
     """Writes the result where Kubernetes reads it, when there is such a place.
 
     Args:
-        document: the result; texts are shortened until it fits 4,096 bytes.
+        document: the result; its sentences are cut until it fits 4,096 bytes.
         path: the file; None: /dev/termination-log where that exists.
     """
     target = path or (DEFAULT_LOG if DEFAULT_LOG.is_file() else None)
     if target is None:
         return
+    target.write_bytes(fitted(document))
+
+
+def fitted(document: Mapping[str, object]) -> bytes:
+    """The document as JSON of at most `MESSAGE_BYTES`; its sentences are cut for it.
+
+    A document that is too long without its sentences stays too long: cutting ends.
+    """
     longest = MESSAGE_BYTES
-    data = json.dumps(document).encode()
-    while len(data) > MESSAGE_BYTES:
+    data = _encoded(document)
+    while len(data) > MESSAGE_BYTES and longest:
         longest //= 2
-        short = {k: v[:longest] if isinstance(v, str) else v for k, v in document.items()}
-        data = json.dumps(short).encode()
-    target.write_bytes(data)
+        cut = {name: str(document[name])[:longest] for name in SENTENCES if name in document}
+        data = _encoded({**document, **cut})
+    return data
+
+
+def _encoded(document: Mapping[str, object]) -> bytes:
+    text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return text.encode()

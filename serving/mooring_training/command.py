@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from mooring_model.errors import StoreUnavailable
+from mooring_model.termination import DEFAULT_LOG
 from mooring_training import outcome as outcomes
 from mooring_training.errors import Refused
 from mooring_training.outcome import Outcome
@@ -17,12 +18,8 @@ from mooring_training.settings import VARIABLE, parse_settings
 
 _LOG = logging.getLogger(__name__)
 
-TERMINATION_LOG = Path("/dev/termination-log")
 
-
-def run(
-    environment: Mapping[str, str] | None = None, termination_log: Path = TERMINATION_LOG
-) -> int:
+def run(environment: Mapping[str, str] | None = None, termination_log: Path = DEFAULT_LOG) -> int:
     """Run the training Job that `MOORING_TRAINING` describes.
 
     Args:

@@ -1,22 +1,17 @@
 """What a run says at its end: the termination message of contracts §7, and its exit code."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
 from mooring_model.errors import StoreUnavailable
-from mooring_model.manifest import canonical
+from mooring_model.termination import ExitCode, write_termination
 from mooring_training.comparison import Comparison, Metric, Verdict
 from mooring_training.errors import Refused
 from mooring_training.snapshot import SnapshotRecord
 
 EXIT_JUDGED = 0
-EXIT_REFUSED = 10
-EXIT_UNAVAILABLE = 11
-MESSAGE_BYTES = 4096
-"""The kubelet keeps no more of a termination message."""
 _LONGEST_TEXT = 1200
 
 
@@ -101,7 +96,7 @@ def describe(comparison: Comparison, *, min_blocks: int) -> str:
 def refused(error: Refused) -> Outcome:
     """Terminal: the same Job run again would say the same."""
     return Outcome(
-        EXIT_REFUSED,
+        ExitCode.REFUSED,
         {
             "verdict": "Refused",
             "reason": error.reason.value,
@@ -114,7 +109,7 @@ def refused(error: Refused) -> Outcome:
 def unavailable(error: StoreUnavailable) -> Outcome:
     """Transient: worth another Job."""
     return Outcome(
-        EXIT_UNAVAILABLE,
+        ExitCode.UNAVAILABLE,
         {
             "verdict": "Unavailable",
             "reason": error.reason.value,
@@ -128,18 +123,7 @@ def report(outcome: Outcome, termination_log: Path) -> None:
     """Write the termination message where the kubelet asks for one; elsewhere do nothing."""
     if not termination_log.exists():
         return
-    termination_log.write_bytes(fitted(outcome.document))
-
-
-def fitted(document: Mapping[str, Any]) -> bytes:
-    """The document as canonical JSON of at most `MESSAGE_BYTES`; its sentences are cut for it."""
-    length = _LONGEST_TEXT
-    data = canonical(document)
-    while len(data) > MESSAGE_BYTES and length:
-        length //= 2
-        cut = {name: document[name][:length] for name in ("message", "remedy") if name in document}
-        data = canonical({**document, **cut})
-    return data
+    write_termination(outcome.document, termination_log)
 
 
 def encode(outcome: Outcome) -> bytes:
