@@ -1,11 +1,10 @@
 """Opens a package for prediction: checked files in, a model that answers out."""
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from mooring_model.content import check_format
-from mooring_model.errors import PackageRefused, RefusalReason
+from mooring_model.documents import document_invalid, read_document
 from mooring_model.manifest import Format, Manifest, verify_files
 from mooring_model.prediction import Answerer, Columns, Prediction, Runtime
 from mooring_model.schema import Inference, ModelSchema, read_inference, read_schema
@@ -83,11 +82,9 @@ def read_profile(directory: Path) -> ReferenceProfile:
     Raises:
         PackageRefused: SchemaInvalid, naming the field.
     """
+    path = directory / PROFILE
+    document = read_document(path)
     try:
-        return ReferenceProfile.from_json(json.loads((directory / PROFILE).read_text()))
-    except (OSError, ValueError, DocumentInvalid) as error:
-        raise PackageRefused(
-            RefusalReason.SCHEMA_INVALID,
-            f"{directory}: {PROFILE}: {error}",
-            "package the model again with `mooring package`",
-        ) from error
+        return ReferenceProfile.from_json(document)
+    except (DocumentInvalid, OverflowError) as error:  # of a whole number that no float holds
+        raise document_invalid(path, str(error)) from error

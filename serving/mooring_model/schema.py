@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Self, TypeVar
+from typing import Annotated, Self
 
 from pydantic import (
     BaseModel,
@@ -11,18 +11,15 @@ from pydantic import (
     Field,
     StrictInt,
     StrictStr,
-    ValidationError,
+    TypeAdapter,
     model_validator,
 )
 from pydantic.alias_generators import to_camel
 
-from mooring_model.errors import PackageRefused, RefusalReason
-from mooring_model.manifest import first_fault
+from mooring_model.documents import read_typed
 
 SCHEMA = "schema.json"
 INFERENCE = "inference.json"
-
-DocumentT = TypeVar("DocumentT", bound=BaseModel)
 
 
 class Task(StrEnum):
@@ -177,13 +174,17 @@ class Inference(_Document):
     max_batch_rows: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
 
 
+_SCHEMAS = TypeAdapter(ModelSchema)
+_INFERENCES = TypeAdapter(Inference)
+
+
 def read_schema(directory: Path) -> ModelSchema:
     """The package's schema.
 
     Raises:
         PackageRefused: SchemaInvalid, naming the field.
     """
-    return _read(directory / SCHEMA, ModelSchema)
+    return read_typed(directory / SCHEMA, _SCHEMAS)
 
 
 def read_inference(directory: Path) -> Inference:
@@ -192,16 +193,4 @@ def read_inference(directory: Path) -> Inference:
     Raises:
         PackageRefused: SchemaInvalid, naming the field.
     """
-    return _read(directory / INFERENCE, Inference)
-
-
-def _read(path: Path, document: type[DocumentT]) -> DocumentT:
-    try:
-        return document.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
-        what = first_fault(error) if isinstance(error, ValidationError) else error.strerror
-        raise PackageRefused(
-            RefusalReason.SCHEMA_INVALID,
-            f"{path.parent}: {path.name}: {what}",
-            "package the model again with `mooring package`",
-        ) from error
+    return read_typed(directory / INFERENCE, _INFERENCES)

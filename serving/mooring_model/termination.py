@@ -4,15 +4,13 @@ Contract §3: a Job's answer is its exit code and one JSON object of at most 4,0
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from pathlib import Path
+from typing import cast
 
 MESSAGE_BYTES = 4096
-"""The kubelet keeps no more of a termination message."""
 DEFAULT_LOG = Path("/dev/termination-log")
-SENTENCES = ("message", "remedy")
-"""What may be cut; verdict, reason and digests are read by the operator."""
 
 
 class ExitCode(IntEnum):
@@ -28,29 +26,51 @@ def write_termination(document: Mapping[str, object], path: Path | None) -> None
     """Writes the result where Kubernetes reads it, when there is such a place.
 
     Args:
-        document: the result; its sentences are cut until it fits 4,096 bytes.
+        document: the result; texts and lists are shortened until it fits 4,096 bytes.
         path: the file; None: /dev/termination-log where that exists.
+
+    Raises:
+        OSError: the file cannot be written.
     """
     target = path or (DEFAULT_LOG if DEFAULT_LOG.is_file() else None)
-    if target is None:
-        return
-    target.write_bytes(fitted(document))
+    if target is not None:
+        target.write_bytes(message_of(document))
 
 
-def fitted(document: Mapping[str, object]) -> bytes:
-    """The document as JSON of at most `MESSAGE_BYTES`; its sentences are cut for it.
+def message_of(document: Mapping[str, object]) -> bytes:
+    """The document as JSON of at most 4,096 bytes.
 
-    A document that is too long without its sentences stays too long: cutting ends.
+    Raises:
+        ValueError: it does not fit although every text and list in it is empty, or holds NaN.
     """
     longest = MESSAGE_BYTES
     data = _encoded(document)
     while len(data) > MESSAGE_BYTES and longest:
         longest //= 2
-        cut = {name: str(document[name])[:longest] for name in SENTENCES if name in document}
-        data = _encoded({**document, **cut})
+        data = _encoded(_shortened(document, longest))
+    if len(data) > MESSAGE_BYTES:
+        raise ValueError(f"a termination message of {len(data)} bytes cannot be shortened")
     return data
 
 
-def _encoded(document: Mapping[str, object]) -> bytes:
-    text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return text.encode()
+def _encoded(document: object) -> bytes:
+    text = json.dumps(
+        document, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
+    return text.encode("utf-8", "backslashreplace")
+
+
+def _shortened(value: object, longest: int) -> object:
+    """The value with texts of at most `longest` characters, and lists of a 256th as many items.
+
+    So lists go before verdicts and digests are cut.
+    """
+    if isinstance(value, str):
+        return value[:longest]
+    if isinstance(value, Mapping):
+        members = cast("Mapping[str, object]", value)
+        return {key: _shortened(inner, longest) for key, inner in members.items()}
+    if isinstance(value, Sequence):
+        items = cast("Sequence[object]", value)
+        return [_shortened(inner, longest) for inner in items[: longest // 256]]
+    return value

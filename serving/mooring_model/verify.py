@@ -1,15 +1,16 @@
 """What a verification Job does: check the files without loading, then load once and replay."""
 
-import json
 import resource
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
 import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from mooring_model.content import check_format
+from mooring_model.documents import read_typed
 from mooring_model.errors import PackageRefused, RefusalReason
 from mooring_model.load import LoadedModel, load_package, read_profile
 from mooring_model.manifest import Manifest, package_digest, verify_files
@@ -17,11 +18,13 @@ from mooring_model.prediction import Array, Columns, PredictionFailed
 from mooring_model.samples import read_samples
 from mooring_model.schema import read_inference, read_schema
 
+METRICS = "metrics.json"
 LATENCY_CALLS = 200
 WARM_CALLS = 5
 LATENCY_SECONDS = 5.0
 """Longest time for measuring the latency, however slow the model."""
 _MAX_METRICS = 8
+"""In a report, which must fit into a termination message."""
 _DOCUMENTS = frozenset(
     (
         "card.md", "datasets.json", "environment.lock", "inference.json", "metrics.json",
@@ -29,6 +32,23 @@ _DOCUMENTS = frozenset(
     )
 )  # fmt: skip
 """Of every package, beside the model's file."""
+_Number = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class MetricEntry(BaseModel):
+    """One figure of metrics.json."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Annotated[str, Field(min_length=1, max_length=64)]
+    dataset: Annotated[str, Field(max_length=64)]
+    value: _Number
+    lower: _Number | None
+    upper: _Number | None
+    n: Annotated[int, Field(ge=0)]
+
+
+_METRICS = TypeAdapter(Annotated[list[MetricEntry], Field(max_length=1000)])
 
 
 @dataclass(frozen=True)
@@ -43,7 +63,7 @@ class VerificationReport:
     p50_ms: float
     p99_ms: float
     peak_memory_bytes: int
-    metrics: tuple[dict[str, Any], ...]
+    metrics: tuple[MetricEntry, ...]
 
     def to_json(self) -> dict[str, object]:
         """The termination message."""
@@ -57,7 +77,9 @@ class VerificationReport:
             "maxAbsoluteDifference": self.max_absolute_difference,
             "latencyMs": {"p50": self.p50_ms, "p99": self.p99_ms},
             "peakMemoryBytes": self.peak_memory_bytes,
-            "metrics": list(self.metrics),
+            "metrics": [
+                entry.model_dump(mode="json", exclude={"dataset", "n"}) for entry in self.metrics
+            ],
         }
 
 
@@ -102,10 +124,10 @@ def replay(directory: Path) -> VerificationReport:
         PackageRefused: LoadFailed, or ReplayMismatch with the first difference.
     """
     loaded = load_package(directory)
-    columns, expected, tolerance = read_samples(directory, loaded.schema)
+    samples = read_samples(directory, loaded.schema)
     try:
-        answers = loaded.predict(columns).outputs
-        p50, p99 = _latency(loaded, columns)
+        answers = loaded.predict(samples.inputs).outputs
+        p50, p99 = _latency(loaded, samples.inputs)
     except PredictionFailed as error:
         raise PackageRefused(
             RefusalReason.LOAD_FAILED,
@@ -113,14 +135,14 @@ def replay(directory: Path) -> VerificationReport:
             "package the model again in the environment that serves it (see environment.lock)",
         ) from error
     difference = max(
-        _difference(directory, name, answers[name], wanted, tolerance)
-        for name, wanted in expected.items()
+        _difference(directory, name, answers[name], wanted, samples.tolerance)
+        for name, wanted in samples.outputs.items()
     )
     return VerificationReport(
         manifest=loaded.manifest,
         task=loaded.schema.task.value,
         features=len(loaded.schema.inputs),
-        replayed_rows=len(next(iter(expected.values()))),
+        replayed_rows=len(next(iter(samples.outputs.values()))),
         max_absolute_difference=difference,
         p50_ms=p50,
         p99_ms=p99,
@@ -129,19 +151,15 @@ def replay(directory: Path) -> VerificationReport:
     )
 
 
-def _difference(
-    directory: Path, name: str, given: Array, wanted: list[Any], tolerance: float
-) -> float:
+def _difference(directory: Path, name: str, given: Array, wanted: Array, tolerance: float) -> float:
     """Largest difference of an output; a label must be equal."""
+    if given.shape != wanted.shape:
+        raise _mismatch(directory, name, 0, f"of shape {given.shape}, expected {wanted.shape}")
     if given.dtype.kind != "f":
-        for row, (is_, should) in enumerate(zip(given.tolist(), wanted, strict=True)):
-            if is_ != should:
-                raise _mismatch(directory, name, row, f"{is_!r}, expected {should!r}")
+        for row in np.flatnonzero(given != wanted).tolist():
+            raise _mismatch(directory, name, row, f"{given[row]!r}, expected {wanted[row]!r}")
         return 0.0
-    try:
-        gaps = np.abs(given - np.asarray(wanted, dtype=np.float64))
-    except (ValueError, TypeError) as error:
-        raise _mismatch(directory, name, 0, f"of another shape: {error}") from error
+    gaps = np.abs(given - wanted)
     worst = float(gaps.max())
     if not worst <= tolerance:
         row = int(np.argmax(gaps.reshape(len(wanted), -1).max(axis=1)))
@@ -175,16 +193,8 @@ def _latency(loaded: LoadedModel, columns: Columns) -> tuple[float, float]:
     return round(float(p50), 3), round(float(p99), 3)
 
 
-def _metrics(directory: Path) -> tuple[dict[str, Any], ...]:
+def _metrics(directory: Path) -> tuple[MetricEntry, ...]:
     """The figures of metrics.json: those of the test table where there is one."""
-    keys = ("name", "value", "lower", "upper")
-    try:
-        listed: list[dict[str, Any]] = json.loads((directory / "metrics.json").read_bytes())
-        later = [entry for entry in listed if entry["dataset"] == "test"]
-        return tuple({key: entry[key] for key in keys} for entry in later or listed)[:_MAX_METRICS]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise PackageRefused(
-            RefusalReason.SCHEMA_INVALID,
-            f"{directory}: metrics.json: {error!r}",
-            "package the model again with `mooring package`",
-        ) from error
+    listed = read_typed(directory / METRICS, _METRICS)
+    later = [entry for entry in listed if entry.dataset == "test"]
+    return tuple(later or listed)[:_MAX_METRICS]

@@ -182,7 +182,7 @@ def test_metrics_have_intervals_that_hold_the_value(tmp_path: Path) -> None:
         assert metric["lower"] < metric["value"] < metric["upper"]
     verified = replay(tmp_path / "p").metrics
     tested = {m["name"]: m["value"] for m in metrics if m["dataset"] == "test"}
-    assert {m["name"]: m["value"] for m in verified} == tested
+    assert {metric.name: metric.value for metric in verified} == tested
 
 
 def test_score_reference_is_held_out_when_the_test_table_suffices(tmp_path: Path) -> None:

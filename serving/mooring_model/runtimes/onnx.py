@@ -94,7 +94,9 @@ class OnnxRuntime:
 
     def _run(self, columns: Columns) -> Any:
         try:
-            return self._session.run(self._wanted, self._feed(columns))[0]
+            with np.errstate(over="ignore"):  # beyond single precision is infinite, as it should be
+                tensors = self._feed(columns)
+            return self._session.run(self._wanted, tensors)[0]
         except ORT_ERRORS as error:
             raise PredictionFailed(_first_line(error)) from error
 
