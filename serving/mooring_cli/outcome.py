@@ -3,7 +3,7 @@
 import os
 import sys
 import traceback
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -41,6 +41,22 @@ def reported(log: Path | None) -> Generator[None]:
         raise _failure("Unavailable", ExitCode.UNAVAILABLE, error, log) from error
 
 
+def record(document: Mapping[str, object], log: Path | None) -> None:
+    """Writes a good result as the termination message.
+
+    Raises:
+        CommandFailed: it cannot be written; the operator would wait for it in vain.
+    """
+    try:
+        write_termination(document, log)
+    except OSError as error:
+        raise CommandFailed(
+            ExitCode.UNAVAILABLE,
+            f"{log} cannot be written: {error.strerror}",
+            "give --termination-log a file in a directory that may be written",
+        ) from error
+
+
 def report_unexpected(
     kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:
@@ -63,5 +79,9 @@ def _failure(
         "message": error.message,
         "remedy": error.remedy,
     }
-    write_termination(document, log)
-    return CommandFailed(code, f"{error.reason}: {error.message}", error.remedy)
+    message = f"{error.reason}: {error.message}"
+    try:
+        write_termination(document, log)
+    except OSError as trouble:  # the code still tells the operator whether to retry
+        message += f" (and {log} cannot be written: {trouble.strerror})"
+    return CommandFailed(code, message, error.remedy)

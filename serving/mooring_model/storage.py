@@ -173,7 +173,7 @@ def open_store(uri: str, *, allow_file: bool = False, access: Access = _POD) -> 
         case Scheme.FILE if allow_file or access.file:
             from mooring_model.stores.directory import DirectoryStore
 
-            return DirectoryStore(Path("/"), source.path)
+            return DirectoryStore(Path(source.path), "")
         case _:
             raise _scheme_refused(source)
 

@@ -8,8 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mooring_cli.outcome import reported
-from mooring_model.termination import write_termination
+from mooring_cli.outcome import record, reported
 
 if TYPE_CHECKING:
     from mooring_model.manifest import Manifest
@@ -87,7 +86,7 @@ def verify(directory: Path, digest_: str | None, log: Path | None) -> None:
     with reported(log):
         check(directory, digest_)
         report = replay(directory).to_json()
-    write_termination(report, log)
+    record(report, log)
     _say(json.dumps(report, indent=1))
 
 
@@ -106,7 +105,7 @@ def fetch(options: FetchOptions, log: Path | None) -> None:
         "format": manifest.format.value,
         "bytes": size,
     }
-    write_termination(result, log)
+    record(result, log)
     _say(f"{options.out or options.uri}: {size} bytes, {options.digest}")
 
 

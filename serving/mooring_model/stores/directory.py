@@ -4,28 +4,37 @@ import os
 import shutil
 import stat
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from mooring_model.errors import PackageRefused, RefusalReason
 from mooring_model.manifest import CHUNK
 
 
 class DirectoryStore:
-    """Files under `root`; a link anywhere on the way below it is refused."""
+    """Files below `root`, which may be reached through links; below it none is followed.
+
+    The way is walked one directory at a time, each opened relative to the one before, so that
+    nobody can put a link there between check and use.
+    """
 
     def __init__(self, root: Path, path: str) -> None:
         self._root = root
-        self._directory = root / path.lstrip("/")
+        self._parts = PurePosixPath(path.strip("/")).parts
+
+    @property
+    def _directory(self) -> Path:
+        return self._root.joinpath(*self._parts)
 
     def chunks(self, name: str) -> Iterator[bytes]:
         """The file's bytes; a link or anything but a plain file is refused."""
-        path = self._directory / name
-        if path.is_symlink() or not self._contains(path):
-            raise _refuse(path, "is a link, or lies behind one that leaves the store")
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        directory = self._open_directory()
+        try:
+            descriptor = _open(name, os.O_NONBLOCK, directory, self._directory / name)
+        finally:
+            os.close(directory)
         with os.fdopen(descriptor, "rb") as stream:
             if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise _refuse(path, "is not a plain file")
+                raise _refuse(self._directory / name, "is not a plain file")
             while chunk := stream.read(CHUNK):
                 yield chunk
 
@@ -36,9 +45,39 @@ class DirectoryStore:
         shutil.copyfile(source, partial)
         partial.replace(self._directory / name)
 
-    def _contains(self, path: Path) -> bool:
-        """Whether the path, links followed, is still below the root."""
-        return path.resolve().is_relative_to(self._root.resolve())
+    def _open_directory(self) -> int:
+        directory = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        shown = self._root
+        for part in self._parts:
+            shown /= part
+            try:
+                inner = _open(part, os.O_DIRECTORY, directory, shown)
+            finally:
+                os.close(directory)
+            directory = inner
+        return directory
+
+
+def _open(name: str, flags: int, directory: int, shown: Path) -> int:
+    """Opens an entry of a directory.
+
+    Raises:
+        PackageRefused: LinkRefused; it is a link.
+        OSError: there is none, or it may not be read.
+    """
+    try:
+        return os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | flags, dir_fd=directory)
+    except OSError as error:
+        if _is_link(name, directory):
+            raise _refuse(shown, "is a link") from error
+        raise
+
+
+def _is_link(name: str, directory: int) -> bool:
+    try:
+        return stat.S_ISLNK(os.lstat(name, dir_fd=directory).st_mode)
+    except OSError:
+        return False
 
 
 def _refuse(path: Path, what: str) -> PackageRefused:

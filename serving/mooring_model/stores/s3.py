@@ -13,8 +13,13 @@ from mooring_model.manifest import CHUNK
 _fsspec: Any = importlib.import_module("fsspec")
 _errors: Any = importlib.import_module("botocore.exceptions")
 CONNECT_SECONDS = 5
-READ_SECONDS = 60
+READ_SECONDS = 30
+"""Longest silence of the server."""
 ATTEMPTS = 3
+"""Of one request, by botocore."""
+READS = 2
+"""Of one piece of an object, by s3fs, around botocore's attempts; its own five make a server that
+hangs cost twenty minutes instead of three."""
 BLOCK_BYTES = 8 << 20
 """Read at a time; fetching is sequential, so there is nothing to cache."""
 _DENIED = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
@@ -52,19 +57,21 @@ def filesystem() -> Any:
     config: dict[str, Any] = {
         "connect_timeout": CONNECT_SECONDS,
         "read_timeout": READ_SECONDS,
-        "retries": {"max_attempts": ATTEMPTS},
+        "retries": {"total_max_attempts": ATTEMPTS},
         # Ours are checked anyway, and not every S3 server knows AWS' newer ones.
         "request_checksum_calculation": "when_required",
         "response_checksum_validation": "when_required",
     }
     if region := os.environ.get("AWS_REGION"):
         config["region_name"] = region
-    return _fsspec.filesystem(
+    found = _fsspec.filesystem(
         "s3",
         config_kwargs=config,
         use_listings_cache=False,
         skip_instance_cache=True,
     )
+    found.retries = READS
+    return found
 
 
 @contextmanager
