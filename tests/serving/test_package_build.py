@@ -31,6 +31,7 @@ from tests.serving.packaged_models import (
     wine,
 )
 
+_base: Any = importlib.import_module("sklearn.base")
 _skops: Any = importlib.import_module("skops.io")
 _skl2onnx: Any = importlib.import_module("skl2onnx")
 _types: Any = importlib.import_module("skl2onnx.common.data_types")
@@ -208,6 +209,28 @@ def test_skops_file_is_packaged_in_both_formats(tmp_path: Path) -> None:
             tmp_path / "wine.skops", fitted.table, target="target", out=out, name="w", format=stored
         )
         assert replay(out).manifest.format.value == stored
+
+
+@pytest.mark.parametrize("stored", ["onnx", "skops"])
+@pytest.mark.parametrize("fitted", [cancer(), wine(), diabetes()], ids=["2", "3", "numbers"])
+def test_estimator_that_knows_no_names_gets_those_of_the_table(
+    tmp_path: Path, fitted: Fitted, stored: Stored
+) -> None:
+    nameless = _base.clone(fitted.model)
+    nameless.fit(fitted.features.to_numpy(), fitted.table[fitted.target].to_numpy())
+    assert not hasattr(nameless, "feature_names_in_")
+    out = tmp_path / "p"
+    package(nameless, fitted.table, target=fitted.target, out=out, name="m", format=stored)
+    check(out, None)
+    replay(out)
+    loaded = load_package(out)
+    assert [spec.name for spec in loaded.schema.inputs] == list(fitted.features)
+    answers = loaded.predict(to_columns(loaded.schema, fitted.table)).outputs
+    wanted = nameless.predict(fitted.features.to_numpy())
+    if loaded.schema.task is Task.REGRESSION:
+        np.testing.assert_allclose(answers["prediction"], wanted, rtol=1e-5)
+    else:
+        assert answers["label"].tolist() == wanted.tolist()
 
 
 @pytest.mark.parametrize(

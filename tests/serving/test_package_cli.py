@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import mooring
@@ -91,6 +92,85 @@ def test_model_goes_from_files_to_a_fetched_package(run: Command, tmp_path: Path
     assert package_digest(read_manifest(tmp_path / "out")) == digest
 
 
+@pytest.mark.parametrize("ending", ["onnx", "skops"])
+@pytest.mark.parametrize("stored", ["onnx", "skops"])
+def test_file_and_csv_table_become_a_package(
+    run: Command, tmp_path: Path, ending: str, stored: str
+) -> None:
+    model = tmp_path / f"wine.{ending}"
+    shutil.copyfile(
+        packaged("multiclass", "onnx" if ending == "onnx" else "skops") / f"model.{ending}", model
+    )
+    wine().table.to_csv(tmp_path / "wine.csv", index=False)
+    built = run(
+        "package", "--model", model, "--data", tmp_path / "wine.csv", "--target", "target",
+        "--format", stored, "--out", tmp_path / "p",
+    )  # fmt: skip
+    assert built.code == 0, built.error
+    verified = json.loads(run("verify", tmp_path / "p").out)
+    assert verified["format"] == ("onnx" if ending == "onnx" else stored)
+    assert verified["task"] == "multiclass"
+    assert read_manifest(tmp_path / "p").model == "wine"
+
+
+def test_misspelt_format_is_told_with_the_right_ones(run: Command) -> None:
+    ended = run(
+        "package", "--model", "m", "--data", "d", "--target", "t", "--out", "o", "--format", "onxx",
+    )  # fmt: skip
+    assert ended.code == 2
+    assert "onxx" in ended.error
+    assert "'onnx'" in ended.error
+    assert "'skops'" in ended.error
+    assert "Traceback" not in ended.error
+
+
+@pytest.mark.parametrize("place", ["absent/log", "."])
+def test_exit_code_is_kept_when_the_termination_log_cannot_be_written(
+    run: Command, package: Path, tmp_path: Path, place: str
+) -> None:
+    log = tmp_path / place
+    good = run("verify", package, "--termination-log", log)
+    assert good.code == 11
+    assert "cannot be written" in good.error
+    (package / "card.md").unlink()
+    bad = run("verify", package, "--termination-log", log)
+    assert bad.code == 10
+    assert bad.error.startswith("mooring: FileMissing: ")
+    assert "Traceback" not in good.error + bad.error
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (("digest", "/nonexistent"), "PackageNotFound"),
+        (("verify", "/nonexistent"), "PackageNotFound"),
+        (("push", "/nonexistent", "s3://bucket/x"), "PackageNotFound"),
+        (
+            ("package", "--model", "m.onnx", "--data", "d.csv", "--target", "t", "--out", "o"),
+            "SchemaInvalid",
+        ),
+        (
+            ("package", "--model", "m.onnx", "--data", "d.xls", "--target", "t", "--out", "o"),
+            "SchemaInvalid",
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else " ".join(value[::2][:3]),
+)
+def test_absent_input_is_told_in_a_sentence(
+    run: Command,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    reason: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ended = run(*arguments)
+    assert ended.code == 10
+    assert ended.error.startswith(f"mooring: {reason}: ")
+    assert "\n  remedy: " in ended.error
+    assert not list(tmp_path.iterdir())
+
+
 def test_verify_writes_its_report_as_the_termination_message(
     run: Command, package: Path, tmp_path: Path
 ) -> None:
@@ -104,6 +184,14 @@ def test_verify_writes_its_report_as_the_termination_message(
     }  # fmt: skip
     assert 0 < report["latencyMs"]["p50"] <= report["latencyMs"]["p99"]
     assert log.stat().st_size <= 4096
+
+
+def test_reported_memory_is_that_of_the_verifying_process_alone(package: Path) -> None:
+    """Not of its parent: this test's process holds scikit-learn and more."""
+    program = Path(sys.executable).with_name("mooring")
+    ballast = np.ones(40 << 20)
+    report = json.loads(subprocess.check_output([program, "verify", package]))
+    assert 20 << 20 < report["peakMemoryBytes"] < ballast.nbytes
 
 
 def test_refusal_is_one_sentence_a_remedy_and_exit_code_10(

@@ -94,6 +94,31 @@ def test_link_that_leaves_the_claim_is_refused(source: Path, tmp_path: Path) -> 
     assert refused.value.reason is RefusalReason.LINK_REFUSED
 
 
+@pytest.mark.parametrize("to", ["v1", ".", "../models/v1"])
+def test_link_within_the_claim_is_refused_too(source: Path, tmp_path: Path, to: str) -> None:
+    claim = tmp_path / "pvc" / "models"
+    shutil.copytree(source, claim / "v1")
+    (claim / "latest").symlink_to(to)
+    access = Access(pvc_root=tmp_path / "pvc")
+    for path in ("latest", "latest/v1"):
+        with pytest.raises(PackageRefused, match="latest is a link") as refused:
+            fetch(f"pvc://models/{path}", NOBODY, tmp_path / "out", access=access)
+        assert refused.value.reason is RefusalReason.LINK_REFUSED
+        assert not (tmp_path / "out").exists()
+
+
+def test_file_where_a_directory_belongs_is_no_package(source: Path, tmp_path: Path) -> None:
+    with pytest.raises(PackageRefused) as refused:
+        fetch(f"file://{source}/card.md", NOBODY, tmp_path / "out", allow_file=True)
+    assert refused.value.reason is RefusalReason.PACKAGE_NOT_FOUND
+
+
+def test_linked_way_to_a_directory_of_ones_own_is_followed(source: Path, tmp_path: Path) -> None:
+    (tmp_path / "models").symlink_to(source.parent)
+    fetch_file(tmp_path / "models" / source.name, tmp_path / "out", digest_of(source))
+    assert verify_files(tmp_path / "out")
+
+
 def test_linked_file_in_the_store_is_refused(source: Path, tmp_path: Path) -> None:
     shutil.move(source / "card.md", tmp_path / "card.md")
     (source / "card.md").symlink_to(tmp_path / "card.md")

@@ -5,6 +5,7 @@ import shutil
 import socket
 import time
 from collections.abc import Generator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from mooring_model.manifest import (
     write_manifest,
 )
 from mooring_model.storage import fetch, upload
+from mooring_model.stores import s3
 from mooring_model.stores.s3 import filesystem
 from tests.serving.packaged_models import CREATED, packaged
 from tests.serving.stores import S3Server, s3_server
@@ -135,6 +137,34 @@ def test_closed_endpoint_is_transient_within_seconds(
             fetch(URI, DIGEST, tmp_path / "out")
     assert unavailable.value.reason is UnavailableReason.STORE_UNREACHABLE
     assert time.monotonic() - begun < 30
+
+
+def test_server_that_never_answers_is_given_up_after_few_attempts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(s3, "READ_SECONDS", 0.05)
+    for name, value in S3Server("", tmp_path).environment().items():
+        monkeypatch.setenv(name, value)
+    with socket.socket() as silent:
+        silent.bind(("127.0.0.1", 0))
+        silent.listen(100)
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        with pytest.raises(StoreUnavailable) as unavailable:
+            fetch(URI, DIGEST, tmp_path / "out")
+        assert unavailable.value.reason is UnavailableReason.STORE_UNREACHABLE
+        assert _waiting(silent) <= s3.ATTEMPTS * s3.READS
+    assert not (tmp_path / "out").exists()
+
+
+def _waiting(server: socket.socket) -> int:
+    """How many connections were made to a server that accepted none."""
+    server.setblocking(False)
+    count = 0
+    with suppress(BlockingIOError):
+        while True:
+            server.accept()[0].close()
+            count += 1
+    return count
 
 
 def test_endpoint_by_name_is_addressed_by_path(
