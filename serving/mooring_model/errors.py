@@ -7,6 +7,9 @@ PackageError
 
 from enum import StrEnum
 
+MAX_MESSAGE = 1000
+"""Characters."""
+
 
 class RefusalReason(StrEnum):
     """Terminal reasons; contract §3."""
@@ -38,9 +41,9 @@ class PackageError(Exception):
     """A package cannot be used. `message` names the object, `remedy` says what to do."""
 
     def __init__(self, message: str, remedy: str) -> None:
-        super().__init__(f"{message}; {remedy}")
-        self.message = message
+        self.message = _one_line(message)
         self.remedy = remedy
+        super().__init__(f"{self.message}; {remedy}")
 
 
 class PackageRefused(PackageError):
@@ -57,3 +60,10 @@ class StoreUnavailable(PackageError):
     def __init__(self, reason: UnavailableReason, message: str, remedy: str) -> None:
         super().__init__(message, remedy)
         self.reason = reason
+
+
+def _one_line(text: str) -> str:
+    """One line without control characters: names come from packages, messages go to terminals."""
+    plain = "".join(character if character.isprintable() else " " for character in text)
+    line = " ".join(plain.split())
+    return line if len(line) <= MAX_MESSAGE else f"{line[: MAX_MESSAGE - 1]}…"

@@ -233,6 +233,17 @@ def test_estimator_that_knows_no_names_gets_those_of_the_table(
         assert answers["label"].tolist() == wanted.tolist()
 
 
+def test_ensemble_of_estimators_is_stored_with_skops(tmp_path: Path) -> None:
+    fitted = wine()
+    parts = [("forest", fitted.model), ("tree", _ensemble.ExtraTreesClassifier(5, random_state=0))]
+    model = _ensemble.VotingClassifier(parts, voting="soft")
+    model.fit(fitted.features, fitted.table["target"])
+    package(model, fitted.table, target="target", out=tmp_path / "p", name="m", format="skops")
+    loaded = load_package(tmp_path / "p")
+    given = loaded.predict(to_columns(loaded.schema, fitted.table)).outputs["probability"]
+    np.testing.assert_array_equal(given, model.predict_proba(fitted.features))
+
+
 @pytest.mark.parametrize(
     ("fitted", "zipmap"),
     [(cancer(), True), (cancer(), False), (wine(), True), (wine(), False)],

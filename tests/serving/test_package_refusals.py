@@ -357,6 +357,24 @@ def test_damaged_skops_schema_is_refused(skops_package: Path) -> None:
     assert refused.value.reason is RefusalReason.LOAD_FAILED
 
 
+@pytest.mark.parametrize("name", ["\x1b[2J\x1b]0;owned\x07", "two\nlines", "\u202eesrever"])
+def test_names_from_a_package_cannot_steer_the_terminal_of_its_reader(
+    package: Path, name: str
+) -> None:
+    edit(package / "schema.json", **{name: 1})
+    relist(package)
+    found = refusal(package)
+    assert found.reason is RefusalReason.SCHEMA_INVALID
+    assert str(found).isprintable()
+    assert name not in str(found)
+
+
+def test_long_names_from_a_package_are_cut(package: Path) -> None:
+    edit(package / "schema.json", **{"x" * 100_000: 1})
+    relist(package)
+    assert len(refusal(package).message) <= 1000
+
+
 def test_other_answers_than_promised_are_refused_with_the_row(package: Path) -> None:
     samples = json.loads((package / "samples.json").read_text())
     samples["outputs"]["probability"][3] += 0.01
