@@ -1,10 +1,11 @@
-"""What a model file is by its bytes: ONNX, skops, or something that must never be opened.
+"""What a model file is by its bytes: one of our formats, or something that must never be opened.
 
 Nothing here loads a model or runs anything of it: the bytes are only looked at, within bounds. The
 format found here must be the declared one; there is no second guess and no fallback.
 """
 
 import io
+import json
 import lzma
 import pickletools
 import zipfile
@@ -12,12 +13,15 @@ import zlib
 from pathlib import Path
 from typing import BinaryIO
 
+from mooring_model.documents import is_object
 from mooring_model.errors import PackageRefused, RefusalReason
 from mooring_model.manifest import Format, Manifest
 
 HEAD_BYTES = 1 << 16
 """Looked at to recognise a pickle."""
 MAX_MEMBERS = 20_000
+MAX_JSON_BYTES = 4 << 20
+"""Of a model that is a JSON document: rules, a composite."""
 MAX_ARCHIVE_BYTES = 4 << 30
 MAX_RATIO = 200
 """Largest growth of an archive when it is unpacked; a trained model stays below 50."""
@@ -28,6 +32,7 @@ _COMPRESSED = (_GZIP, _ZLIB, _BZ2, _XZ, _LZ4, b"\x5d\x00")
 """What joblib writes around a pickle when it compresses."""
 _MANY_OPCODES = 100
 """So many valid opcodes in a row, without the end in sight, are no accident."""
+_DOCUMENT_FORMATS = (Format.RULES, Format.COMPOSITE)
 _GRAPH_FIELD, _OPSET_FIELD = 7, 8
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 _BAD_ARCHIVE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, NotImplementedError, EOFError)
@@ -48,7 +53,7 @@ def check_format(directory: Path, manifest: Manifest) -> None:
     ]
     if found is manifest.format and not strangers:
         return
-    content = f"its content is {found or 'neither ONNX nor skops'}"
+    content = f"its content is {found or 'of no known format'}"
     raise PackageRefused(
         RefusalReason.FORMAT_MISMATCH,
         f"{directory}: {path.name} is declared {manifest.format} but "
@@ -58,7 +63,7 @@ def check_format(directory: Path, manifest: Manifest) -> None:
 
 
 def format_of(path: Path) -> Format | None:
-    """The format that the bytes of a file show; None when neither.
+    """The format that the bytes of a file show; None when none.
 
     Raises:
         PackageRefused: PickleRefused; the file, or an archive's member, is a pickle.
@@ -69,6 +74,8 @@ def format_of(path: Path) -> Format | None:
             raise _pickle(path, path.name)
         if head.startswith(_ZIP_START):
             return _format_of_archive(path)
+        if head.startswith(b"{"):
+            return _format_of_document(path)
         return Format.ONNX if _is_model_proto(stream, path.stat().st_size) else None
 
 
@@ -121,6 +128,20 @@ def _format_of_archive(path: Path) -> Format | None:
             return Format.SKOPS if "schema.json" in archive.namelist() else None
     except _BAD_ARCHIVE:
         return None
+
+
+def _format_of_document(path: Path) -> Format | None:
+    """A JSON document names what it is in its field `kind`."""
+    with path.open("rb") as stream:
+        data = stream.read(MAX_JSON_BYTES + 1)
+    if len(data) > MAX_JSON_BYTES:
+        return None
+    try:
+        document: object = json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+    kind = document.get("kind") if is_object(document) else None
+    return next((format_ for format_ in _DOCUMENT_FORMATS if format_ == kind), None)
 
 
 def _is_sane(members: list[zipfile.ZipInfo], size: int) -> bool:

@@ -6,7 +6,7 @@ float holds. None of that may end in another error than a refusal.
 
 import json
 from pathlib import Path
-from typing import NoReturn, TypeVar
+from typing import NoReturn, TypeGuard, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -39,6 +39,11 @@ def read_typed(path: Path, adapter: TypeAdapter[T]) -> T:
         return adapter.validate_json(_bounded(path))
     except ValidationError as error:
         raise document_invalid(path, first_fault(error)) from error
+
+
+def is_object(value: object) -> TypeGuard[dict[str, object]]:
+    """Whether a value read from JSON is an object."""
+    return isinstance(value, dict)
 
 
 def document_invalid(path: Path, what: str) -> PackageRefused:

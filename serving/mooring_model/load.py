@@ -5,6 +5,7 @@ from pathlib import Path
 
 from mooring_model.content import check_format
 from mooring_model.documents import document_invalid, read_document
+from mooring_model.errors import PackageRefused, RefusalReason
 from mooring_model.manifest import Format, Manifest, verify_files
 from mooring_model.prediction import Answerer, Columns, Prediction, Runtime
 from mooring_model.schema import Inference, ModelSchema, read_inference, read_schema
@@ -74,6 +75,12 @@ def load_runtime(path: Path, format_: Format, schema: ModelSchema, threads: int)
             from mooring_model.runtimes.skops import SkopsRuntime
 
             return SkopsRuntime(path, schema)
+        case Format.RULES | Format.COMPOSITE:
+            raise PackageRefused(
+                RefusalReason.FORMAT_MISMATCH,
+                f"{path}: this release loads no {format_} packages",
+                "use a release that does",
+            )
 
 
 def read_profile(directory: Path) -> ReferenceProfile:

@@ -32,11 +32,21 @@ class Format(StrEnum):
 
     ONNX = "onnx"
     SKOPS = "skops"
+    RULES = "rules"
+    COMPOSITE = "composite"
 
     @property
     def file(self) -> str:
         """The model's file in the package."""
-        return f"model.{self.value}"
+        return _MODEL_FILES[self]
+
+
+_MODEL_FILES = {
+    Format.ONNX: "model.onnx",
+    Format.SKOPS: "model.skops",
+    Format.RULES: "model.rules.json",
+    Format.COMPOSITE: "composite.json",
+}
 
 
 def _in_utc(moment: datetime) -> datetime:

@@ -54,7 +54,7 @@ class ModelSource:
                 estimator = skops.load_estimator(path)
                 check_fitted(estimator)
                 return cls(estimator, path)
-            case None:
+            case _:
                 raise PackageRefused(
                     RefusalReason.FORMAT_MISMATCH,
                     f"{path}: neither ONNX nor skops by its content",

@@ -114,6 +114,27 @@ def test_archive_is_skops_only_with_a_schema_and_plain_members(
     assert format_of(tmp_path / "m") is found
 
 
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ('{"kind": "rules"}', Format.RULES),
+        ('{"kind": "composite", "nodes": []}', Format.COMPOSITE),
+        ('{"kind": "onnx"}', None),
+        ('{"kind": 7}', None),
+        ("{}", None),
+        ("{", None),
+        ('{"a":' * 100_000, None),
+        ('{"kind": "rules"}' + " " * (5 << 20), None),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_json_document_says_itself_what_it_is(
+    tmp_path: Path, text: str, found: Format | None
+) -> None:
+    (tmp_path / "m").write_text(text)
+    assert format_of(tmp_path / "m") is found
+
+
 def test_archive_with_a_member_twice_is_nothing(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "m", "w") as archive:
         archive.writestr("schema.json", "{}")
