@@ -130,7 +130,7 @@ class InferenceApp:
 
     def refuse(self, refusal: RequestRefused) -> HttpResponse:
         """The answer to a request that the client must change."""
-        self._counters.count_refusal(refusal.status)
+        self._counters.count_refusal(refusal.status, refusal.reason)
         return error_response(refusal.status, str(refusal), retry_after=refusal.retry_after)
 
     # --- steps

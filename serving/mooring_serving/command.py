@@ -16,9 +16,10 @@ import uvloop
 
 from mooring_model.errors import PackageError
 from mooring_serving.clock import Clock
-from mooring_serving.engine import Engine, EngineLimits, Ports
+from mooring_serving.engine import Engine, Ports
 from mooring_serving.forward import Addresses, service_addresses
 from mooring_serving.lifecycle import Event
+from mooring_serving.limits import EngineLimits, LimitInvalid, read_limits
 from mooring_serving.loading import WarmModel, WarmUpFailed, load_model
 from mooring_serving.log.store import LogUriInvalid
 from mooring_serving.management import ManagementServer
@@ -84,10 +85,13 @@ def run(
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
         settings = read_settings()
-    except SettingsInvalid as error:
+        limits = read_limits()
+    except (SettingsInvalid, LimitInvalid) as error:
         _LOG.critical("%s", error)
         return EXIT_SETTINGS
-    return serve(ServeOptions(directory, host, http_port, health_port, forward_port, settings))
+    return serve(
+        ServeOptions(directory, host, http_port, health_port, forward_port, settings, limits)
+    )
 
 
 def serve(options: ServeOptions) -> int:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from mooring_serving.arms import Arm, Outcome, ShadowOutcome
+from mooring_serving.refusals import Refusal, reason_of
 
 LATENCY_BOUNDS_MS = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1000)
 """Upper bounds in milliseconds; the eleventh bucket has no bound."""
@@ -96,6 +97,7 @@ class Totals:
     labels_duplicate: int = 0
     latency: LatencyHistogram = field(default_factory=LatencyHistogram)
     refusals: Counter[int] = field(default_factory=Counter[int])
+    refused: Counter[Refusal] = field(default_factory=Counter[Refusal])
     faults: Counter[str] = field(default_factory=Counter[str])
     forwards: Counter[Outcome] = field(default_factory=Counter[Outcome])
     shadows: Counter[ShadowOutcome] = field(default_factory=Counter[ShadowOutcome])
@@ -154,10 +156,11 @@ class Counters:
                 arm.errors += 1
                 arm.invalid_outputs += invalid
 
-    def count_refusal(self, status: int) -> None:
-        """A request that was answered with a 4xx or 503."""
+    def count_refusal(self, status: int, reason: Refusal | None = None) -> None:
+        """A request that was answered with a 4xx or 503, and why (None: the status' usual one)."""
         with self._lock:
             self._totals.refusals[status] += 1
+            self._totals.refused[reason or reason_of(status)] += 1
 
     def count_forward(
         self, outcome: Outcome, *, rows: int, milliseconds: float | None, phase: str | None

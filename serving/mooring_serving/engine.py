@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from mooring_serving.app import AppParts, AppSettings, InferenceApp
 from mooring_serving.breaker import CircuitBreaker
@@ -12,12 +12,12 @@ from mooring_serving.forward import Addresses, Forwarder
 from mooring_serving.http.client import ConnectionPool
 from mooring_serving.http.listener import Listener
 from mooring_serving.inference import InferencePool, thread_count
-from mooring_serving.limits import HttpLimits, TensorLimits, WorkLimits
+from mooring_serving.limits import EngineLimits
 from mooring_serving.loading import WarmModel
 from mooring_serving.log.logs import open_logs
 from mooring_serving.pod import Duties, Pod
 from mooring_serving.recorder import Recorder
-from mooring_serving.routes import Router
+from mooring_serving.routes import Router, RouterParts
 from mooring_serving.routing import Route
 from mooring_serving.shadow import ShadowQueue
 from mooring_serving.sync import SyncGate
@@ -33,15 +33,6 @@ class Ports:
     http: int
     management: int
     forward: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class EngineLimits:
-    """All limits of the engine."""
-
-    http: HttpLimits = field(default_factory=HttpLimits)
-    tensors: TensorLimits = field(default_factory=TensorLimits)
-    work: WorkLimits = field(default_factory=WorkLimits)
 
 
 class Engine:
@@ -178,14 +169,15 @@ class Engine:
         return sum(dropped)
 
     def _router(self, *, forward: bool) -> Router:
-        return Router(
-            self._app,
-            self._feedback,
-            self._model,
+        parts = RouterParts(
+            app=self._app,
+            feedback=self._feedback,
+            model=self._model,
             is_ready=lambda: self._pod.lifecycle.ready,
             clock=self._pod.clock,
-            forward=forward,
+            limits=self._limits,
         )
+        return Router(parts, forward=forward)
 
     async def _listen(self, host: str, port: int, *, forward: bool) -> int:
         listener = Listener(

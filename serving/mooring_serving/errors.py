@@ -6,19 +6,30 @@ ModelFault                our model failed on a valid request, 500
   InvalidOutput           it answered, but with a value that is not finite or of a wrong length
 """
 
+from mooring_serving.refusals import Refusal, reason_of
+
 
 class RequestRefused(Exception):
-    """A request that the client must change.
+    """A request that the client must change, or send later.
 
     Attributes:
-        status: 400, 404, 405, 413, 415 or 429.
-        retry_after: Seconds, for 429.
+        status: 400, 404, 405, 413, 415, 429, 503 or 504.
+        retry_after: Seconds, for 429 and 503.
+        reason: What the metrics count it as.
     """
 
-    def __init__(self, message: str, *, status: int = 400, retry_after: int | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int = 400,
+        retry_after: int | None = None,
+        reason: Refusal | None = None,
+    ) -> None:
         super().__init__(message)
         self.status = status
         self.retry_after = retry_after
+        self.reason = reason or reason_of(status)
 
 
 class Overloaded(Exception):

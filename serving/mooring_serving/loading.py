@@ -22,7 +22,6 @@ from mooring_serving.served import ServedModel
 from mooring_serving.settings import ServerSettings
 
 _WARM_UP_ROWS = 64
-_WARM_UP_RUNS = 15
 _WARM_UP_SECONDS = 2.0
 """Longest time for each of the two measurements."""
 
@@ -55,7 +54,7 @@ def load_model(directory: Path, settings: ServerSettings) -> WarmModel:
     """
     loaded = load_package(directory)
     model = _build_served(loaded, settings)
-    cost = _warm_up(model, directory)
+    cost = _warm_up(model, directory, settings.warmup_requests)
     return WarmModel(model, loaded.profile, cost)
 
 
@@ -88,13 +87,13 @@ def _build_rule(schema: ModelSchema, profile: ReferenceProfile) -> LossRule:
     )
 
 
-def _warm_up(model: ServedModel, directory: Path) -> PredictionCost:
+def _warm_up(model: ServedModel, directory: Path, runs: int) -> PredictionCost:
     """Predict the samples, which also pays for every first call, and measure."""
     one = _read_samples(model, directory, 1)
     many_rows = min(_WARM_UP_ROWS, model.signature.max_rows)
     many = _read_samples(model, directory, many_rows)
-    one_ms = _measure(model, one)
-    many_ms = _measure(model, many)
+    one_ms = _measure(model, one, runs)
+    many_ms = _measure(model, many, runs)
     row_ms = max(0.0, (many_ms - one_ms) / max(1, many_rows - 1))
     return PredictionCost(base_ms=max(0.0, one_ms - row_ms), row_ms=row_ms)
 
@@ -122,12 +121,12 @@ def _read_samples(model: ServedModel, directory: Path, rows: int) -> InferenceRe
         ) from error
 
 
-def _measure(model: ServedModel, request: InferenceRequest) -> float:
+def _measure(model: ServedModel, request: InferenceRequest, runs: int) -> float:
     """Median milliseconds of a prediction."""
     model.predict(request)
     taken: list[float] = []
     started = time.perf_counter()
-    for _ in range(_WARM_UP_RUNS):
+    for _ in range(runs):
         before = time.perf_counter()
         model.predict(request)
         taken.append((time.perf_counter() - before) * 1000)

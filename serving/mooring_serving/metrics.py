@@ -19,6 +19,7 @@ from prometheus_client.registry import Collector
 from mooring_serving.arms import Outcome, ShadowOutcome
 from mooring_serving.counters import LATENCY_BOUNDS_MS, Counters, Totals, cumulate
 from mooring_serving.lifecycle import State
+from mooring_serving.refusals import Refusal
 
 _BASE = ("model", "version", "revision", "environment")
 
@@ -124,6 +125,12 @@ class ServerMetrics(Collector):
                 "Requests answered with a 4xx or 503, by status.",
                 {str(status): n for status, n in sorted(totals.refusals.items())},
                 "status",
+            ),
+            self._counter(
+                "requests_refused",
+                "The same requests, by reason.",
+                {reason.value: totals.refused[reason] for reason in Refusal},
+                "reason",
             ),
             self._counter(
                 "faults",

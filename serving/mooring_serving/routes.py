@@ -1,63 +1,78 @@
-"""Paths of the client and forward ports: which handler answers what."""
+"""Paths of the client and forward ports: which handler answers what, and in which encoding."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
 from importlib.metadata import version
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from mooring_serving.app import InferenceApp, Reply, check_encoding
 from mooring_serving.clock import Clock
 from mooring_serving.errors import RequestRefused
 from mooring_serving.feedback import LABELS_AT_ONCE, LABELS_PER_SECOND, FeedbackDesk, TokenBucket
+from mooring_serving.http.compression import (
+    ACCEPT_ENCODING,
+    CONTENT_ENCODING,
+    ENCODINGS,
+    LARGE,
+    decode_body,
+    encode_body,
+)
 from mooring_serving.http.message import HttpRequest, HttpResponse, error_response, json_response
-from mooring_serving.limits import TensorLimits, WorkLimits
+from mooring_serving.limits import EngineLimits
 from mooring_serving.protocol.codec import parse_json_object
 from mooring_serving.protocol.metadata import describe_model, describe_server
 from mooring_serving.served import ServedModel
 
 _READ_METHODS = ("GET", "HEAD")
+_SHOWN = 200
+"""Characters of a path that a message quotes."""
 _Handler = Callable[[HttpRequest], Reply]
+
+
+@dataclass(frozen=True, slots=True)
+class RouterParts:
+    """What a router leads to.
+
+    Attributes:
+        app: Answers inference requests.
+        feedback: Takes labels.
+        model: The served model.
+        is_ready: Whether the server is ready.
+        clock: Time.
+        limits: All limits.
+    """
+
+    app: InferenceApp
+    feedback: FeedbackDesk
+    model: ServedModel
+    is_ready: Callable[[], bool]
+    clock: Clock
+    limits: EngineLimits
 
 
 class Router:
     """Exact paths to handlers; a path of another model or version is 404, a wrong method 405.
 
     Args:
-        app: Answers inference requests.
-        feedback: Takes labels.
-        model: The served model.
-        is_ready: Whether the server is ready.
-        clock: Time.
+        parts: What it leads to.
         forward: Whether this is the port for other pods of the deployment.
     """
 
-    def __init__(
-        self,
-        app: InferenceApp,
-        feedback: FeedbackDesk,
-        model: ServedModel,
-        *,
-        is_ready: Callable[[], bool],
-        clock: Clock,
-        forward: bool,
-    ) -> None:
+    def __init__(self, parts: RouterParts, *, forward: bool) -> None:
+        app, model, clock, is_ready = parts.app, parts.model, parts.clock, parts.is_ready
         self._app = app
-        self._feedback = feedback
+        self._feedback = parts.feedback
         self._model = model
         self._is_ready = is_ready
         self._clock = clock
         self._bucket = TokenBucket(
             LABELS_PER_SECOND, LABELS_AT_ONCE, LABELS_AT_ONCE, clock.monotonic()
         )
-        self._tensors = TensorLimits()
-        self._label_limit = WorkLimits().labels_per_request
+        self._limits = parts.limits
         base = f"/v2/models/{quote(model.name, safe='')}"
         pinned = f"{base}/versions/{model.version}"
         self._base = base
-        reads = {
-            "/v2": json_response(200, describe_server(version("mooring"))),
-            base: self._metadata(),
-            pinned: self._metadata(),
-        }
         self._posts: dict[str, _Handler] = {
             f"{base}/infer": app.infer_for_pod
             if forward
@@ -67,8 +82,17 @@ class Router:
             else lambda http: app.infer_for_client(http, pinned=True),
             f"{base}/feedback": self._take_feedback,
         }
+        metadata = self._metadata()
+        documents = {
+            "/v2": json_response(200, describe_server(version("mooring"))),
+            base: metadata,
+            pinned: metadata,
+            f"{base}/versions": json_response(
+                200, {"name": model.name, "versions": [model.version]}
+            ),
+        }
         self._gets: dict[str, _Handler] = {
-            path: (lambda _, answer=answer: answer) for path, answer in reads.items()
+            path: (lambda _, answer=answer: answer) for path, answer in documents.items()
         }
         self._gets |= {
             "/v2/health/live": lambda _: json_response(200, {"live": True, "ready": is_ready()}),
@@ -78,19 +102,77 @@ class Router:
         }
 
     def answer(self, http: HttpRequest) -> Reply:
-        """Answer one request."""
-        path = http.path
+        """Answer one request, in the encoding that its client accepts."""
+        headers = http.headers
+        reply = self._decode_first(http) if CONTENT_ENCODING in headers else self._route(http)
+        accepted = headers.get(ACCEPT_ENCODING)
+        return reply if accepted is None else self._encode(accepted, reply)
+
+    # --- encodings
+
+    def _decode_first(self, http: HttpRequest) -> Reply:
+        if len(http.body) > LARGE:
+            return self._decode_later(http)
+        try:
+            plain = self._plain(http)
+        except RequestRefused as refusal:
+            return self._refuse_encoding(refusal)
+        return self._route(plain)
+
+    async def _decode_later(self, http: HttpRequest) -> HttpResponse:
+        try:
+            plain = await asyncio.to_thread(self._plain, http)
+        except RequestRefused as refusal:
+            return self._refuse_encoding(refusal)
+        reply = self._route(plain)
+        return reply if isinstance(reply, HttpResponse) else await reply
+
+    def _plain(self, http: HttpRequest) -> HttpRequest:
+        """The same request as if it had come without a content-encoding."""
+        body = decode_body(http.headers, http.body, self._limits.http.body_bytes)
+        headers = {k: v for k, v in http.headers.items() if k != CONTENT_ENCODING}
+        return HttpRequest(http.method, http.path, headers, body, http.received_at)
+
+    def _refuse_encoding(self, refusal: RequestRefused) -> HttpResponse:
+        response = self._app.refuse(refusal)
+        if refusal.status == 415:
+            response.headers = (*response.headers, ("accept-encoding", ENCODINGS))
+        return response
+
+    def _encode(self, accepted: bytes, reply: Reply) -> Reply:
+        threshold = self._limits.http.compress_bytes
+        if isinstance(reply, HttpResponse) and len(reply.body) <= LARGE:
+            return encode_body(accepted, reply, threshold)
+        return self._encode_later(accepted, reply, threshold)
+
+    async def _encode_later(
+        self, accepted: bytes, reply: HttpResponse | Awaitable[HttpResponse], threshold: int
+    ) -> HttpResponse:
+        response = reply if isinstance(reply, HttpResponse) else await reply
+        if len(response.body) <= LARGE:
+            return encode_body(accepted, response, threshold)
+        return await asyncio.to_thread(encode_body, accepted, response, threshold)
+
+    # --- paths
+
+    def _route(self, http: HttpRequest) -> Reply:
         if http.method == "POST":
-            post = self._posts.get(path)
+            post = self._posts.get(http.path)
             if post is not None:
                 return post(http)
-        path = path.rstrip("/") or "/"
-        handler = self._gets.get(path)
-        if handler is not None and http.method in _READ_METHODS:
-            return handler(http)
-        if handler is not None or path in self._posts:
-            allowed = "GET, HEAD" if handler is not None else "POST"
-            return self._refuse(405, f"{http.method[:16]} is not possible on {path[:200]}", allowed)
+        path = _plain_path(http.path)
+        posts, gets = self._posts.get(path), self._gets.get(path)
+        if posts is not None and http.method == "POST":
+            # Forwards go to the path as the other pod knows it.
+            return posts(HttpRequest("POST", path, http.headers, http.body, http.received_at))
+        if gets is not None and http.method in _READ_METHODS:
+            return gets(http)
+        allowed = [*(_READ_METHODS if gets is not None else ()), *(("POST",) if posts else ())]
+        if http.method == "OPTIONS" and (allowed or path == "*"):
+            return HttpResponse(204, b"", (("allow", _allow(allowed or ("GET", "HEAD", "POST"))),))
+        if allowed:
+            message = f"{http.method[:16]} is not possible on {path[:_SHOWN]}"
+            return self._refuse(405, message, _allow(allowed))
         return self._refuse(404, self._explain_absence(path))
 
     def _refuse(self, status: int, message: str, allow: str | None = None) -> HttpResponse:
@@ -101,10 +183,14 @@ class Router:
 
     def _explain_absence(self, path: str) -> str:
         if not path.startswith("/v2/models/"):
-            return f"there is nothing at {path[:200]}; the API starts at /v2"
+            return f"there is nothing at {path[:_SHOWN]}; the API starts at /v2"
         if path.startswith(f"{self._base}/versions/"):
             return f"this server has version {self._model.version!r} of the model only"
+        if path.startswith(f"{self._base}/"):
+            return f"there is nothing at {path[:_SHOWN]}; /openapi.json lists what there is"
         return f"this server has the model {self._model.name!r} only"
+
+    # --- documents
 
     def _metadata(self) -> HttpResponse:
         model = self._model
@@ -130,13 +216,32 @@ class Router:
     def _take_feedback(self, http: HttpRequest) -> HttpResponse:
         try:
             check_encoding(http)
-            document = parse_json_object(http.body, self._tensors)
+            document = parse_json_object(http.body, self._limits.tensors)
             result = self._feedback.accept(
                 document,
-                limit=self._label_limit,
+                limit=self._limits.work.labels_per_request,
                 now=self._clock.now(),
                 admit=lambda count: self._bucket.take(count, self._clock.monotonic()),
             )
         except RequestRefused as refusal:
             return self._app.refuse(refusal)
         return json_response(200, result)
+
+
+def _allow(methods: Iterable[str]) -> str:
+    return ", ".join((*methods, "OPTIONS"))
+
+
+def _plain_path(path: str) -> str:
+    """The path without percent-encoding, a proxy's scheme and authority, and trailing slashes.
+
+    Each segment is decoded by itself and encoded again in one way, so that an encoded slash stays
+    what it is: a part of a name, of which there is none here.
+    """
+    if not path.startswith("/"):
+        scheme, found, rest = path.partition("://")
+        if found and scheme.lower() in ("http", "https"):
+            path = "/" + rest.partition("/")[2]
+    if "%" in path:
+        path = "/".join(quote(unquote(part, "latin-1"), safe="") for part in path.split("/"))
+    return path.rstrip("/") or "/"

@@ -70,6 +70,30 @@ class ServerSettings(BaseModel):
     drain_seconds: float = Field(default=5.0, alias="MOORING_DRAIN_SECONDS", ge=0, le=600)
     """Seconds to keep accepting after SIGTERM: endpoints take a while to leave every proxy."""
 
+    batch_max_rows: int | None = Field(
+        default=None, alias="MOORING_BATCH_MAX_ROWS", ge=1, le=65_536
+    )
+    """Rows that are predicted together at most. Absent: chosen from what warm-up measured."""
+
+    batch_max_wait_ms: float = Field(default=0.0, alias="MOORING_BATCH_MAX_WAIT_MS", ge=0, le=1000)
+    """How long a request may wait for others, in milliseconds. 0: batches are made of what waits
+    already, and no request waits for one that may never come."""
+
+    batch_max_queue: int = Field(default=512, alias="MOORING_BATCH_MAX_QUEUE", ge=1, le=1_000_000)
+    """Requests that may wait for the model; one more is shed with 503 and Retry-After."""
+
+    threads: int | None = Field(default=None, alias="MOORING_THREADS", ge=1, le=256)
+    """Threads of the model's runtime. Absent: from the cores that the process may use."""
+
+    workers: int | None = Field(default=None, alias="MOORING_WORKERS", ge=1, le=256)
+    """Worker processes. Absent: from the container's CPU limit."""
+
+    deadline_ms: float = Field(default=10_000, alias="MOORING_DEADLINE_MS", gt=0, le=600_000)
+    """Longest time from a request's last byte to its answer, in milliseconds: 504 after it."""
+
+    warmup_requests: int = Field(default=15, alias="MOORING_WARMUP_REQUESTS", ge=1, le=100_000)
+    """Predictions of the package's samples before the server is ready, for each size measured."""
+
     receipt_key: str | None = Field(default=None, alias="MOORING_RECEIPT_KEY", min_length=16)
     """Secret that authenticates receipts (HMAC-SHA256). Absent: receipts are unauthenticated."""
 

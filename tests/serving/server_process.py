@@ -8,12 +8,13 @@ import argparse
 import json
 import logging
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from mooring_serving.command import ServeOptions, serve
-from mooring_serving.engine import EngineLimits, Ports
+from mooring_serving.engine import Ports
 from mooring_serving.http.client import Address
-from mooring_serving.limits import HttpLimits, WorkLimits
+from mooring_serving.limits import EngineLimits, read_limits
 from mooring_serving.settings import read_settings
 
 
@@ -34,6 +35,7 @@ def main() -> int:
     parser.add_argument("--http", type=json.loads, default={})
     parser.add_argument("--work", type=json.loads, default={})
     options = parser.parse_args()
+    limits = read_limits()
     peer = None if options.peer is None else Address("127.0.0.1", options.peer)
     return serve(
         ServeOptions(
@@ -43,7 +45,11 @@ def main() -> int:
             health_port=0,
             forward_port=0,
             settings=read_settings(),
-            limits=EngineLimits(http=HttpLimits(**options.http), work=WorkLimits(**options.work)),
+            limits=EngineLimits(
+                http=replace(limits.http, **options.http),
+                tensors=limits.tensors,
+                work=replace(limits.work, **options.work),
+            ),
             addresses=lambda _: peer,
             on_open=announce,
         )

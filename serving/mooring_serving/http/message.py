@@ -11,6 +11,8 @@ JSON = "application/json"
 
 _REASONS: Mapping[int, str] = {status.value: status.phrase for status in HTTPStatus}
 _EMPTY: Mapping[bytes, bytes] = MappingProxyType({})
+_BODYLESS = frozenset({204, 304})
+"""Statuses whose answers have neither a body nor its length (RFC 9110 §8.6)."""
 
 
 @dataclass(slots=True)
@@ -34,13 +36,23 @@ class HttpRequest:
 
 @dataclass(slots=True)
 class HttpResponse:
-    """One answer; `Content-Length`, `Connection` and `Date` are the listener's."""
+    """One answer; `Content-Length`, `Connection` and `Date` are the listener's.
+
+    Attributes:
+        status: The status code.
+        body: The whole body.
+        headers: Headers of this answer.
+        content_type: Of the body.
+        close: Whether the connection ends with it.
+        block: Header lines that are the same for many answers, from `render_headers`.
+    """
 
     status: int
     body: bytes
     headers: Sequence[tuple[str, str]] = ()
     content_type: str = JSON
     close: bool = False
+    block: bytes = b""
 
 
 def json_response(
@@ -62,7 +74,24 @@ def error_response(
 ) -> HttpResponse:
     """The protocol's error answer: `{"error": message}`; `retry_after` in seconds."""
     headers = [("retry-after", str(retry_after))] if retry_after is not None else []
-    return HttpResponse(status, orjson.dumps({"error": message}), headers, close=close)
+    # A message may quote a client's text, which may hold half a surrogate pair.
+    text = message.encode("utf-8", "replace").decode()
+    return HttpResponse(status, orjson.dumps({"error": text}), headers, close=close)
+
+
+def render_headers(headers: Sequence[tuple[str, str]]) -> bytes:
+    """Header lines with their line ends, to be rendered once and sent often."""
+    return "".join([f"{name}: {value}\r\n" for name, value in headers]).encode("latin-1")
+
+
+def _render_start(status: int, content_type: str) -> bytes:
+    first = f"HTTP/1.1 {status} {_REASONS.get(status, 'Unknown')}\r\n"
+    if status in _BODYLESS:
+        return first.encode()
+    return f"{first}content-type: {content_type}\r\n".encode("latin-1")
+
+
+_OK_JSON = _render_start(200, JSON)
 
 
 def render_response(response: HttpResponse, *, connection: bytes, date: bytes) -> bytes:
@@ -73,12 +102,20 @@ def render_response(response: HttpResponse, *, connection: bytes, date: bytes) -
         connection: A whole `connection: …` header line with its line end, or nothing.
         date: The whole `date: …` line with its line end.
     """
-    extra = "".join(f"{name}: {value}\r\n" for name, value in response.headers)
-    head = (
-        f"HTTP/1.1 {response.status} {_REASONS.get(response.status, 'Unknown')}\r\n"
-        f"content-type: {response.content_type}\r\ncontent-length: {len(response.body)}\r\n{extra}"
+    status, body = response.status, response.body
+    plain = status == 200 and response.content_type is JSON
+    return b"".join(
+        (
+            _OK_JSON if plain else _render_start(status, response.content_type),
+            b"" if status in _BODYLESS else b"content-length: %d\r\n" % len(body),
+            response.block,
+            render_headers(response.headers) if response.headers else b"",
+            connection,
+            date,
+            b"\r\n",
+            body,
+        )
     )
-    return b"".join((head.encode("latin-1"), connection, date, b"\r\n", response.body))
 
 
 def empty_headers() -> Mapping[bytes, bytes]:

@@ -1,14 +1,19 @@
 """Metadata documents of the protocol."""
 
-from mooring_serving.protocol.datatypes import Datatype
-from mooring_serving.protocol.signature import Signature
+from mooring_serving.protocol.signature import Feature, Signature
 
 SERVER_NAME = "mooring"
+EXTENSIONS = ("feedback",)
 
 
 def describe_server(version: str) -> dict[str, object]:
     """`GET /v2`."""
-    return {"name": SERVER_NAME, "version": version, "extensions": ["feedback"]}
+    return {"name": SERVER_NAME, "version": version, "extensions": list(EXTENSIONS)}
+
+
+def describe_platform(model_format: str) -> str:
+    """The protocol's platform: `<project>_<format>`."""
+    return "onnx_onnxv1" if model_format == "onnx" else f"mooring_{model_format}"
 
 
 def describe_model(
@@ -18,11 +23,8 @@ def describe_model(
     return {
         "name": name,
         "versions": [version],
-        "platform": "onnx_onnxv1" if model_format == "onnx" else f"mooring_{model_format}",
-        "inputs": [
-            {"name": feature.name, "datatype": feature.datatype, "shape": [-1]}
-            for feature in signature.features
-        ],
+        "platform": describe_platform(model_format),
+        "inputs": [_describe_feature(feature) for feature in signature.features],
         "outputs": [
             {
                 "name": output.name,
@@ -34,6 +36,19 @@ def describe_model(
         "parameters": {
             "max_batch_rows": signature.max_rows,
             "accepts_matrix": signature.accepts_matrix,
-            "text_inputs": sum(item.datatype is Datatype.BYTES for item in signature.features),
         },
+    }
+
+
+def _describe_feature(feature: Feature) -> dict[str, object]:
+    """A feature's tensor; parameters of the protocol are texts, numbers and flags, not lists."""
+    parameters: dict[str, object] = {"nullable": feature.nullable}
+    if feature.categories is not None:
+        parameters["categories"] = len(feature.categories)
+        parameters["other_categories"] = "answered, and counted as unseen"
+    return {
+        "name": feature.name,
+        "datatype": feature.datatype,
+        "shape": [-1],
+        "parameters": parameters,
     }

@@ -28,6 +28,11 @@ class SchemaInput(Protocol):
         """Whether null is accepted."""
         ...
 
+    @property
+    def categories(self) -> tuple[str, ...] | None:
+        """The categories of the training table; None for a number."""
+        ...
+
 
 class SchemaOutput(Protocol):
     """One output, as the package's schema has it."""
@@ -55,6 +60,8 @@ class Feature:
     name: str
     datatype: Datatype
     nullable: bool
+    categories: tuple[str, ...] | None = None
+    """What training knew; others are answered and counted as unseen, since they are evidence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +104,10 @@ def build_signature(
     Raises:
         ValueError: A datatype is not one of the protocol's.
     """
-    features = tuple(Feature(item.name, Datatype(item.datatype), item.nullable) for item in inputs)
+    features = tuple(
+        Feature(item.name, Datatype(item.datatype), item.nullable, item.categories)
+        for item in inputs
+    )
     numeric = all(item.datatype not in (Datatype.BYTES, Datatype.BOOL) for item in features)
     by_name = {item.name: item for item in features}
     return Signature(

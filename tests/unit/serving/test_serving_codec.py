@@ -26,6 +26,7 @@ class Spec:
     name: str
     datatype: str
     nullable: bool = False
+    categories: tuple[str, ...] | None = None
     width: int = 1
 
 
