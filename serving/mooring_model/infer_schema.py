@@ -9,7 +9,7 @@ import numpy as np
 
 from mooring_model.errors import PackageRefused, RefusalReason
 from mooring_model.prediction import Array
-from mooring_model.schema import Datatype, InputKind, InputSpec, ModelSchema, schema_of
+from mooring_model.schema import Datatype, InputKind, InputSpec, ModelSchema, OutputSpec, schema_of
 
 _pandas: Any = importlib.import_module("pandas")
 _types: Any = importlib.import_module("pandas.api.types")
@@ -70,7 +70,12 @@ def feature_names(
 
 
 def infer_schema(
-    data: Frame, *, target: str, names: Sequence[str], classes: Classes | None
+    data: Frame,
+    *,
+    target: str,
+    names: Sequence[str],
+    classes: Classes | None,
+    extras: Sequence[OutputSpec] = (),
 ) -> ModelSchema:
     """The schema of a model fitted to `names` of `data`.
 
@@ -79,6 +84,7 @@ def infer_schema(
         target: its label column.
         names: its feature columns, in order.
         classes: of a classifier; None for a regressor.
+        extras: outputs beyond the answer.
 
     Raises:
         PackageRefused: SchemaInvalid, naming the column.
@@ -87,7 +93,12 @@ def infer_schema(
         raise _refuse(f"column {target} has rows without a label", "drop those rows")
     inputs = tuple(_input(name, data[name]) for name in names)
     try:
-        return schema_of(inputs, target=target, classes=None if classes is None else classes.names)
+        return schema_of(
+            inputs,
+            target=target,
+            classes=None if classes is None else classes.names,
+            extras=extras,
+        )
     except ValueError as error:
         raise _refuse(str(error), "check the model, the target and the table") from error
 

@@ -2,11 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
+from mooring_model.errors import PackageRefused, RefusalReason
 from mooring_model.schema import Inference, ModelSchema, Task
 
 Array = npt.NDArray[Any]
@@ -20,7 +21,7 @@ class Prediction:
     """The answers for n rows."""
 
     outputs: dict[str, Array]
-    """By the schema's output names: [n], or [n, classes] for multiclass probabilities."""
+    """By the schema's output names: [n], or [n, width] for probabilities of several classes."""
     score: FloatArray
     """[n]: probability of the positive class, largest probability, or the predicted value."""
 
@@ -49,6 +50,29 @@ class Runtime(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """An answer with what the model says beyond it."""
+
+    values: FloatArray
+    """Probabilities [n, classes] in the order of the schema's classes, or values [n]."""
+    extras: Mapping[str, Array]
+    """For each extra output of the schema: [n], or [n, width]; BYTES are objects of str."""
+
+
+@runtime_checkable
+class ExplainingRuntime(Runtime, Protocol):
+    """A model that gives outputs beyond its answer: the rule that fired, say."""
+
+    def explain(self, columns: Columns) -> Explained:
+        """The answer and the extra outputs of n rows.
+
+        Raises:
+            PredictionFailed: the model fails, or answers in another shape.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class Answerer:
     """Gives a model's raw answers the shape that the contract asks for (contracts §1)."""
@@ -60,10 +84,23 @@ class Answerer:
     positive: int
     """Position of the positive class of two; 1 otherwise."""
     threshold: float
+    explaining: ExplainingRuntime | None
+    """The runtime, where the schema has extra outputs."""
 
     @classmethod
     def of(cls, runtime: Runtime, schema: ModelSchema, inference: Inference) -> "Answerer":
-        """For a model of this schema."""
+        """For a model of this schema.
+
+        Raises:
+            PackageRefused: SchemaInvalid; the schema has outputs that the model does not give.
+        """
+        explaining = runtime if isinstance(runtime, ExplainingRuntime) else None
+        if schema.extras and explaining is None:
+            raise PackageRefused(
+                RefusalReason.SCHEMA_INVALID,
+                f"schema.json: the model gives no output {schema.extras[0].name}",
+                "package the model again with `mooring package`",
+            )
         names = schema.classes or ()
         integers = all(isinstance(name, int) for name in names)
         positive = schema.positive_class
@@ -73,6 +110,7 @@ class Answerer:
             classes=np.array(names, dtype=np.int64 if integers else object),
             positive=1 if positive is None else names.index(positive),
             threshold=0.5 if inference.threshold is None else inference.threshold,
+            explaining=explaining if schema.extras else None,
         )
 
     def predict(self, columns: Columns) -> Prediction:
@@ -81,19 +119,24 @@ class Answerer:
         Raises:
             PredictionFailed: the model fails, or answers in another shape.
         """
+        extras: Mapping[str, Array] = {}
+        if self.explaining is not None:
+            explained = self.explaining.explain(columns)
+            given, extras = explained.values, explained.extras
+        elif self.task is Task.REGRESSION:
+            given = self.runtime.values(columns)
+        else:
+            given = self.runtime.probabilities(columns)
         if self.task is Task.REGRESSION:
-            values = self.runtime.values(columns)
-            return Prediction({"prediction": values}, values)
-        probabilities = self.runtime.probabilities(columns)
+            return Prediction({"prediction": given, **extras}, given)
         if self.task is Task.MULTICLASS:
-            outputs: dict[str, Array] = {
-                "label": self.classes[probabilities.argmax(axis=1)],
-                "probability": probabilities,
-            }
-            return Prediction(outputs, probabilities.max(axis=1))
-        score = np.ascontiguousarray(probabilities[:, self.positive])
+            labels = self.classes[given.argmax(axis=1)]
+            outputs: dict[str, Array] = {"label": labels, "probability": given, **extras}
+            return Prediction(outputs, given.max(axis=1))
+        score = np.ascontiguousarray(given[:, self.positive])
         chosen = np.where(score >= self.threshold, self.positive, 1 - self.positive)
-        return Prediction({"label": self.classes[chosen], "probability": score}, score)
+        outputs = {"label": self.classes[chosen], "probability": score, **extras}
+        return Prediction(outputs, score)
 
 
 def answer(

@@ -13,7 +13,7 @@ from mooring_model.documents import document_invalid, read_typed
 from mooring_model.errors import PackageRefused, RefusalReason
 from mooring_model.manifest import first_fault
 from mooring_model.prediction import Array, Columns
-from mooring_model.schema import Datatype, InputSpec, ModelSchema, OutputSpec
+from mooring_model.schema import ANSWERS, Datatype, InputSpec, ModelSchema, OutputSpec
 
 SAMPLES = "samples.json"
 MAX_ROWS = 100
@@ -52,12 +52,19 @@ class Samples:
     Attributes:
         inputs: columns as `LoadedModel.predict` takes them.
         outputs: by the schema's names: labels (int64 or object) [n], numbers [n] or [n, width].
-        tolerance: largest absolute difference of a number.
+        tolerance: largest absolute difference of an answer's number.
     """
 
     inputs: Columns
     outputs: dict[str, Array]
     tolerance: float
+
+    def tolerance_of(self, output: str) -> float:
+        """Largest absolute difference of an output: an extra one has a scale of its own."""
+        if output in ANSWERS:
+            return self.tolerance
+        largest = float(np.abs(self.outputs[output]).max(initial=0.0)) or 1.0
+        return self.tolerance / _scale(self.outputs) * largest
 
 
 def write_samples(directory: Path, columns: Columns, outputs: Mapping[str, Array]) -> None:
@@ -125,8 +132,10 @@ def _input(path: Path, spec: InputSpec, values: object) -> Array:
 def _output(path: Path, spec: OutputSpec, values: object) -> Array:
     """[n] labels or numbers, or [n, width] numbers."""
     match spec.datatype:
-        case Datatype.BYTES | Datatype.BOOL:
+        case Datatype.BYTES:
             return np.array(_typed(path, spec.name, _NAMES, values), dtype=object)
+        case Datatype.BOOL:
+            return np.array(_typed(path, spec.name, _FLAGS, values), dtype=bool)
         case Datatype.INT64:
             return np.array(_typed(path, spec.name, _INTEGERS, values), dtype=np.int64)
         case Datatype.FP64 if spec.width == 1:

@@ -20,6 +20,9 @@ from mooring_model.documents import read_typed
 
 SCHEMA = "schema.json"
 INFERENCE = "inference.json"
+ANSWERS = ("label", "probability", "prediction")
+"""Names of outputs that every model's answer has; no extra output may be called so."""
+MAX_EXTRAS = 32
 
 
 class Task(StrEnum):
@@ -78,7 +81,7 @@ class InputSpec(_Document):
 class OutputSpec(_Document):
     """One output: shape [n] for width 1, else [n, width]."""
 
-    name: str
+    name: Annotated[str, Field(min_length=1, max_length=128)]
     datatype: Datatype
     width: Annotated[int, Field(ge=1)] = 1
 
@@ -105,13 +108,19 @@ class ModelSchema(_Document):
             raise ValueError("classes: must be distinct, and all integers or all texts")
         numbers = all(isinstance(name, int) for name in classes)
         wanted = _outputs(self.task, len(classes), numbers=numbers)
-        if wanted is None or self.outputs != wanted:
+        if wanted is None or self.outputs[: len(wanted)] != wanted:
             raise ValueError(f"a {self.task} model of {len(classes)} classes has other outputs")
+        _check_extras(self.outputs[len(wanted) :])
         if (self.task is Task.BINARY) != (self.positive_class is not None):
             raise ValueError("positiveClass: a binary model has one, no other does")
         if self.positive_class is not None and self.positive_class not in classes:
             raise ValueError(f"positiveClass: {self.positive_class!r} is none of {classes}")
         return self
+
+    @property
+    def extras(self) -> tuple[OutputSpec, ...]:
+        """What the model says beyond its answer: the rule that fired, say."""
+        return self.outputs[1:] if self.task is Task.REGRESSION else self.outputs[2:]
 
     @property
     def matrix_allowed(self) -> bool:
@@ -136,8 +145,23 @@ def _outputs(task: Task, classes: int, *, numbers: bool) -> tuple[OutputSpec, ..
     )
 
 
+def _check_extras(extras: Sequence[OutputSpec]) -> None:
+    names = [spec.name for spec in extras]
+    if len(names) > MAX_EXTRAS or len({*names, *ANSWERS}) != len(names) + len(ANSWERS):
+        raise ValueError(
+            f"outputs: beyond the answer at most {MAX_EXTRAS}, each of a name of its own"
+        )
+    for spec in extras:
+        if spec.width > 1 and spec.datatype is not Datatype.FP64:
+            raise ValueError(f"outputs: {spec.name}: only FP64 may be wider than 1")
+
+
 def schema_of(
-    inputs: Sequence[InputSpec], *, target: str, classes: Sequence[str | int] | None
+    inputs: Sequence[InputSpec],
+    *,
+    target: str,
+    classes: Sequence[str | int] | None,
+    extras: Sequence[OutputSpec] = (),
 ) -> ModelSchema:
     """The schema of a model with these inputs; classes None means regression.
 
@@ -145,9 +169,10 @@ def schema_of(
         inputs: features in the model's order.
         target: name of the label.
         classes: in the order of the model's probabilities; of two, the second is the positive one.
+        extras: outputs beyond the answer.
 
     Raises:
-        ValueError: fewer than two classes, or a feature twice.
+        ValueError: fewer than two classes, a feature twice, or an extra output that cannot be.
     """
     names = tuple(classes or ())
     binary = len(names) == 2
@@ -162,7 +187,7 @@ def schema_of(
         classes=None if classes is None else names,
         positive_class=names[1] if binary else None,
         inputs=tuple(inputs),
-        outputs=outputs,
+        outputs=(*outputs, *extras),
     )
 
 

@@ -16,7 +16,7 @@ from mooring_model.errors import PackageRefused, RefusalReason
 from mooring_model.load import LoadedModel, load_package, read_profile
 from mooring_model.manifest import Manifest, package_digest, verify_files
 from mooring_model.prediction import Array, Columns, PredictionFailed
-from mooring_model.samples import read_samples
+from mooring_model.samples import Samples, read_samples
 from mooring_model.schema import read_inference, read_schema
 
 METRICS = "metrics.json"
@@ -136,8 +136,7 @@ def replay(directory: Path) -> VerificationReport:
             "package the model again in the environment that serves it (see environment.lock)",
         ) from error
     difference = max(
-        _difference(directory, name, answers[name], wanted, samples.tolerance)
-        for name, wanted in samples.outputs.items()
+        _difference(directory, samples, name, answers[name]) for name in samples.outputs
     )
     return VerificationReport(
         manifest=loaded.manifest,
@@ -152,8 +151,9 @@ def replay(directory: Path) -> VerificationReport:
     )
 
 
-def _difference(directory: Path, name: str, given: Array, wanted: Array, tolerance: float) -> float:
+def _difference(directory: Path, samples: Samples, name: str, given: Array) -> float:
     """Largest difference of an output; a label must be equal."""
+    wanted = samples.outputs[name]
     if given.shape != wanted.shape:
         raise _mismatch(directory, name, 0, f"of shape {given.shape}, expected {wanted.shape}")
     if given.dtype.kind != "f":
@@ -161,7 +161,7 @@ def _difference(directory: Path, name: str, given: Array, wanted: Array, toleran
             raise _mismatch(directory, name, row, f"{given[row]!r}, expected {wanted[row]!r}")
         return 0.0
     gaps = np.abs(given - wanted)
-    worst = float(gaps.max())
+    worst, tolerance = float(gaps.max()), samples.tolerance_of(name)
     if not worst <= tolerance:
         row = int(np.argmax(gaps.reshape(len(wanted), -1).max(axis=1)))
         raise _mismatch(directory, name, row, f"off by {worst:.3g}, tolerance {tolerance:g}")
