@@ -14,9 +14,9 @@ from mooring_profile.binning import Column, binner_of
 from mooring_profile.counts import NAMED_CELLS, FeatureCounts
 from mooring_profile.document import SCORE_STREAM, ReferenceProfile
 from mooring_profile.errors import CountsInvalid
-from mooring_profile.fields import Fields
+from mooring_profile.fields import Fields, IntArray
 
-__all__ = ["FeatureCounts", "Sketch", "SketchRecorder"]
+__all__ = ["FeatureCounts", "Sketch", "SketchRecorder", "cell_count", "sketch_of"]
 
 
 @dataclass(frozen=True)
@@ -80,15 +80,21 @@ class SketchRecorder:
 
     Not safe for concurrent use: give each thread its own and merge the snapshots. Cost is per
     batch rather than per row, so collect some hundreds of rows before recording.
+
+    Args:
+        profile: what to count against.
+        cells: int64 [cell_count(profile)] to go on counting in; None starts with zeros.
+
+    Attributes:
+        cells: the counts of all streams one after the other; those of several recorders of one
+            profile add.
     """
 
-    def __init__(self, profile: ReferenceProfile) -> None:
+    def __init__(self, profile: ReferenceProfile, cells: IntArray | None = None) -> None:
         self._binners = {stream.name: binner_of(stream) for stream in profile.streams}
         self._features = tuple(feature.name for feature in profile.features)
-        self._totals = {
-            name: np.zeros(binner.cell_count, dtype=np.int64)
-            for name, binner in self._binners.items()
-        }
+        self.cells = np.zeros(cell_count(profile), np.int64) if cells is None else cells
+        self._totals = _streams_in(profile, self.cells)
 
     def record(self, columns: Mapping[str, Column], score: Column | None) -> None:
         """Counts one batch.
@@ -120,6 +126,34 @@ class SketchRecorder:
 
     def snapshot(self) -> Sketch:
         """Returns what was counted since construction; later batches do not change it."""
-        return Sketch(
-            {name: FeatureCounts.from_cells(cells) for name, cells in self._totals.items()}
-        )
+        return _sketch(self._totals)
+
+
+def cell_count(profile: ReferenceProfile) -> int:
+    """Returns the cells of all of a profile's streams together."""
+    return sum(binner_of(stream).cell_count for stream in profile.streams)
+
+
+def sketch_of(profile: ReferenceProfile, cells: IntArray) -> Sketch:
+    """Reads a recorder's `cells`, or the sum of several.
+
+    Args:
+        profile: what they were counted against.
+        cells: int64 [cell_count(profile)].
+    """
+    return _sketch(_streams_in(profile, cells))
+
+
+def _streams_in(profile: ReferenceProfile, cells: IntArray) -> dict[str, IntArray]:
+    """Views of each stream's counts in the flat array."""
+    views: dict[str, IntArray] = {}
+    start = 0
+    for stream in profile.streams:
+        stop = start + binner_of(stream).cell_count
+        views[stream.name] = cells[start:stop]
+        start = stop
+    return views
+
+
+def _sketch(totals: Mapping[str, IntArray]) -> Sketch:
+    return Sketch({name: FeatureCounts.from_cells(cells) for name, cells in totals.items()})

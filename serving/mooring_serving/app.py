@@ -22,7 +22,7 @@ from mooring_serving.http.message import HttpRequest, HttpResponse, error_respon
 from mooring_serving.inference import InferencePool
 from mooring_serving.limits import TensorLimits
 from mooring_serving.protocol.messages import InferenceRequest
-from mooring_serving.routing import Route, RouteTable, plan_request
+from mooring_serving.routing import Route, Routes, plan_request
 from mooring_serving.served import Answer
 from mooring_serving.shadow import Mirrored, ShadowQueue
 
@@ -79,7 +79,7 @@ class AppParts:
     forwarder: Forwarder
     shadow: ShadowQueue
     pool: InferencePool
-    routes: RouteTable
+    routes: Routes
     counters: Counters
     clock: Clock
     draw: Callable[[], float]

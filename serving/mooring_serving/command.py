@@ -24,8 +24,10 @@ from mooring_serving.loading import WarmModel, WarmUpFailed, load_model
 from mooring_serving.log.store import LogUriInvalid
 from mooring_serving.management import ManagementServer
 from mooring_serving.pod import Heartbeat, Pod
-from mooring_serving.routing import Draws
+from mooring_serving.report import Loaded, PodReport, Sources
+from mooring_serving.routing import Draws, RouteTable
 from mooring_serving.settings import ServerSettings, SettingsInvalid, read_settings
+from mooring_serving.sync import SyncGate
 
 _LOG = logging.getLogger("mooring.serve")
 
@@ -104,12 +106,22 @@ class _Server:
 
     def __init__(self, options: ServeOptions) -> None:
         self._options = options
-        self._clock = Clock()
-        self._pod = Pod(
+        self._clock = clock = Clock()
+        self._routes = RouteTable()
+        self._pod = pod = Pod(options.settings, clock, options.limits.work, routes=self._routes)
+        self._report = PodReport(
             options.settings,
-            self._clock,
+            clock,
             boot_nonce=os.urandom(16).hex(),
-            limits=options.limits.work,
+            lifecycle=pod.lifecycle,
+            slots=[pod.counters.memory],
+            sources=Sources(
+                is_live=lambda: pod.heartbeat.alive,
+                lag_seconds=lambda: pod.heartbeat.lag_seconds,
+                role=lambda: self._routes.current(clock.monotonic()).role,
+                publish=pod.publish,
+                flush=pod.flush,
+            ),
         )
         self._terminated = asyncio.Event()
         self._impatient = asyncio.Event()
@@ -123,7 +135,7 @@ class _Server:
         options = self._options
         try:
             management = ManagementServer(
-                self._pod.management_sources(), options.host, options.health_port
+                self._report.management_sources(), options.host, options.health_port
             )
         except OSError as error:
             _LOG.critical("cannot open the management port %s: %s", options.health_port, error)
@@ -155,6 +167,7 @@ class _Server:
             or service_addresses(settings.deployment, settings.namespace),
             draw=Draws(np.random.default_rng()),
         )
+        self._adopt(warm, engine)
         lifecycle.move(Event.WARMED)
         http_port, forward_port = await engine.open(
             options.host, options.http_port, options.forward_port
@@ -173,6 +186,16 @@ class _Server:
         options.on_open(Ports(http_port, management_port, forward_port))
         await self._terminated.wait()
         return await self._drain(engine)
+
+    def _adopt(self, warm: WarmModel, engine: Engine) -> None:
+        gate = SyncGate(
+            self._report.identity(warm.model.name),
+            self._options.settings.sync_keys,
+            self._routes,
+            monotonic=self._clock.monotonic,
+            on_route=engine.on_route,
+        )
+        self._report.adopt(Loaded(warm.model.name, warm.profile, [engine.sketches], gate))
 
     async def _load(self) -> WarmModel | None:
         """Load on a thread, so that probes and signals are answered; None when told to stop."""

@@ -1,130 +1,87 @@
-"""What the pod counts, and the snapshot of it that the operator takes.
+"""What the pod counts.
 
-All counts are cumulative since the pod's boot. One lock guards them: the event loop counts, the
-management thread and Prometheus read. Worker processes would each own one of these and add them.
+All counts are cumulative since the pod's boot and live in a slot's memory (`workers.memory`), this
+process' own or one that the supervisor reads too and that outlives this process. One lock guards
+the writes: the event loop counts, and the inference threads count faults. Readers take no lock.
 """
 
 import threading
 from bisect import bisect_left
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import TypeVar
+from collections.abc import Sequence
 
 from mooring_serving.arms import Arm, Outcome, ShadowOutcome
+from mooring_serving.clock import Clock
 from mooring_serving.refusals import Refusal, reason_of
+from mooring_serving.totals import Totals, read_totals
+from mooring_serving.workers.layout import (
+    ARM_LATENCY,
+    ARM_SIZE,
+    ARMS,
+    BATCH_BOUNDS,
+    BATCHES,
+    FAULT_KINDS,
+    FAULTS,
+    FIRST_STATUS,
+    FORWARDS,
+    LABEL_ARMS,
+    LABEL_SIZE,
+    LAST_STATUS,
+    LATENCY,
+    LATENCY_BOUNDS_MS,
+    LATENCY_SUM_MS,
+    LOSS,
+    REFUSED,
+    SHADOWS,
+    SQUARED_LOSS,
+    STATUSES,
+    ArmCell,
+    Cell,
+    SlotLayout,
+)
+from mooring_serving.workers.memory import SlotMemory
+from mooring_serving.workers.tables import EntryTable
 
-LATENCY_BOUNDS_MS = (1, 2, 5, 10, 25, 50, 100, 250, 500, 1000)
-"""Upper bounds in milliseconds; the eleventh bucket has no bound."""
+Answered = tuple[int, float, str | None]
+"""An answered request: its rows, milliseconds inside this server, and its phase (see
+`Counters.count_answer`)."""
 
-_Value = TypeVar("_Value")
-
-
-@dataclass(slots=True)
-class LatencyHistogram:
-    """Latencies in fixed buckets, in milliseconds."""
-
-    counts: list[int] = field(default_factory=lambda: [0] * (len(LATENCY_BOUNDS_MS) + 1))
-    sum_ms: float = 0.0
-
-    def add(self, milliseconds: float) -> None:
-        """Count one latency."""
-        self.counts[bisect_left(LATENCY_BOUNDS_MS, milliseconds)] += 1
-        self.sum_ms += milliseconds
-
-    def to_json(self) -> dict[str, object]:
-        """Bounds and counts."""
-        return {"bounds": list(LATENCY_BOUNDS_MS), "counts": list(self.counts)}
-
-
-@dataclass(slots=True)
-class ArmCounters:
-    """Counts of one arm in one phase; which of them mean something depends on the arm."""
-
-    requests: int = 0
-    rows: int = 0
-    errors: int = 0
-    invalid_outputs: int = 0
-    fell_back: int = 0
-    late: int = 0
-    dropped: int = 0
-    disagreements: int = 0
-    latency: LatencyHistogram = field(default_factory=LatencyHistogram)
-
-    def to_json(self, arm: Arm) -> dict[str, object]:
-        """The arm's part of a snapshot."""
-        document: dict[str, object] = {
-            "requests": self.requests,
-            "rows": self.rows,
-            "errors": self.errors,
-            "invalidOutputs": self.invalid_outputs,
-            "latencyMs": self.latency.to_json(),
-        }
-        if arm is Arm.CANDIDATE:
-            document |= {"fellBack": self.fell_back, "late": self.late}
-        if arm is Arm.SHADOW:
-            document |= {"dropped": self.dropped, "disagreements": self.disagreements}
-        return document
-
-
-@dataclass(slots=True)
-class LossSums:
-    """Sums of losses in [0, 1] over labelled rows."""
-
-    n: int = 0
-    loss: float = 0.0
-    squared: float = 0.0
-
-    def add(self, losses: "list[float]") -> None:
-        """Add the losses of one receipt's rows."""
-        self.n += len(losses)
-        self.loss += sum(losses)
-        self.squared += sum(loss * loss for loss in losses)
-
-    def to_json(self) -> dict[str, object]:
-        """The sums under their wire names."""
-        return {"n": self.n, "lossSum": self.loss, "lossSquaredSum": self.squared}
-
-
-@dataclass(slots=True)
-class Totals:
-    """Counts of the whole pod, as a snapshot and the metrics read them."""
-
-    requests: int = 0
-    rows: int = 0
-    errors: int = 0
-    labels_rejected: int = 0
-    labels_duplicate: int = 0
-    latency: LatencyHistogram = field(default_factory=LatencyHistogram)
-    refusals: Counter[int] = field(default_factory=Counter[int])
-    refused: Counter[Refusal] = field(default_factory=Counter[Refusal])
-    faults: Counter[str] = field(default_factory=Counter[str])
-    forwards: Counter[Outcome] = field(default_factory=Counter[Outcome])
-    shadows: Counter[ShadowOutcome] = field(default_factory=Counter[ShadowOutcome])
-    labelled: LossSums = field(default_factory=LossSums)
-
-
-def _new_arms() -> dict[Arm, ArmCounters]:
-    return {arm: ArmCounters() for arm in Arm}
-
-
-def _new_losses() -> dict[Arm, LossSums]:
-    return {Arm.STABLE: LossSums(), Arm.CANDIDATE: LossSums()}
+# On the hot path members of an enumeration cost 30 ns more than numbers.
+_LATENCY = LATENCY.start
+_ROWS = int(Cell.ROWS)
+_STABLE = ARMS.index(Arm.STABLE) * ARM_SIZE
+_STABLE_ROWS = _STABLE + int(ArmCell.ROWS)
+_STABLE_LATENCY = _STABLE + ARM_LATENCY
+_ARMS = {arm: index * ARM_SIZE for index, arm in enumerate(ARMS)}
+_FORWARDS = {outcome: FORWARDS.start + index for index, outcome in enumerate(Outcome)}
+_SHADOWS = {outcome: SHADOWS.start + index for index, outcome in enumerate(ShadowOutcome)}
+_FAULTS = {kind: FAULTS.start + index for index, kind in enumerate(FAULT_KINDS)}
+_REFUSED = {reason: REFUSED.start + index for index, reason in enumerate(Refusal)}
+_UNTRIED = (Outcome.SHORT_CIRCUITED, Outcome.MISROUTED)
 
 
 class Counters:
-    """The pod's counters. Every method may be called from any thread.
+    """The process' counters. Every method may be called from any thread.
 
     Args:
         phase_limit: Phases kept; the oldest is dropped.
+        memory: The slot to count in, which may hold counts already; None: memory of our own.
+        clock: Time; orders phases by age. None: the system's.
     """
 
-    def __init__(self, phase_limit: int) -> None:
-        self._limit = phase_limit
+    def __init__(
+        self,
+        phase_limit: int,
+        memory: SlotMemory | None = None,
+        *,
+        clock: Clock | None = None,
+    ) -> None:
+        self.memory = memory or SlotMemory.own(SlotLayout.of(phase_limit))
+        self._ints = self.memory.ints
+        self._floats = self.memory.floats
         self._lock = threading.Lock()
-        self._totals = Totals()
-        self._phases: dict[str, dict[Arm, ArmCounters]] = {}
-        self._labels: dict[str, dict[Arm, LossSums]] = {}
+        layout, monotonic = self.memory.layout, (clock or Clock()).monotonic
+        self._phases = EntryTable(self.memory, layout.phases, monotonic=monotonic)
+        self._labels = EntryTable(self.memory, layout.labels, monotonic=monotonic)
 
     def count_answer(self, *, rows: int, milliseconds: float, phase: str | None) -> None:
         """A live request answered by our own model.
@@ -134,33 +91,85 @@ class Counters:
             milliseconds: Time inside this server.
             phase: The phase when this pod owns the outcome for the stable arm, else None.
         """
+        bucket = bisect_left(LATENCY_BOUNDS_MS, milliseconds)
+        ints = self._ints
         with self._lock:
-            totals = self._totals
-            totals.requests += 1
-            totals.rows += rows
-            totals.latency.add(milliseconds)
+            ints[_ROWS] += rows
+            ints[_LATENCY + bucket] += 1
+            self._floats[LATENCY_SUM_MS] += milliseconds
             if phase is not None:
-                arm = self._arm(phase, Arm.STABLE)
-                arm.requests += 1
-                arm.rows += rows
-                arm.latency.add(milliseconds)
+                place = self._phases.place(phase)
+                ints[place + _STABLE_ROWS] += rows
+                ints[place + _STABLE_LATENCY + bucket] += 1
+
+    def count_answers(self, batch: Sequence[Answered]) -> None:
+        """Several of them at once: one lock, and few writes for what they have in common."""
+        ints = self._ints
+        counts: dict[int, int] = {}
+        all_rows = 0
+        all_ms = 0.0
+        with self._lock:
+            for rows, milliseconds, phase in batch:
+                bucket = bisect_left(LATENCY_BOUNDS_MS, milliseconds)
+                all_rows += rows
+                all_ms += milliseconds
+                counts[bucket] = counts.get(bucket, 0) + 1
+                if phase is not None:
+                    place = self._phases.place(phase)
+                    ints[place + _STABLE_ROWS] += rows
+                    ints[place + _STABLE_LATENCY + bucket] += 1
+            ints[_ROWS] += all_rows
+            for bucket, count in counts.items():
+                ints[_LATENCY + bucket] += count
+            self._floats[LATENCY_SUM_MS] += all_ms
+
+    def count_batch(self, requests: int, rows: int) -> None:
+        """A batch that the model predicted at once."""
+        ints = self._ints
+        with self._lock:
+            ints[BATCHES.start + bisect_left(BATCH_BOUNDS, requests)] += 1
+            ints[Cell.BATCHED_REQUESTS] += requests
+            ints[Cell.BATCHED_ROWS] += rows
+
+    def count_shed(self) -> None:
+        """A request refused since too much work waited (its status is counted apart)."""
+        self._add(Cell.SHED)
+
+    def count_late(self) -> None:
+        """A request whose deadline passed before the model got to it."""
+        self._add(Cell.LATE)
+
+    def count_over_memory(self) -> None:
+        """A request refused since the process is above its memory limit."""
+        self._add(Cell.OVER_MEMORY)
+
+    def count_dropped_rows(self, rows: int) -> None:
+        """Rows that the recorder will not count."""
+        self._add(Cell.DROPPED_ROWS, rows)
 
     def count_fault(self, *, kind: str, invalid: bool, phase: str | None) -> None:
         """A live request on which our own model failed."""
+        ints = self._ints
         with self._lock:
-            self._totals.errors += 1
-            self._totals.faults[kind] += 1
+            ints[Cell.ERRORS] += 1
+            ints[_FAULTS.get(kind, FAULTS.stop - 1)] += 1
             if phase is not None:
                 arm = self._arm(phase, Arm.STABLE)
-                arm.requests += 1
-                arm.errors += 1
-                arm.invalid_outputs += invalid
+                ints[arm + ArmCell.UNTIMED] += 1
+                ints[arm + ArmCell.ERRORS] += 1
+                ints[arm + ArmCell.INVALID] += invalid
 
     def count_refusal(self, status: int, reason: Refusal | None = None) -> None:
-        """A request that was answered with a 4xx or 503, and why (None: the status' usual one)."""
+        """A request that was answered with a 4xx or 5xx that is not the model's.
+
+        Args:
+            status: The status.
+            reason: Why; None: the status' usual reason.
+        """
+        known = min(max(status, FIRST_STATUS), LAST_STATUS)
         with self._lock:
-            self._totals.refusals[status] += 1
-            self._totals.refused[reason or reason_of(status)] += 1
+            self._ints[STATUSES.start + known - FIRST_STATUS] += 1
+            self._ints[_REFUSED[reason or reason_of(status)]] += 1
 
     def count_forward(
         self, outcome: Outcome, *, rows: int, milliseconds: float | None, phase: str | None
@@ -173,21 +182,18 @@ class Counters:
             milliseconds: Time inside the server that answered, None without a usable answer.
             phase: The phase, None when nothing is analysed (a retired pod).
         """
+        ints = self._ints
         with self._lock:
-            self._totals.forwards[outcome] += 1
-            untried = outcome in (Outcome.SHORT_CIRCUITED, Outcome.MISROUTED)
-            if phase is None or untried:
+            ints[_FORWARDS[outcome]] += 1
+            if phase is None or outcome in _UNTRIED:
                 return
             arm = self._arm(phase, Arm.CANDIDATE)
-            arm.requests += 1
-            arm.rows += rows
-            if milliseconds is not None:
-                arm.latency.add(milliseconds)
+            self._count_in_arm(arm, rows, milliseconds)
             if outcome is not Outcome.ANSWERED:
-                arm.errors += 1
-                arm.fell_back += 1
-                arm.late += outcome is Outcome.LATE
-                arm.invalid_outputs += outcome is Outcome.INVALID
+                ints[arm + ArmCell.ERRORS] += 1
+                ints[arm + ArmCell.FELL_BACK] += 1
+                ints[arm + ArmCell.LATE] += outcome is Outcome.LATE
+                ints[arm + ArmCell.INVALID] += outcome is Outcome.INVALID
 
     def count_shadow(
         self,
@@ -199,93 +205,68 @@ class Counters:
         phase: str,
     ) -> None:
         """A mirrored request, how it ended, and in how many rows the answers differ."""
+        ints = self._ints
+        answered = outcome is Outcome.ANSWERED
+        agreed = ShadowOutcome.DISAGREED if disagreements else ShadowOutcome.AGREED
         with self._lock:
-            answered = outcome is Outcome.ANSWERED
-            agreed = ShadowOutcome.DISAGREED if disagreements else ShadowOutcome.AGREED
-            self._totals.shadows[agreed if answered else ShadowOutcome.FAILED] += 1
-            if outcome in (Outcome.SHORT_CIRCUITED, Outcome.MISROUTED):
+            ints[_SHADOWS[agreed if answered else ShadowOutcome.FAILED]] += 1
+            if outcome in _UNTRIED:
                 return
             arm = self._arm(phase, Arm.SHADOW)
-            arm.requests += 1
-            arm.rows += rows
-            arm.errors += not answered
-            arm.invalid_outputs += outcome is Outcome.INVALID
-            arm.disagreements += disagreements
-            if milliseconds is not None:
-                arm.latency.add(milliseconds)
+            self._count_in_arm(arm, rows, milliseconds)
+            ints[arm + ArmCell.ERRORS] += not answered
+            ints[arm + ArmCell.INVALID] += outcome is Outcome.INVALID
+            ints[arm + ArmCell.DISAGREEMENTS] += disagreements
 
     def count_shadow_drop(self, phase: str) -> None:
         """A request that was not mirrored since the queue was full."""
         with self._lock:
-            self._totals.shadows[ShadowOutcome.DROPPED] += 1
-            self._arm(phase, Arm.SHADOW).dropped += 1
+            self._ints[_SHADOWS[ShadowOutcome.DROPPED]] += 1
+            self._ints[self._arm(phase, Arm.SHADOW) + ArmCell.DROPPED] += 1
 
     def count_label(self, losses: list[float], *, phase: str | None, arm: Arm) -> None:
         """The losses of one receipt's rows; empty when the receipt carries no predictions."""
+        loss, squared = sum(losses), sum(loss * loss for loss in losses)
+        ints, floats = self._ints, self._floats
         with self._lock:
-            self._totals.labelled.add(losses)
-            if phase is None or arm is Arm.SHADOW:
+            ints[Cell.LABELLED_ROWS] += len(losses)
+            floats[LOSS] += loss
+            floats[SQUARED_LOSS] += squared
+            if phase is None or arm not in LABEL_ARMS:
                 return
-            if phase not in self._labels:
-                _make_room(self._labels, self._limit)
-                self._labels[phase] = _new_losses()
-            self._labels[phase][arm].add(losses)
+            place = self._labels.place(phase) + LABEL_ARMS.index(arm) * LABEL_SIZE
+            ints[place] += len(losses)
+            floats[place + 1] += loss
+            floats[place + 2] += squared
 
     def count_label_rejected(self) -> None:
         """A label that could not be used."""
-        with self._lock:
-            self._totals.labels_rejected += 1
+        self._add(Cell.LABELS_REJECTED)
 
     def count_label_duplicate(self) -> None:
         """A second label of a receipt."""
-        with self._lock:
-            self._totals.labels_duplicate += 1
+        self._add(Cell.LABELS_DUPLICATE)
 
-    def read(self, view: Callable[[Totals], _Value]) -> _Value:
-        """What `view` makes of the totals, consistently; `view` must be quick and keep nothing."""
+    def read(self) -> Totals:
+        """All counts until now."""
         with self._lock:
-            return view(self._totals)
+            return read_totals([self.memory])
 
     def to_json(self) -> dict[str, object]:
         """The counters' part of a snapshot."""
+        return self.read().to_json()
+
+    def _add(self, cell: int, count: int = 1) -> None:
         with self._lock:
-            totals = self._totals
-            return {
-                "requests": totals.requests,
-                "rows": totals.rows,
-                "errors": totals.errors,
-                "phases": {
-                    phase: {arm.value: counts.to_json(arm) for arm, counts in arms.items()}
-                    for phase, arms in self._phases.items()
-                },
-                "labels": {
-                    phase: {arm.value: sums.to_json() for arm, sums in arms.items()}
-                    for phase, arms in self._labels.items()
-                },
-                "labelled": totals.labelled.to_json(),
-                "labelsRejected": totals.labels_rejected,
-                "labelsDuplicate": totals.labels_duplicate,
-            }
+            self._ints[cell] += count
 
-    def _arm(self, phase: str, arm: Arm) -> ArmCounters:
-        arms = self._phases.get(phase)
-        if arms is None:
-            _make_room(self._phases, self._limit)
-            arms = self._phases[phase] = _new_arms()
-        return arms[arm]
+    def _count_in_arm(self, arm: int, rows: int, milliseconds: float | None) -> None:
+        ints = self._ints
+        ints[arm + ArmCell.ROWS] += rows
+        if milliseconds is None:
+            ints[arm + ArmCell.UNTIMED] += 1
+        else:
+            ints[arm + ARM_LATENCY + bisect_left(LATENCY_BOUNDS_MS, milliseconds)] += 1
 
-
-def _make_room(entries: dict[str, _Value], limit: int) -> None:
-    """Drop the oldest entries until one more fits."""
-    while len(entries) >= limit:
-        del entries[next(iter(entries))]
-
-
-def cumulate(counts: list[int]) -> list[int]:
-    """Running sums of bucket counts, as Prometheus histograms have them."""
-    total = 0
-    sums: list[int] = []
-    for count in counts:
-        total += count
-        sums.append(total)
-    return sums
+    def _arm(self, phase: str, arm: Arm) -> int:
+        return self._phases.place(phase) + _ARMS[arm]

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from mooring_profile.sketch import cell_count
 from mooring_serving.app import AppParts, AppSettings, InferenceApp
 from mooring_serving.breaker import CircuitBreaker
 from mooring_serving.dataplane import Dataplane, ReceiptRules
@@ -20,7 +21,8 @@ from mooring_serving.recorder import Recorder
 from mooring_serving.routes import Router, RouterParts
 from mooring_serving.routing import Route
 from mooring_serving.shadow import ShadowQueue
-from mooring_serving.sync import SyncGate
+from mooring_serving.workers.layout import SketchLayout
+from mooring_serving.workers.memory import SketchMemory
 
 _SHADOW_SECONDS = 2.0
 _LOG_SECONDS = 10.0
@@ -44,6 +46,7 @@ class Engine:
         limits: All limits.
         addresses: Where forwards go.
         draw: Uniform draws in [0, 1).
+        sketches: Where the sketches go; None: memory of this process alone.
 
     Raises:
         LogUriInvalid: The prediction log cannot be written.
@@ -57,6 +60,7 @@ class Engine:
         *,
         addresses: Addresses,
         draw: Callable[[], float],
+        sketches: SketchMemory | None = None,
     ) -> None:
         settings, clock, model = pod.settings, pod.clock, warm.model
         key = settings.receipt_key.encode() if settings.receipt_key is not None else None
@@ -64,7 +68,10 @@ class Engine:
         self._limits = limits
         self._pod = pod
         self._logs = open_logs(settings, model.signature, clock, limits.work)
-        self._recorder = Recorder(warm.profile, row_limit=limits.work.recorder_rows)
+        self.sketches = sketches or SketchMemory.own(SketchLayout(cell_count(warm.profile)))
+        self._recorder = Recorder(
+            warm.profile, self.sketches, pod.counters, row_limit=limits.work.recorder_rows
+        )
         self._pool = InferencePool(threads=thread_count(), limit=limits.work.in_flight)
         self._forwarder = Forwarder(
             ConnectionPool(),
@@ -114,22 +121,10 @@ class Engine:
         )
         self._model = model
         self._listeners: list[Listener] = []
-        self._adopt(warm)
+        pod.adopt(Duties(self._recorder, self._logs, self._pool))
 
-    def _adopt(self, warm: WarmModel) -> None:
-        pod = self._pod
-        duties = Duties(self._recorder, self._logs, self._pool, warm.profile)
-        gate = SyncGate(
-            pod.identity,
-            pod.settings.sync_keys,
-            pod.routes,
-            monotonic=pod.clock.monotonic,
-            on_route=self._on_route,
-        )
-        pod.adopt(gate, duties, self._model.name)
-
-    def _on_route(self, route: Route) -> None:
-        """Called on the management thread."""
+    def on_route(self, route: Route) -> None:
+        """A new route is in force; from any thread."""
         self._loop.call_soon_threadsafe(self._forwarder.adopt, route)
 
     async def open(

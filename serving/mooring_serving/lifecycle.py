@@ -1,5 +1,6 @@
-"""The life of a server, as a table: Loading → Warm → Ready → Draining → Stopped. Pure."""
+"""The life of a server, as a table: Loading → Warm → Ready → Draining → Stopped."""
 
+import threading
 from enum import StrEnum
 
 
@@ -31,6 +32,11 @@ class Event(StrEnum):
     """The listeners are closed and work in hand is done."""
     FAILED = "Failed"
     """Loading failed."""
+    WORKER_LOST = "WorkerLost"
+    """A worker process ended without having been told to; another one still answers, or none had
+    begun to. It is started again."""
+    LAST_WORKER_LOST = "LastWorkerLost"
+    """It was the last one that answered: nobody may be sent here until one is warm again."""
 
 
 _TRANSITIONS: dict[tuple[State, Event], State] = {
@@ -42,6 +48,12 @@ _TRANSITIONS: dict[tuple[State, Event], State] = {
     (State.READY, Event.TERMINATED): State.DRAINING,
     (State.DRAINING, Event.TERMINATED): State.DRAINING,
     (State.DRAINING, Event.CLOSED): State.STOPPED,
+    (State.LOADING, Event.WORKER_LOST): State.LOADING,
+    (State.WARM, Event.WORKER_LOST): State.WARM,
+    (State.READY, Event.WORKER_LOST): State.READY,
+    (State.READY, Event.LAST_WORKER_LOST): State.LOADING,
+    (State.DRAINING, Event.WORKER_LOST): State.DRAINING,
+    (State.DRAINING, Event.LAST_WORKER_LOST): State.DRAINING,
 }
 
 
@@ -59,3 +71,27 @@ def advance(state: State, event: Event) -> State:
         return _TRANSITIONS[state, event]
     except KeyError as error:
         raise ImpossibleTransition(f"{event} cannot happen while {state}") from error
+
+
+class Lifecycle:
+    """The state, moved by the main thread and read by all."""
+
+    def __init__(self) -> None:
+        self._state = State.LOADING
+        self._lock = threading.Lock()
+
+    @property
+    def state(self) -> State:
+        """The present state."""
+        return self._state
+
+    def move(self, event: Event) -> State:
+        """Apply an event; returns the new state."""
+        with self._lock:
+            self._state = advance(self._state, event)
+            return self._state
+
+    @property
+    def ready(self) -> bool:
+        """Whether clients may be sent here."""
+        return self._state is State.READY

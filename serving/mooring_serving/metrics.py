@@ -1,10 +1,11 @@
-"""Prometheus metrics, made from the counters when they are scraped.
+"""Prometheus metrics, made from the counters when they are scraped (docs/metrics.md).
 
 Nothing is counted twice and the request path touches no Prometheus object. Labels are bounded:
-`model`, `version`, `revision`, `environment`, and closed vocabularies. No metric names a client.
+`model`, `version`, `revision`, `environment`, `track`, and closed vocabularies. No metric names a
+client. With worker processes every number is the sum over all of them.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from prometheus_client import CollectorRegistry, generate_latest
@@ -16,30 +17,70 @@ from prometheus_client.core import (
 )
 from prometheus_client.registry import Collector
 
-from mooring_serving.arms import Outcome, ShadowOutcome
-from mooring_serving.counters import LATENCY_BOUNDS_MS, Counters, Totals, cumulate
+from mooring_serving.arms import Outcome, Role
 from mooring_serving.lifecycle import State
-from mooring_serving.refusals import Refusal
+from mooring_serving.totals import Totals, cumulate
+from mooring_serving.workers.layout import BATCH_BOUNDS, LATENCY_BOUNDS_MS, Cell
 
-_BASE = ("model", "version", "revision", "environment")
+_BASE = ("model", "version", "revision", "environment", "track")
+
+_TRACKS = {Role.STABLE: "stable", Role.CANDIDATE: "candidate", Role.RETIRED: "retired"}
+
+_COUNTERS: tuple[tuple[str, Cell, str], ...] = (
+    ("rows", Cell.ROWS, "Rows of the requests that this pod's model answered."),
+    ("record_dropped_rows", Cell.DROPPED_ROWS, "Rows not in the sketches: see docs/metrics.md."),
+    ("batched_rows", Cell.BATCHED_ROWS, "Rows predicted in batches."),
+    ("requests_shed", Cell.SHED, "Requests refused since too much work waited."),
+    ("requests_late", Cell.LATE, "Requests whose deadline passed before they were predicted."),
+    ("requests_over_memory", Cell.OVER_MEMORY, "Requests refused above the memory limit."),
+    ("worker_deaths", Cell.DEATHS, "Worker processes that ended without having been told to."),
+    ("workers_replaced", Cell.REPLACED, "Worker processes replaced for their memory."),
+    ("requests_lost", Cell.REQUESTS_LOST, "Requests that those workers had begun to answer."),
+    ("connections_lost", Cell.CONNECTIONS_LOST, "Connections that were open at those deaths."),
+)
+_GAUGES: tuple[tuple[str, Cell, str], ...] = (
+    ("requests_in_flight", Cell.IN_FLIGHT, "Requests received and not yet answered."),
+    ("connections", Cell.CONNECTIONS, "Open connections of clients and of other pods."),
+    ("inference_in_flight", Cell.PREDICTING, "Predictions that run or wait on threads."),
+    ("queue_length", Cell.QUEUED, "Requests that wait for a batch."),
+    ("resident_memory_bytes", Cell.MEMORY, "Resident memory, without what processes share."),
+    ("workers_over_memory", Cell.REFUSING, "Processes that refuse work for their memory."),
+    ("workers_ready", Cell.READY, "Processes that accept and answer."),
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Gauges:
-    """What is read from other places than the counters at a scrape.
+class MetricLabels:
+    """Values of the labels that every metric has; `track` comes from the role."""
+
+    model: str
+    version: str
+    revision: str
+    environment: str
+    role: Role
+
+    def values(self) -> tuple[str, ...]:
+        """In the order of the labels' names."""
+        track = _TRACKS[self.role]
+        return (self.model, self.version, self.revision, self.environment, track)
+
+
+@dataclass(frozen=True, slots=True)
+class Scrape:
+    """Everything that a scrape reads.
 
     Attributes:
+        labels: What every metric is labelled with.
+        totals: The counts.
+        sketched_rows: Rows in the sketches.
         state: The server's state.
-        recorder_rows: Rows sketched, and rows dropped by the recorder.
-        log_rows: For each log its rows written, waiting and dropped.
-        in_flight: Predictions that run or wait on the inference threads.
-        loop_lag_seconds: How late the event loop is.
+        loop_lag_seconds: How late the latest event loop is.
     """
 
+    labels: MetricLabels
+    totals: Totals
+    sketched_rows: int
     state: State
-    recorder_rows: tuple[int, int]
-    log_rows: Mapping[str, tuple[int, int, int]]
-    in_flight: int
     loop_lag_seconds: float
 
 
@@ -47,22 +88,11 @@ class ServerMetrics(Collector):
     """The pod's metrics.
 
     Args:
-        counters: The pod's counters.
-        gauges: Reads the rest.
-        identity: Reads the values of the labels model, version, revision, environment.
+        read: Reads everything that a scrape needs.
     """
 
-    def __init__(
-        self,
-        counters: Counters,
-        gauges: Callable[[], Gauges],
-        *,
-        identity: Callable[[], tuple[str, str, str, str]],
-    ) -> None:
-        self._counters = counters
-        self._gauges = gauges
-        self._read_identity = identity
-        self._identity = identity()
+    def __init__(self, read: Callable[[], Scrape]) -> None:
+        self._read = read
         self._registry = CollectorRegistry()
         self._registry.register(self)
 
@@ -72,125 +102,158 @@ class ServerMetrics(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """Called by the registry at a scrape."""
-        self._identity = self._read_identity()
-        yield from self._counters.read(self._collect_totals)
-        yield from self._collect_gauges(self._gauges())
+        return _Families(self._read()).all()
 
-    def _counter(
-        self, name: str, text: str, values: Mapping[str, float], label: str | None = None
-    ) -> Metric:
-        labels = _BASE if label is None else (*_BASE, label)
-        family = CounterMetricFamily(f"mooring_{name}", text, labels=labels)
-        for value, number in values.items():
-            own = self._identity if label is None else (*self._identity, value)
-            family.add_metric(own, number)
-        return family
 
-    def _gauge(
-        self, name: str, text: str, values: Mapping[str, float], label: str | None = None
-    ) -> Metric:
-        labels = _BASE if label is None else (*_BASE, label)
-        family = GaugeMetricFamily(f"mooring_{name}", text, labels=labels)
-        for value, number in values.items():
-            own = self._identity if label is None else (*self._identity, value)
-            family.add_metric(own, number)
-        return family
+class _Families:
+    """The metric families of one scrape."""
 
-    def _collect_totals(self, totals: Totals) -> list[Metric]:
-        latency = HistogramMetricFamily(
-            "mooring_request_latency_seconds",
+    def __init__(self, scrape: Scrape) -> None:
+        self._scrape = scrape
+        self._totals = scrape.totals
+        self._own = scrape.labels.values()
+
+    def all(self) -> list[Metric]:
+        totals = self._totals
+        counters = [self._counter(name, text, totals[cell]) for name, cell, text in _COUNTERS]
+        gauges = [self._gauge(name, text, totals[cell]) for name, cell, text in _GAUGES]
+        return [*self._answers(), *counters, *self._outcomes(), *self._logs(), *gauges]
+
+    def _answers(self) -> list[Metric]:
+        totals = self._totals
+        latency = self._histogram(
+            "request_latency_seconds",
             "Time inside this server of requests that its own model answered.",
-            labels=_BASE,
+            [bound / 1000 for bound in LATENCY_BOUNDS_MS],
+            totals.latency_counts,
+            totals.latency_sum_ms / 1000,
         )
-        bounds = [str(bound / 1000) for bound in LATENCY_BOUNDS_MS] + ["+Inf"]
-        sums = cumulate(totals.latency.counts)
-        latency.add_metric(
-            self._identity,
-            buckets=list(zip(bounds, map(float, sums), strict=True)),
-            sum_value=totals.latency.sum_ms / 1000,
+        batches = self._histogram(
+            "batch_requests",
+            "Requests that were predicted together.",
+            BATCH_BOUNDS,
+            totals.batch_counts,
+            totals[Cell.BATCHED_REQUESTS],
         )
+        return [
+            self._counter(
+                "requests", "Live requests answered by this pod's model.", totals.requests
+            ),
+            latency,
+            batches,
+        ]
+
+    def _outcomes(self) -> list[Metric]:
+        totals = self._totals
+        forwards, shadows = totals.forwards, totals.shadows
         labels = {
-            "rejected": totals.labels_rejected,
-            "duplicate": totals.labels_duplicate,
-            "counted_rows": totals.labelled.n,
+            "rejected": totals[Cell.LABELS_REJECTED],
+            "duplicate": totals[Cell.LABELS_DUPLICATE],
+            "counted_rows": totals[Cell.LABELLED_ROWS],
         }
         return [
-            self._counter(
-                "requests", "Live requests answered by this pod's model.", {"": totals.requests}
+            self._counters(
+                "responses",
+                "Answers by class of status: predictions, forwarded ones included, and refusals.",
+                "code",
+                self._by_class(),
             ),
-            self._counter("rows", "Rows of those requests.", {"": totals.rows}),
-            latency,
-            self._counter(
+            self._counters(
                 "refusals",
-                "Requests answered with a 4xx or 503, by status.",
-                {str(status): n for status, n in sorted(totals.refusals.items())},
+                "Requests answered with a 4xx or 5xx that is not the model's, by status.",
                 "status",
+                {str(status): count for status, count in totals.refusals.items()},
             ),
-            self._counter(
+            self._counters(
                 "requests_refused",
                 "The same requests, by reason.",
-                {reason.value: totals.refused[reason] for reason in Refusal},
                 "reason",
+                {reason.value: count for reason, count in totals.refused.items()},
             ),
-            self._counter(
+            self._counters(
                 "faults",
                 "Live requests on which this pod's model failed, by kind.",
-                dict(sorted(totals.faults.items())),
                 "kind",
+                totals.faults,
             ),
-            self._counter(
+            self._counters(
                 "forwards",
                 "Requests forwarded to another pod, by how that ended.",
-                {outcome.value: totals.forwards[outcome] for outcome in Outcome},
                 "outcome",
+                {outcome.value: count for outcome, count in forwards.items()},
             ),
-            self._counter(
+            self._counters(
                 "shadows",
                 "Requests mirrored to the candidate, by how that ended.",
-                {outcome.value: totals.shadows[outcome] for outcome in ShadowOutcome},
                 "outcome",
+                {outcome.value: count for outcome, count in shadows.items()},
             ),
-            self._counter("labels", "Labels received, by what became of them.", labels, "outcome"),
+            self._counters("labels", "Labels by what became of them.", "outcome", labels),
         ]
 
-    def _collect_gauges(self, gauges: Gauges) -> list[Metric]:
-        sketched, dropped = gauges.recorder_rows
-        logs = gauges.log_rows
+    def _by_class(self) -> dict[str, int]:
+        totals = self._totals
+        classes = {"2xx": totals.requests + totals.forwards[Outcome.ANSWERED], "4xx": 0}
+        classes["5xx"] = totals[Cell.ERRORS]
+        for status, count in totals.refusals.items():
+            classes[f"{status // 100}xx"] += count
+        return classes
+
+    def _logs(self) -> list[Metric]:
+        scrape = self._scrape
+        logs = self._totals.log_rows
+        states = {state.value: float(state is scrape.state) for state in State}
         return [
-            self._counter("sketched_rows", "Rows counted in the sketches.", {"": sketched}),
-            self._counter(
-                "record_dropped_rows", "Rows not counted: the recorder was full.", {"": dropped}
-            ),
-            self._counter(
+            self._counter("sketched_rows", "Rows counted in the sketches.", scrape.sketched_rows),
+            self._counters(
                 "log_rows",
                 "Rows written, by log.",
-                {name: rows[0] for name, rows in logs.items()},
                 "log",
+                {name: rows[0] for name, rows in logs.items()},
             ),
-            self._gauge(
+            self._gauges(
                 "log_waiting_rows",
                 "Rows waiting to be written, by log.",
+                "log",
                 {name: rows[1] for name, rows in logs.items()},
-                "log",
             ),
-            self._counter(
+            self._counters(
                 "log_dropped_rows",
-                "Rows not logged: the queue was full or the store unreachable.",
-                {name: rows[2] for name, rows in logs.items()},
+                "Rows not logged: the queue was full, the store unreachable, or a worker killed.",
                 "log",
+                {name: rows[2] for name, rows in logs.items()},
             ),
-            self._gauge(
-                "inference_in_flight",
-                "Predictions that run or wait on the inference threads.",
-                {"": gauges.in_flight},
-            ),
-            self._gauge(
-                "loop_lag_seconds", "How late the event loop is.", {"": gauges.loop_lag_seconds}
-            ),
-            self._gauge(
-                "state",
-                "1 for the state that the server is in.",
-                {state.value: float(state is gauges.state) for state in State},
-                "state",
-            ),
+            self._gauge("loop_lag_seconds", "How late the event loop is.", scrape.loop_lag_seconds),
+            self._gauges("state", "1 for the state that the server is in.", "state", states),
         ]
+
+    def _counter(self, name: str, text: str, number: float) -> Metric:
+        family = CounterMetricFamily(f"mooring_{name}", text, labels=_BASE)
+        family.add_metric(self._own, number)
+        return family
+
+    def _counters(self, name: str, text: str, label: str, values: Mapping[str, float]) -> Metric:
+        family = CounterMetricFamily(f"mooring_{name}", text, labels=(*_BASE, label))
+        for value, number in values.items():
+            family.add_metric((*self._own, value), number)
+        return family
+
+    def _gauge(self, name: str, text: str, number: float) -> Metric:
+        family = GaugeMetricFamily(f"mooring_{name}", text, labels=_BASE)
+        family.add_metric(self._own, number)
+        return family
+
+    def _gauges(self, name: str, text: str, label: str, values: Mapping[str, float]) -> Metric:
+        family = GaugeMetricFamily(f"mooring_{name}", text, labels=(*_BASE, label))
+        for value, number in values.items():
+            family.add_metric((*self._own, value), number)
+        return family
+
+    def _histogram(
+        self, name: str, text: str, bounds: Sequence[float], counts: list[int], total: float
+    ) -> Metric:
+        family = HistogramMetricFamily(f"mooring_{name}", text, labels=_BASE)
+        names = [*(str(float(bound)) for bound in bounds), "+Inf"]
+        buckets = list(zip(names, map(float, cumulate(counts)), strict=True))
+        family.add_metric(self._own, buckets=buckets, sum_value=total)
+        return family

@@ -7,44 +7,49 @@ every request answered before it.
 
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 
 from mooring_profile.document import ReferenceProfile
 from mooring_profile.sketch import SketchRecorder
+from mooring_serving.counters import Counters
 from mooring_serving.protocol.messages import Column, InferenceRequest, MatrixColumns
+from mooring_serving.workers.memory import SketchMemory
 
 _INTERVAL_SECONDS = 0.25
 _BATCH = 4096
 """Requests counted in one go: bounds the copy that a batch makes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Recording:
-    """The counts at a moment, and their coverage."""
-
-    counts: dict[str, object]
-    sketched_rows: int
-    dropped_rows: int
-
-
 class Recorder:
     """Counts what was answered; `offer` never waits.
 
+    Counts go to the slot whole batches at a time, so that a process killed in the middle of one
+    leaves the counts before it.
+
     Args:
         profile: The version's reference profile.
+        sketches: Where the counts go; a predecessor's are gone on with.
+        counters: Count the rows that are dropped.
         row_limit: Rows that may wait; more are dropped and counted.
     """
 
-    def __init__(self, profile: ReferenceProfile, *, row_limit: int) -> None:
-        self._sketches = SketchRecorder(profile)
+    def __init__(
+        self,
+        profile: ReferenceProfile,
+        sketches: SketchMemory,
+        counters: Counters,
+        *,
+        row_limit: int,
+    ) -> None:
+        self._counters = counters
+        self._memory = sketches
+        self._sketched_rows, cells = sketches.read()
+        self._sketches = SketchRecorder(profile, cells)
         self._features = tuple(feature.name for feature in profile.features)
         self._row_limit = row_limit
         self._pending: list[tuple[InferenceRequest, Column]] = []
         self._pending_rows = 0
-        self._sketched_rows = 0
-        self._dropped_rows = 0
         self._lock = threading.Lock()
         self._counting = threading.Lock()
         self._stopping = threading.Event()
@@ -57,35 +62,26 @@ class Recorder:
     def offer(self, request: InferenceRequest, score: Column) -> None:
         """Record an answered request, or drop it when too many rows wait."""
         with self._lock:
-            if self._pending_rows + request.rows > self._row_limit:
-                self._dropped_rows += request.rows
+            if self._pending_rows + request.rows <= self._row_limit:
+                self._pending.append((request, score))
+                self._pending_rows += request.rows
                 return
-            self._pending.append((request, score))
-            self._pending_rows += request.rows
+        self._counters.count_dropped_rows(request.rows)
 
-    def read(self) -> Recording:
-        """The counts, everything answered until now included."""
+    def flush(self) -> None:
+        """Count everything that was offered until now."""
         with self._counting:
             self._count_pending()
-            counts = self._sketches.snapshot().to_json()
-            return Recording(counts, self._sketched_rows, self._dropped_rows)
-
-    @property
-    def rows(self) -> tuple[int, int]:
-        """Rows sketched and rows dropped until now, without counting what waits."""
-        return self._sketched_rows, self._dropped_rows
 
     def stop(self) -> None:
         """Count what waits and end the thread."""
         self._stopping.set()
         self._thread.join()
-        with self._counting:
-            self._count_pending()
+        self.flush()
 
     def _run(self) -> None:
         while not self._stopping.wait(_INTERVAL_SECONDS):
-            with self._counting:
-                self._count_pending()
+            self.flush()
 
     def _count_pending(self) -> None:
         with self._lock:
@@ -99,6 +95,7 @@ class Recorder:
         score = np.concatenate([score for _, score in batch])
         self._sketches.record(columns, score)
         self._sketched_rows += sum(request.rows for request, _ in batch)
+        self._memory.publish(self._sketches.cells, self._sketched_rows)
 
 
 def concatenate_columns(

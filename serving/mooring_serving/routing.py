@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -37,8 +38,29 @@ _QUIET_BY_ROLE = {
 }
 
 
+def in_force(route: Route, expires_at: float, now: float) -> Route:
+    """The route at monotonic time `now`: itself until it expires, then a quiet one of its role."""
+    return route if now < expires_at else _QUIET_BY_ROLE.get(route.role, route)
+
+
+class RouteSink(Protocol):
+    """Where a new route goes."""
+
+    def set(self, route: Route, *, expires_at: float) -> None:
+        """Replace the route; `expires_at` is monotonic seconds."""
+        ...
+
+
+class Routes(Protocol):
+    """Where a request's route is looked up."""
+
+    def current(self, now: float) -> Route:
+        """The route in force at monotonic time `now`."""
+        ...
+
+
 class RouteTable:
-    """The current route, which loses its weights when the operator goes silent.
+    """The current route of one process, which loses its weights when the operator goes silent.
 
     An expired route has no phase either: its stable rows would otherwise be compared with a
     candidate that saw other minutes.

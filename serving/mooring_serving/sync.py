@@ -19,11 +19,11 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.alias_generators import to_camel
 
 from mooring_serving.arms import Role
-from mooring_serving.routing import Route, RouteTable
+from mooring_serving.routing import Route, RouteSink
 
 
 class SyncRefused(Exception):
-    """A message that is not obeyed; `status` is 400, 403 or 409."""
+    """A message that is not obeyed (400, 403, 409) or not yet by all worker processes (503)."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -125,14 +125,15 @@ class SyncGate:
         keys: Path of the public keys, None to refuse every message.
         routes: Where the route goes.
         monotonic: Monotonic seconds.
-        on_route: Called after each change of the route, from the calling thread.
+        on_route: Called after each change of the route, from the calling thread; may refuse to
+            acknowledge it.
     """
 
     def __init__(
         self,
         identity: Identity,
         keys: Path | None,
-        routes: RouteTable,
+        routes: RouteSink,
         *,
         monotonic: Callable[[], float],
         on_route: Callable[[Route], None],
@@ -155,7 +156,8 @@ class SyncGate:
         """Obey a message.
 
         Raises:
-            SyncRefused: 400 malformed, 403 no key fits, 409 meant for another or not newer.
+            SyncRefused: 400 malformed, 403 no key fits, 409 meant for another or not newer, 503
+                not yet in force everywhere.
         """
         payload = self._verify(body)
         self._check_addressee(payload)

@@ -8,7 +8,7 @@ import pytest
 from mooring_serving.arms import Arm, Outcome, Role
 from mooring_serving.breaker import Circuit, CircuitBreaker
 from mooring_serving.clock import format_microseconds, parse_time, to_microseconds
-from mooring_serving.counters import LATENCY_BOUNDS_MS, Counters, LatencyHistogram
+from mooring_serving.counters import Counters
 from mooring_serving.feedback import TokenBucket
 from mooring_serving.inference import PredictionCost
 from mooring_serving.lifecycle import Event, ImpossibleTransition, State, advance
@@ -139,11 +139,11 @@ def test_label_is_refused_when_it_cannot_belong_to_the_model(rule: LossRule, lab
 
 
 def test_latency_falls_into_the_bucket_of_its_upper_bound() -> None:
-    histogram = LatencyHistogram()
+    counters = Counters(phase_limit=1)
     for milliseconds in (0.2, 1.0, 1.1, 1000.0, 5000.0):
-        histogram.add(milliseconds)
-    assert histogram.counts == [2, 1, 0, 0, 0, 0, 0, 0, 0, 1, 1]
-    assert len(histogram.counts) == len(LATENCY_BOUNDS_MS) + 1
+        counters.count_answer(rows=1, milliseconds=milliseconds, phase=None)
+    counts = counters.read().latency_counts
+    assert counts == [2, 1, 0, 0, 0, 0, 0, 0, 0, 1, 1]
 
 
 def test_counters_keep_a_bounded_number_of_phases_and_drop_the_oldest() -> None:
