@@ -19,6 +19,7 @@ from mooring_operator.api.base import (
     validations,
 )
 from mooring_operator.api.deployment_status import ModelDeploymentStatus
+from mooring_operator.api.runtime import Runtime
 
 
 class ModelReference(ApiModel):
@@ -186,6 +187,7 @@ class ModelDeploymentSpec(ApiModel):
     resources: ResourceRequirements = ResourceRequirements.of(
         cpu="100m", memory="256Mi", memory_limit="1Gi"
     )
+    runtime: Runtime = Runtime()
     rollout: Rollout = Rollout()
     rollback: Rollback = Rollback()
     monitoring: Monitoring = Monitoring()

@@ -5,9 +5,11 @@ from typing import Any
 import pytest
 
 from mooring_operator.api.deployment_status import ModelDeploymentStatus, RetiredRevision
+from mooring_operator.api.runtime import Runtime
 from mooring_operator.core.decision import Manifest
 from mooring_operator.core.manifests.children import children_of, obsolete
 from mooring_operator.core.manifests.names import fixed_children
+from mooring_operator.core.manifests.runtime import runtime_environment, runtime_problem
 from mooring_operator.core.manifests.workload import claim_of
 from mooring_operator.core.revision import reference_fields
 from tests.builders.observed import candidate, look, pods, ref, stable, status
@@ -127,6 +129,59 @@ def test_prediction_log_reaches_the_server_with_its_secret() -> None:
     assert environment(server)["MOORING_PREDICTION_LOG_URI"] == "s3://logs/here"
     assert environment(server)["MOORING_EVENT_TIME"] == "Request"
     assert server["envFrom"] == [{"secretRef": {"name": "mooring-logs"}}]
+
+
+def test_runtime_reaches_the_server_as_its_variables_and_makes_no_revision() -> None:
+    runtime = {
+        "workers": 2,
+        "deadline": "1500ms",
+        "batching": {"maxRows": 64, "maxWait": "0s"},
+        "limits": {"bodyBytes": 65536, "headerTimeout": "500ms"},
+    }
+    (server,) = pod_of(workload("v1", children(BOTH, spec("v1", runtime=runtime))))["containers"]
+    told = environment(server)
+    assert {name: told[name] for name in told if told[name] is not None} == ENVIRONMENT | {
+        "MOORING_WORKERS": "2",
+        "MOORING_DEADLINE_MS": "1500",
+        "MOORING_BATCH_MAX_ROWS": "64",
+        "MOORING_BATCH_MAX_WAIT_MS": "0",
+        "MOORING_LIMIT_BODY_BYTES": "65536",
+        "MOORING_LIMIT_HEADER_SECONDS": "0.5",
+    }
+
+
+def test_terminating_pod_has_time_for_its_longest_request() -> None:
+    usual = pod_of(workload("v1", children(BOTH)))
+    wire = spec("v1", runtime={"deadline": "2m"})
+    slow = pod_of(workload("v1", children(BOTH, wire)))
+    assert usual["terminationGracePeriodSeconds"] == 45
+    assert slow["terminationGracePeriodSeconds"] == 5 + 121 + 20
+    told = environment(slow["containers"][0])
+    assert told["MOORING_LIMIT_DRAIN_IN_FLIGHT_SECONDS"] == "121"
+
+
+@pytest.mark.parametrize(
+    ("runtime", "problem"),
+    [
+        ({"deadline": "11m"}, "spec.runtime.deadline is 11m: set at most 10m, or leave it out"),
+        ({"deadline": "0s"}, "spec.runtime.deadline is 0s: set more than 0s, or leave it out"),
+        (
+            {"batching": {"maxWait": "2s"}},
+            "spec.runtime.batching.maxWait is 2s: set at most 1s, or leave it out",
+        ),
+        (
+            {"limits": {"idleTimeout": "2d"}},
+            "spec.runtime.limits.idleTimeout is 2d: set at most 24h, or leave it out",
+        ),
+    ],
+)
+def test_duration_that_the_server_would_refuse_is_told_and_kept_from_it(
+    runtime: dict[str, Any], problem: str
+) -> None:
+    parsed = Runtime.model_validate(runtime)
+    assert runtime_problem(parsed) == problem
+    assert runtime_environment(parsed) == {}
+    assert runtime_problem(Runtime()) is None
 
 
 def test_fetch_gets_the_package_with_the_secret_of_its_version() -> None:

@@ -16,6 +16,7 @@ from mooring_operator.core.manifests.names import (
     sync_keys_name,
     workload_name,
 )
+from mooring_operator.core.manifests.runtime import in_flight_seconds, runtime_environment
 from mooring_operator.core.manifests.traffic import FORWARD_PORT, HTTP_PORT, MANAGEMENT_PORT
 
 USER = 65532
@@ -23,10 +24,10 @@ MODEL_VOLUME = "/var/lib/mooring"
 MODEL_DIRECTORY = f"{MODEL_VOLUME}/model"
 SYNC_DIRECTORY = "/etc/mooring/sync"
 CLAIM_SCHEME = "pvc://"
-GRACE_SECONDS = 45
-"""Longest shutdown: the drain below, then requests that are still being answered."""
 DRAIN_SECONDS = 5
 """How long a terminating pod still accepts: endpoints take a moment to hear of it."""
+WRITE_SECONDS = 20
+"""How long it may then write out what it recorded, after the requests that it had accepted."""
 
 
 def workload(
@@ -84,7 +85,9 @@ def _pod(
         "automountServiceAccountToken": False,
         # Service variables would put other deployments' addresses among our MOORING_ settings.
         "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": GRACE_SECONDS,
+        "terminationGracePeriodSeconds": DRAIN_SECONDS
+        + in_flight_seconds(owner.spec.runtime)
+        + WRITE_SECONDS,
         "securityContext": {
             "runAsNonRoot": True,
             "runAsUser": USER,
@@ -188,6 +191,7 @@ def _environment(
         "MOORING_EVENT_TIME": owner.spec.monitoring.event_time.value,
         "MOORING_DRAIN_SECONDS": str(DRAIN_SECONDS),
     }
+    values |= runtime_environment(owner.spec.runtime)
     log = owner.spec.prediction_log
     if log is not None:
         values["MOORING_PREDICTION_LOG_URI"] = log.uri
