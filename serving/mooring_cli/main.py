@@ -19,14 +19,27 @@ Directory = Annotated[Path, typer.Argument(help="The package's directory.")]
 TerminationLog = Annotated[
     Path | None, typer.Option(help="Where the result is also written, as one JSON object.")
 ]
+AllowCode = Annotated[
+    bool,
+    typer.Option(
+        envvar="MOORING_ALLOW_CODE", help="Take packages of format python, which run code."
+    ),
+]
 
 
 @app.command("package")
 def package_(
-    model: Annotated[Path, typer.Option(help="A .skops or .onnx file.")],
     data: Annotated[Path, typer.Option(help="The training table, Parquet or CSV.")],
     target: Annotated[str, typer.Option(help="Its label column.")],
     out: Annotated[Path, typer.Option(help="The new directory.")],
+    model: Annotated[Path | None, typer.Option(help="A .skops or .onnx file.")] = None,
+    python: Annotated[
+        Path | None, typer.Option(help="Instead: a directory with code/, data/, wheels/.")
+    ] = None,
+    entrypoint: Annotated[str, typer.Option(help="With --python: module:Class.")] = "",
+    task: Annotated[
+        packages.TaskOption | None, typer.Option(help="With --python: what it predicts.")
+    ] = None,
     name: Annotated[str, typer.Option(help="The model's name; the file's when left out.")] = "",
     time_column: Annotated[str, typer.Option(help="Its time column, if it has one.")] = "",
     format: Annotated[  # noqa: A002 - the word that users know
@@ -35,8 +48,14 @@ def package_(
     test: Annotated[Path | None, typer.Option(help="Later rows, for metrics.")] = None,
 ) -> None:
     """Build a package from a fitted model and its training table."""
+    code: packages.CodeOptions | None = None
+    if python is not None and entrypoint:
+        code = packages.CodeOptions(python, entrypoint, task)
+    if (model is None) is (code is None):
+        raise typer.BadParameter("give --model FILE, or --python DIRECTORY with --entrypoint")
     options = packages.PackageOptions(
-        model=model, data=data, target=target, out=out, name=name or model.stem,
+        model=model, code=code, data=data, target=target, out=out,
+        name=name or (model or python or out).stem,
         time_column=time_column or None, format=format, test=test,
     )  # fmt: skip
     packages.build(options)
@@ -46,10 +65,21 @@ def package_(
 def verify(
     directory: Directory,
     digest: Annotated[str, typer.Option(help="The digest it must have.")] = "",
+    allow_code: AllowCode = False,
+    seconds: Annotated[
+        float, typer.Option(min=0, help="Longest load and replay; 0: four minutes.")
+    ] = 0,
+    memory: Annotated[
+        int,
+        typer.Option(min=0, help="Bytes that the model may allocate; 0: half of what there is."),
+    ] = 0,
     termination_log: TerminationLog = None,
 ) -> None:
     """Check every file, load the model once and replay its samples."""
-    packages.verify(directory, digest or None, termination_log)
+    options = packages.VerifyOptions(
+        directory, digest or None, allow_code, seconds or None, memory or None
+    )
+    packages.verify(options, termination_log)
 
 
 @app.command()
@@ -61,12 +91,13 @@ def fetch(
     allow_loopback: Annotated[
         bool, typer.Option(help="Let https:// and http:// reach this machine.")
     ] = False,
+    allow_code: AllowCode = False,
     termination_log: TerminationLog = None,
 ) -> None:
     """Fetch a package by digest and check it without loading it."""
     if out is None and not check_only:
         raise typer.BadParameter("give --out DIRECTORY, or --check-only")
-    options = packages.FetchOptions(uri, digest, out, check_only, allow_loopback)
+    options = packages.FetchOptions(uri, digest, out, check_only, allow_loopback, allow_code)
     packages.fetch(options, termination_log)
 
 

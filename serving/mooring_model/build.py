@@ -16,13 +16,14 @@ from mooring_model.errors import PackageRefused, RefusalReason
 from mooring_model.evaluate import Metric
 from mooring_model.infer_schema import feature_names, infer_schema
 from mooring_model.manifest import Format, Manifest, write_manifest
+from mooring_model.python.source import CodeModel, CodeSource
 from mooring_model.schema import Inference
 from mooring_model.source import ModelSource
 from mooring_model.tables import read_table
 
 
 def package(  # noqa: PLR0913 - a notebook's one call; everything after `data` is by name
-    model: object,
+    model: object | None,
     data: object,
     *,
     target: str,
@@ -30,6 +31,7 @@ def package(  # noqa: PLR0913 - a notebook's one call; everything after `data` i
     name: str,
     time_column: str | None = None,
     format: Literal["onnx", "skops"] = "onnx",  # noqa: A002 - the word that users know
+    code: CodeModel | None = None,
     features: Sequence[str] | None = None,
     test: object | None = None,
     metrics: Sequence[Metric] | None = None,
@@ -46,7 +48,8 @@ def package(  # noqa: PLR0913 - a notebook's one call; everything after `data` i
     """Writes a package for a fitted model, and returns its manifest.
 
     Args:
-        model: a fitted scikit-learn estimator, or the path of a .skops or .onnx file.
+        model: a fitted scikit-learn estimator, or the path of a .skops or .onnx file; None with
+            `code`.
         data: the training table: a pandas DataFrame, or the path of a Parquet or CSV file. Rows
             in their order of time when `time_column` is given.
         target: the label column.
@@ -55,6 +58,7 @@ def package(  # noqa: PLR0913 - a notebook's one call; everything after `data` i
         time_column: column with the time of each row; days become the blocks from which design
             effects, seasonal tolerances and the metrics' intervals are estimated.
         format: how an estimator is stored; an .onnx file stays ONNX.
+        code: the model as a directory of code, run in a process of its own (format python).
         features: the feature columns in the model's order; when None, those that the estimator was
             fitted to, or all but target and time.
         test: later rows, for metrics and, where they are enough, the score's reference.
@@ -74,7 +78,7 @@ def package(  # noqa: PLR0913 - a notebook's one call; everything after `data` i
     """
     train = read_table(data, uri=data_uri)
     later = None if test is None else read_table(test, uri=test_uri)
-    source = ModelSource.open(model)
+    source = ModelSource.open(model) if code is None else CodeSource(code)
     names = feature_names(
         train.frame,
         target=target,
@@ -104,6 +108,7 @@ def package(  # noqa: PLR0913 - a notebook's one call; everything after `data` i
         folder.chmod(0o755)
         folder.replace(final)
     finally:
+        source.close()
         shutil.rmtree(folder, ignore_errors=True)
     return manifest
 

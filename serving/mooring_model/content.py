@@ -44,6 +44,11 @@ def check_format(directory: Path, manifest: Manifest) -> None:
     Raises:
         PackageRefused: PickleRefused or FormatMismatch.
     """
+    if manifest.format is Format.PYTHON:
+        from mooring_model.python.check import check_python
+
+        check_python(directory, manifest.files)
+        return
     path = directory / manifest.format.file
     found = format_of(path)
     strangers = [

@@ -2,15 +2,19 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mooring_model.content import check_format
 from mooring_model.documents import document_invalid, read_document
 from mooring_model.errors import PackageRefused, RefusalReason
-from mooring_model.manifest import Format, Manifest, verify_files
+from mooring_model.manifest import Format, Manifest, check_code_allowed, verify_files
 from mooring_model.prediction import Answerer, Columns, Prediction, Runtime
 from mooring_model.schema import Inference, ModelSchema, read_inference, read_schema
 from mooring_profile.document import ReferenceProfile
 from mooring_profile.errors import DocumentInvalid
+
+if TYPE_CHECKING:
+    from mooring_model.python.process import ModelProcess
 
 PROFILE = "profile.json"
 
@@ -25,6 +29,13 @@ class LoadedModel:
     inference: Inference
     runtime: Runtime
     answerer: Answerer
+    process: "ModelProcess | None" = None
+    """Of a package of code: where it runs; its calls wait for another process."""
+
+    def close(self) -> None:
+        """Ends the model's process, if it has one."""
+        if self.process is not None:
+            self.process.close()
 
     def predict(self, columns: Columns) -> Prediction:
         """Answers for n rows.
@@ -39,17 +50,19 @@ class LoadedModel:
         return self.answerer.predict(columns)
 
 
-def load_package(directory: Path, *, threads: int = 1) -> LoadedModel:
+def load_package(directory: Path, *, threads: int = 1, allow_code: bool = False) -> LoadedModel:
     """Checks every file of the package and loads its model.
 
     Args:
         directory: the package.
         threads: of the runtime, for one prediction.
+        allow_code: whether a package of format python may be loaded.
 
     Raises:
         PackageRefused: naming the file and what is wrong with it.
     """
     manifest = verify_files(directory)
+    check_code_allowed(manifest, where=str(directory), allowed=allow_code)
     check_format(directory, manifest)
     schema, inference = read_schema(directory), read_inference(directory)
     profile = read_profile(directory)
@@ -61,6 +74,7 @@ def load_package(directory: Path, *, threads: int = 1) -> LoadedModel:
         inference=inference,
         runtime=runtime,
         answerer=Answerer.of(runtime, schema, inference),
+        process=getattr(runtime, "process", None),
     )
 
 
@@ -75,6 +89,10 @@ def load_runtime(path: Path, format_: Format, schema: ModelSchema, threads: int)
             from mooring_model.runtimes.skops import SkopsRuntime
 
             return SkopsRuntime(path, schema)
+        case Format.PYTHON:
+            from mooring_model.runtimes.python import PythonRuntime
+
+            return PythonRuntime(path, schema)
         case Format.RULES | Format.COMPOSITE:
             raise PackageRefused(
                 RefusalReason.FORMAT_MISMATCH,

@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -21,9 +21,13 @@ from mooring_model.errors import PackageRefused, RefusalReason
 
 MANIFEST = "manifest.json"
 MAX_MANIFEST_BYTES = 1 << 20
-MAX_FILES = 64
+MAX_FILES = 512
 CHUNK = 1 << 20
+FOLDERS = ("code", "data", "wheels")
+"""Where a package of format python has files besides those of every package."""
 _FILE_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
+_INNER_NAME = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,149}"
+_PATH = rf"(?:(?:{'|'.join(FOLDERS)})(?:/{_INNER_NAME}){{1,6}}|{_FILE_NAME})"
 _REPACKAGE = "package the model again with `mooring package`"
 
 
@@ -34,10 +38,11 @@ class Format(StrEnum):
     SKOPS = "skops"
     RULES = "rules"
     COMPOSITE = "composite"
+    PYTHON = "python"
 
     @property
     def file(self) -> str:
-        """The model's file in the package."""
+        """The model's file in the package; of format python its declaration."""
         return _MODEL_FILES[self]
 
 
@@ -46,6 +51,7 @@ _MODEL_FILES = {
     Format.SKOPS: "model.skops",
     Format.RULES: "model.rules.json",
     Format.COMPOSITE: "composite.json",
+    Format.PYTHON: "python.json",
 }
 
 
@@ -60,7 +66,7 @@ class FileEntry(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
-    path: Annotated[str, Field(pattern=rf"^{_FILE_NAME}$")]
+    path: Annotated[str, Field(pattern=rf"^{_PATH}$")]
     size: Annotated[int, Field(ge=0, le=1 << 36)]
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -117,14 +123,25 @@ def write_manifest(
         PackageRefused: a link, a folder or an odd file name is there.
         ValueError: `created_at` is not in UTC.
     """
+    files = list_files(directory, format_)
+    manifest = Manifest(model=model, format=format_, created_at=created_at, files=files)
+    (directory / MANIFEST).write_bytes(canonical(manifest.to_json()))
+    return manifest
+
+
+def list_files(directory: Path, format_: Format) -> tuple[FileEntry, ...]:
+    """Every file of a directory but the manifest, sorted by path.
+
+    Raises:
+        PackageRefused: a link, a folder that the format has not, or an odd file name is there.
+    """
+    folders = FOLDERS if format_ is Format.PYTHON else ()
     entries: list[FileEntry] = []
-    for path in _files(directory):
+    for path in _files(directory, lambda folder: folder.split("/")[0] in folders):
         if path != MANIFEST:
             hashed = hash_file(directory / path)
             entries.append(FileEntry(path=path, size=hashed.size, sha256=hashed.sha256))
-    manifest = Manifest(model=model, format=format_, created_at=created_at, files=tuple(entries))
-    (directory / MANIFEST).write_bytes(canonical(manifest.to_json()))
-    return manifest
+    return tuple(sorted(entries, key=lambda entry: entry.path))
 
 
 def parse_manifest(data: bytes, *, where: str) -> Manifest:
@@ -132,7 +149,7 @@ def parse_manifest(data: bytes, *, where: str) -> Manifest:
 
     Raises:
         PackageRefused: ManifestInvalid; it is no manifest of this format version, or lists a path
-            twice, unsorted, or lacks the model's file.
+            twice, unsorted, in a folder that its format has not, or lacks the model's file.
     """
 
     def refuse(what: str) -> PackageRefused:
@@ -149,6 +166,13 @@ def parse_manifest(data: bytes, *, where: str) -> Manifest:
     paths = [entry.path for entry in manifest.files]
     if paths != sorted(set(paths)):
         raise refuse("files are not sorted by path, or one is listed twice")
+    if len({path.casefold() for path in paths}) != len(paths):
+        raise refuse("two files differ in upper and lower case alone")
+    inner = {parent for path in paths for parent in _parents(path)}
+    if inner & set(paths):
+        raise refuse(f"{min(inner & set(paths))} is listed as a file and as a folder")
+    if inner and manifest.format is not Format.PYTHON:
+        raise refuse(f"a package of format {manifest.format} is flat, and has no {min(inner)}/")
     if MANIFEST in paths or manifest.format.file not in paths:
         raise refuse(f"must list {manifest.format.file} and not itself")
     return manifest
@@ -188,6 +212,17 @@ def check_digest(manifest: Manifest, expected: str, *, where: str) -> None:
         )
 
 
+def check_code_allowed(manifest: Manifest, *, where: str, allowed: bool) -> None:
+    """Raises PackageRefused(CodeNotAllowed) for a package of code, unless code is allowed here."""
+    if manifest.format is Format.PYTHON and not allowed:
+        raise PackageRefused(
+            RefusalReason.CODE_NOT_ALLOWED,
+            f"{where}: format python runs the package's own code, which is not allowed here",
+            "an administrator allows it with the namespace label mooring.dev/allow-code=true, on "
+            "the command line --allow-code does; or package the model as ONNX, skops or rules",
+        )
+
+
 def verify_files(directory: Path, expected_digest: str | None = None) -> Manifest:
     """Checks that `directory` is exactly what its manifest lists.
 
@@ -202,7 +237,8 @@ def verify_files(directory: Path, expected_digest: str | None = None) -> Manifes
     if expected_digest is not None:
         check_digest(manifest, expected_digest, where=str(directory))
     listed = {entry.path for entry in manifest.files} | {MANIFEST}
-    for path in _files(directory):
+    folders = {parent for path in listed for parent in _parents(path)}
+    for path in _files(directory, folders.__contains__):
         if path not in listed:
             raise PackageRefused(
                 RefusalReason.EXTRA_FILE,
@@ -242,31 +278,64 @@ def _verify_entry(directory: Path, entry: FileEntry) -> None:
         )
 
 
+def _parents(path: str) -> Iterator[str]:
+    """The folders that a path of a package goes through."""
+    parts = path.split("/")
+    for length in range(1, len(parts)):
+        yield "/".join(parts[:length])
+
+
 def _name(entry: os.DirEntry[str]) -> str:
     return entry.name
 
 
-def _files(directory: Path) -> Iterator[str]:
-    """Sorted names of the directory's entries; a link, a hard link or a directory is refused."""
-    with os.scandir(directory) as found:
-        entries = sorted(found, key=_name)
-    for entry in entries:
-        if entry.is_symlink() or not entry.is_file(follow_symlinks=False):
-            raise PackageRefused(
-                RefusalReason.LINK_REFUSED,
-                f"{directory}: {entry.name} is a link or not a plain file",
-                "replace it by the file itself; a package is flat",
-            )
-        if entry.stat(follow_symlinks=False).st_nlink > 1:
-            raise PackageRefused(
-                RefusalReason.LINK_REFUSED,
-                f"{directory}: {entry.name} is a hard link",
-                "copy the file instead",
-            )
-        if not re.fullmatch(_FILE_NAME, entry.name):
-            raise PackageRefused(
-                RefusalReason.EXTRA_FILE,
-                f"{directory}: {entry.name!r} is no name for a file of a package",
-                "use letters, digits, dots, dashes and underscores",
-            )
-        yield entry.name
+def _files(directory: Path, is_folder: Callable[[str], bool], inside: str = "") -> Generator[str]:
+    """Paths of the files in a directory, sorted within each folder.
+
+    Args:
+        directory: the package.
+        is_folder: whether a folder of this path belongs to the package.
+        inside: the folder that is looked at.
+
+    Raises:
+        PackageRefused: a link, a hard link, another folder, anything but a plain file, a name that
+            no package has, or more entries than a package has.
+    """
+    entries: list[os.DirEntry[str]] = []
+    with os.scandir(directory / inside) as found:
+        for entry in found:
+            entries.append(entry)
+            if len(entries) > MAX_FILES + 1:  # a package and its manifest
+                raise PackageRefused(
+                    RefusalReason.EXTRA_FILE,
+                    f"{directory / inside}: more than {MAX_FILES} entries",
+                    "remove what is not in the manifest",
+                )
+    for entry in sorted(entries, key=_name):
+        path = f"{inside}/{entry.name}" if inside else entry.name
+        if entry.is_dir(follow_symlinks=False) and is_folder(path):
+            yield from _files(directory, is_folder, path)
+            continue
+        _check_entry(directory, entry, path)
+        yield path
+
+
+def _check_entry(directory: Path, entry: os.DirEntry[str], path: str) -> None:
+    if entry.is_symlink() or not entry.is_file(follow_symlinks=False):
+        raise PackageRefused(
+            RefusalReason.LINK_REFUSED,
+            f"{directory}: {path} is a link or not a plain file",
+            "replace it by the file itself; only the folders of format python may hold more",
+        )
+    if entry.stat(follow_symlinks=False).st_nlink > 1:
+        raise PackageRefused(
+            RefusalReason.LINK_REFUSED,
+            f"{directory}: {path} is a hard link",
+            "copy the file instead",
+        )
+    if not re.fullmatch(_PATH, path):
+        raise PackageRefused(
+            RefusalReason.EXTRA_FILE,
+            f"{directory}: {path!r} is no name for a file of a package",
+            "use letters, digits, dots, dashes and underscores",
+        )

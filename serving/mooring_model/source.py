@@ -122,6 +122,9 @@ class ModelSource:
                 "check the columns' types, or package it with format skops",
             ) from error
 
+    def close(self) -> None:
+        """Nothing is open."""
+
 
 def _alike(names: list[str | int]) -> tuple[str | int, ...]:
     """All integers, or all texts."""

@@ -28,6 +28,7 @@ from mooring_model.manifest import (
     MAX_MANIFEST_BYTES,
     FileEntry,
     Manifest,
+    check_code_allowed,
     check_digest,
     package_digest,
     parse_manifest,
@@ -70,11 +71,13 @@ class Access:
         file: whether file: may be used (the command line only).
         loopback: whether https: may reach this machine, and http: may be used for it.
         pvc_root: where claims are mounted.
+        code: whether packages of format python are taken.
     """
 
     file: bool = False
     loopback: bool = False
     pvc_root: Path = PVC_ROOT
+    code: bool = False
 
 
 _POD = Access()
@@ -112,6 +115,7 @@ def fetch(
     with _staging(out) as staging:
         manifest = _fetch_manifest(store, source.shown, staging, clock)
         check_digest(manifest, digest, where=source.shown)
+        check_code_allowed(manifest, where=source.shown, allowed=access.code)
         _check_total(manifest, source.shown)
         for entry in manifest.files:
             _fetch_file(store, source.shown, entry, staging, clock)
@@ -232,8 +236,9 @@ def _settle(staging: Path, out: Path, manifest: Manifest) -> None:
     """Gives the files their names, the manifest last; then the mark of a partial fetch goes."""
     with _written_here(out):
         for name in [*(entry.path for entry in manifest.files), MANIFEST]:
+            (out / name).parent.mkdir(parents=True, exist_ok=True)
             (staging / name).replace(out / name)
-        staging.rmdir()
+        shutil.rmtree(staging)
 
 
 def _fetch_manifest(
@@ -264,6 +269,8 @@ def _fetch_file(
     store: Store, shown: str, entry: FileEntry, staging: Path, clock: Callable[[], float]
 ) -> None:
     hashed, size = hashlib.sha256(), 0
+    with _written_here(staging):
+        (staging / entry.path).parent.mkdir(parents=True, exist_ok=True)
     with _written_here(staging), (staging / entry.path).open("wb") as target:
         for chunk in _read(store, shown, entry.path, clock):
             size += len(chunk)

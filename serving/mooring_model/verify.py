@@ -3,6 +3,7 @@
 import resource
 import sys
 import time
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -14,7 +15,12 @@ from mooring_model.content import check_format
 from mooring_model.documents import read_typed
 from mooring_model.errors import PackageRefused, RefusalReason
 from mooring_model.load import LoadedModel, load_package, read_profile
-from mooring_model.manifest import Manifest, package_digest, verify_files
+from mooring_model.manifest import (
+    Manifest,
+    check_code_allowed,
+    package_digest,
+    verify_files,
+)
 from mooring_model.prediction import Array, Columns, PredictionFailed
 from mooring_model.samples import Samples, read_samples
 from mooring_model.schema import read_inference, read_schema
@@ -84,17 +90,19 @@ class VerificationReport:
         }
 
 
-def check(directory: Path, digest: str | None) -> Manifest:
+def check(directory: Path, digest: str | None, *, allow_code: bool = False) -> Manifest:
     """Files, digest, format by content, documents. Loads no model.
 
     Args:
         directory: the package.
         digest: the digest that it must have; None accepts any.
+        allow_code: whether a package of format python is accepted.
 
     Raises:
         PackageRefused: naming what is wrong.
     """
     manifest = verify_files(directory, digest)
+    check_code_allowed(manifest, where=str(directory), allowed=allow_code)
     listed = {entry.path for entry in manifest.files}
     missing = sorted(_DOCUMENTS - listed)
     if missing:
@@ -118,13 +126,22 @@ def check(directory: Path, digest: str | None) -> Manifest:
     return manifest
 
 
-def replay(directory: Path) -> VerificationReport:
+def replay(directory: Path, *, allow_code: bool = False) -> VerificationReport:
     """Loads the model once, replays the samples, measures latency and memory.
+
+    Args:
+        directory: the package.
+        allow_code: whether a package of format python is loaded.
 
     Raises:
         PackageRefused: LoadFailed, or ReplayMismatch with the first difference.
     """
-    loaded = load_package(directory)
+    loaded = load_package(directory, allow_code=allow_code)
+    with closing(loaded):
+        return _replayed(directory, loaded)
+
+
+def _replayed(directory: Path, loaded: LoadedModel) -> VerificationReport:
     samples = read_samples(directory, loaded.schema)
     try:
         answers = loaded.predict(samples.inputs).outputs

@@ -20,10 +20,12 @@ class PredictionCost:
 
     base_ms: float
     row_ms: float
+    inline: bool = True
+    """Whether it may run on the event loop at all."""
 
     def inline_rows(self, budget_ms: float) -> int:
         """Most rows that are expected to take at most `budget_ms`; 0 when not even one."""
-        if self.base_ms + self.row_ms > budget_ms:
+        if not self.inline or self.base_ms + self.row_ms > budget_ms:
             return 0
         if self.row_ms <= 0:
             return 1 << 30

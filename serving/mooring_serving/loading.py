@@ -3,7 +3,7 @@
 import json
 import statistics
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import orjson
@@ -52,9 +52,12 @@ def load_model(directory: Path, settings: ServerSettings) -> WarmModel:
         PackageRefused: The package cannot be used (see `mooring_model.errors`).
         WarmUpFailed: It loads but does not predict.
     """
-    loaded = load_package(directory)
+    loaded = load_package(directory, allow_code=settings.allow_code)
     model = _build_served(loaded, settings)
     cost = _warm_up(model, directory, settings.warmup_requests)
+    if loaded.process is not None:
+        # It may hang until its deadline, however quick it was here: never on the event loop.
+        cost = replace(cost, inline=False)
     return WarmModel(model, loaded.profile, cost)
 
 

@@ -70,6 +70,9 @@ class ServerSettings(BaseModel):
     drain_seconds: float = Field(default=5.0, alias="MOORING_DRAIN_SECONDS", ge=0, le=600)
     """Seconds to keep accepting after SIGTERM: endpoints take a while to leave every proxy."""
 
+    allow_code: bool = Field(default=False, alias="MOORING_ALLOW_CODE")
+    """Whether a package of format python, which runs its own code, may be served."""
+
     batch_max_rows: int | None = Field(
         default=None, alias="MOORING_BATCH_MAX_ROWS", ge=1, le=65_536
     )

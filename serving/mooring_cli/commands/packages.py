@@ -21,11 +21,28 @@ class FormatOption(StrEnum):
     SKOPS = "skops"
 
 
+class TaskOption(StrEnum):
+    """What a model of code predicts."""
+
+    REGRESSION = "regression"
+    CLASSIFICATION = "classification"
+
+
+@dataclass(frozen=True)
+class CodeOptions:
+    """A model of code: where it is, and which class it is."""
+
+    directory: Path
+    entrypoint: str
+    task: TaskOption | None
+
+
 @dataclass(frozen=True)
 class PackageOptions:
-    """What `mooring package` was asked for."""
+    """What `mooring package` was asked for: a model file, or code."""
 
-    model: Path
+    model: Path | None
+    code: CodeOptions | None
     data: Path
     target: str
     out: Path
@@ -45,6 +62,7 @@ class FetchOptions:
         out: the new directory; None with `check_only`.
         check_only: whether the package is thrown away after the checks.
         allow_loopback: whether this machine may be the store.
+        allow_code: whether a package of format python is taken.
     """
 
     uri: str
@@ -52,17 +70,27 @@ class FetchOptions:
     out: Path | None
     check_only: bool
     allow_loopback: bool
+    allow_code: bool
 
 
 def build(options: PackageOptions) -> None:
     """Builds a package and prints its digest."""
     from mooring_model.build import package
     from mooring_model.manifest import package_digest
+    from mooring_model.python.source import CodeModel
 
+    code = options.code
     with reported(None):
         manifest = package(
             options.model,
             options.data,
+            code=None
+            if code is None
+            else CodeModel(
+                code.directory,
+                code.entrypoint,
+                None if code.task is None else code.task is TaskOption.REGRESSION,
+            ),
             target=options.target,
             out=options.out,
             name=options.name,
@@ -79,13 +107,37 @@ def build(options: PackageOptions) -> None:
         )
 
 
-def verify(directory: Path, digest_: str | None, log: Path | None) -> None:
-    """Checks, loads, replays; prints the report."""
-    from mooring_model.verify import check, replay
+@dataclass(frozen=True)
+class VerifyOptions:
+    """What `mooring verify` was asked for.
 
+    Attributes:
+        directory: the package.
+        digest: the digest that it must have; None accepts any.
+        allow_code: whether a package of format python is run.
+        seconds: until the model must have loaded and answered; None: the default.
+        memory_bytes: that it may allocate; None: a share of what there is.
+    """
+
+    directory: Path
+    digest: str | None
+    allow_code: bool
+    seconds: float | None
+    memory_bytes: int | None
+
+
+def verify(options: VerifyOptions, log: Path | None) -> None:
+    """Checks, loads and replays in a process of its own; prints the report."""
+    from mooring_model.trial import TrialLimits, default_limits, run_trial
+    from mooring_model.verify import check
+
+    usual = default_limits()
+    limits = TrialLimits(
+        options.seconds or usual.seconds, options.memory_bytes or usual.memory_bytes
+    )
     with reported(log):
-        check(directory, digest_)
-        report = replay(directory).to_json()
+        check(options.directory, options.digest, allow_code=options.allow_code)
+        report = run_trial(options.directory, limits, allow_code=options.allow_code)
     record(report, log)
     _say(json.dumps(report, indent=1))
 
@@ -114,9 +166,9 @@ def _fetch_into(options: FetchOptions, out: Path) -> "Manifest":
     from mooring_model.storage import fetch as fetch_package
     from mooring_model.verify import check
 
-    access = Access(file=True, loopback=options.allow_loopback)
+    access = Access(file=True, loopback=options.allow_loopback, code=options.allow_code)
     fetch_package(options.uri, options.digest, out, access=access)
-    return check(out, options.digest)
+    return check(out, options.digest, allow_code=options.allow_code)
 
 
 def push(directory: Path, uri: str) -> None:

@@ -27,9 +27,10 @@ class DirectoryStore:
 
     def chunks(self, name: str) -> Iterator[bytes]:
         """The file's bytes; a link or anything but a plain file is refused."""
-        directory = self._open_directory()
+        *folders, file = PurePosixPath(name).parts
+        directory = self._open_directory(tuple(folders))
         try:
-            descriptor = _open(name, os.O_NONBLOCK, directory, self._directory / name)
+            descriptor = _open(file, os.O_NONBLOCK, directory, self._directory / name)
         finally:
             os.close(directory)
         with os.fdopen(descriptor, "rb") as stream:
@@ -40,15 +41,16 @@ class DirectoryStore:
 
     def write(self, name: str, source: Path) -> None:
         """Copies a local file into the store, where it appears whole."""
-        self._directory.mkdir(parents=True, exist_ok=True)
-        partial = self._directory / f".{name}.partial"
+        target = self._directory / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial = target.parent / f".{target.name}.partial"
         shutil.copyfile(source, partial)
-        partial.replace(self._directory / name)
+        partial.replace(target)
 
-    def _open_directory(self) -> int:
+    def _open_directory(self, folders: tuple[str, ...]) -> int:
         directory = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         shown = self._root
-        for part in self._parts:
+        for part in (*self._parts, *folders):
             shown /= part
             try:
                 inner = _open(part, os.O_DIRECTORY, directory, shown)
