@@ -21,7 +21,7 @@ from mooring_serving.forward import Addresses, service_addresses
 from mooring_serving.lifecycle import Event
 from mooring_serving.limits import EngineLimits, LimitInvalid, read_limits
 from mooring_serving.loading import WarmModel, WarmUpFailed, load_model
-from mooring_serving.log.store import LogUriInvalid
+from mooring_serving.log.errors import LogInvalid
 from mooring_serving.management import ManagementServer
 from mooring_serving.pod import Heartbeat, Pod
 from mooring_serving.report import Loaded, PodReport, Sources
@@ -145,7 +145,7 @@ class _Server:
             return await self._serve(management.port)
         except PackageError as error:
             _LOG.critical("the package cannot be served: %s", error)
-        except (WarmUpFailed, LogUriInvalid, OSError) as error:
+        except (WarmUpFailed, LogInvalid, OSError) as error:
             _LOG.critical("cannot serve: %s", error)
         finally:
             beating.cancel()

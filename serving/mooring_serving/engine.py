@@ -49,7 +49,7 @@ class Engine:
         sketches: Where the sketches go; None: memory of this process alone.
 
     Raises:
-        LogUriInvalid: The prediction log cannot be written.
+        LogInvalid: The prediction log cannot be written as asked for.
     """
 
     def __init__(

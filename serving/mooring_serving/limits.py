@@ -109,8 +109,15 @@ class WorkLimits:
     recorder_rows: Annotated[int, Field(ge=1, le=1 << 24)] = 65_536
     """Rows waiting to be counted; more are dropped and counted as dropped."""
 
-    log_rows: Annotated[int, Field(ge=1, le=1 << 24)] = 20_000
-    """Rows waiting for the prediction log; more are dropped and counted as dropped."""
+    log_rows: Annotated[int, Field(ge=1, le=1 << 24)] = 65_536
+    """Rows waiting to be journaled, 0.2 s of them; more are dropped and counted as dropped."""
+
+    log_text_bytes: Annotated[int, Field(ge=1 << 16, le=1 << 32)] = 32 << 20
+    """Bytes of the texts of those rows; likewise."""
+
+    log_disk_bytes: Annotated[int, Field(ge=1 << 20, le=1 << 40)] = 256 << 20
+    """Bytes of the log on the pod's disk, waiting for the store; likewise. Half of the operator's
+    volume for it, since a segment is there twice while it is compressed."""
 
     shadow_queue: Annotated[int, Field(ge=1, le=1 << 20)] = 256
     """Requests waiting to be mirrored; more are dropped and counted as dropped."""

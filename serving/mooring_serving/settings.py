@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, Json, ValidationError
+
+from mooring_serving.log.settings import LogSettings
 
 
 class EventTime(StrEnum):
@@ -62,6 +64,18 @@ class ServerSettings(BaseModel):
 
     prediction_log_uri: str | None = Field(default=None, alias="MOORING_PREDICTION_LOG_URI")
     """Root of the prediction log (`pvc:`, `s3:`, `file:`). Absent: no log."""
+
+    prediction_log: Json[LogSettings] | None = Field(default=None, alias="MOORING_PREDICTION_LOG")
+    """How it is written, as JSON (contracts §3). Absent: everything, with the defaults."""
+
+    prediction_log_salt: str | None = Field(default=None, alias="MOORING_PREDICTION_LOG_SALT")
+    """Secret key of the hashes of `fields.hash`, at least 16 bytes."""
+
+    prediction_log_journal: Path | None = Field(
+        default=None, alias="MOORING_PREDICTION_LOG_JOURNAL"
+    )
+    """Folder that outlives the process, where rows wait and a successor finds them. Absent: a
+    scratch folder, so that a killed process on a laptop loses its open segment."""
 
     event_time: EventTime = Field(default=EventTime.ARRIVAL, alias="MOORING_EVENT_TIME")
     """Whether requests may say which time they are about; off by default, since clients could

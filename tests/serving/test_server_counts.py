@@ -253,7 +253,11 @@ def test_prediction_log_holds_each_row_of_each_request_after_a_drain(tmp_path: P
 
 
 def test_prediction_log_closes_a_segment_by_age_while_running(tmp_path: Path) -> None:
-    with running(cancer_package(), MOORING_PREDICTION_LOG_URI=f"file://{tmp_path}") as server:
+    with running(
+        cancer_package(),
+        MOORING_PREDICTION_LOG_URI=f"file://{tmp_path}",
+        MOORING_PREDICTION_LOG=json.dumps({"rotate": {"seconds": 1}}),
+    ) as server:
         predict(server, 2)
         await_true(lambda: list(tmp_path.rglob("*.parquet")) != [], seconds=20, what="the segment")
         assert len(read_log(tmp_path, "predictions")) == 2

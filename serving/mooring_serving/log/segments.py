@@ -1,26 +1,36 @@
-"""One stream of rows to numbered Parquet segments, on a thread of its own."""
+"""One stream of rows into journaled segments: a bounded queue and a thread."""
 
 import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Generic, Protocol, TypeVar
 
-from mooring_serving.log.parquet import LogTable, encode_parquet
+from mooring_serving.log.counts import RowTotals
+from mooring_serving.log.journal import Journal, Payload
+from mooring_serving.log.sampling import is_sampled
+from mooring_serving.log.settings import RotateSettings
+from mooring_serving.log.spool import Segment, Spool
 
 _LOG = logging.getLogger(__name__)
 
-SEGMENT_ROWS = 5_000
-"""A segment is closed with this many rows,"""
-SEGMENT_SECONDS = 10.0
-"""or at this age, whichever comes first, or when the pod drains."""
-_RETRY_SECONDS = 5.0
-"""Pause after a failed write; new rows go on queueing meanwhile, up to the limit."""
+FLUSH_SECONDS = 0.2
+"""From a row's coming to its being journaled; with the writing itself less than 250 ms, which is
+what a killed process loses."""
+
+
+_QUIET = timedelta(seconds=10)
+"""Between two lines of the process' log about dropped rows; the counters have them all."""
 
 
 class Row(Protocol):
-    """An entry of the log: one or more rows."""
+    """An entry of the log: one or more rows of one prediction."""
+
+    @property
+    def prediction_id(self) -> str:
+        """The receipt's `i`."""
+        ...
 
     @property
     def rows(self) -> int:
@@ -29,142 +39,242 @@ class Row(Protocol):
 
 
 _Entry = TypeVar("_Entry", bound=Row)
+_Encoded = TypeVar("_Encoded", bound=Row, contravariant=True)
 
 
-class SegmentStore(Protocol):
-    """Where segments go."""
+class Encoder(Protocol[_Encoded]):
+    """Makes journal batches of entries."""
 
-    def write(self, path: str, data: bytes) -> None:
-        """Write one whole segment, visible only when complete.
+    @property
+    def schema(self) -> Payload:
+        """The batches' schema."""
+        ...
+
+    def encode(self, entries: Sequence[_Encoded]) -> Payload:
+        """One batch.
 
         Raises:
-            OSError: It could not be written.
+            ValueError: A value is not of its column's type.
+            TypeError: Likewise.
         """
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class SegmentCounts:
-    """Rows written, waiting, and dropped since the pod's boot."""
+class QueueLimits:
+    """What may wait.
 
-    written: int
-    waiting: int
-    dropped: int
+    Attributes:
+        rows: Rows in memory.
+        text_bytes: Bytes of their texts.
+        disk_bytes: Bytes on the pod's disk, the open journal included.
+    """
+
+    rows: int
+    text_bytes: int
+    disk_bytes: int
 
 
 class SegmentedLog(Generic[_Entry]):
-    """A bounded queue and the thread that turns it into segments.
+    """A bounded queue, and the thread that journals it and cuts the journal into segments.
 
     Args:
-        store: Where segments go.
-        prefix: Path of the stream below the store's root, e.g. `ns/dep/predictions`.
-        first_name: File name before the number, e.g. the pod's uid.
-        build: Makes the table of a segment.
+        spool: Where journals go.
+        encoder: Makes batches.
+        on_segment: Takes a closed segment; called on the thread.
         now: The wall clock.
-        row_limit: Rows that may wait, the open segment included.
+        rotate: When a segment is closed.
+        limits: What may wait.
+        sample: Share of predictions that are logged.
+        measure: Bytes of an entry's texts; None where it has none of any length.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - one stream's parts; each is another object's business
         self,
-        store: SegmentStore,
+        spool: Spool,
+        encoder: Encoder[_Entry],
+        on_segment: Callable[[Spool, Segment], None],
         *,
-        prefix: str,
-        first_name: str,
-        build: Callable[[Sequence[_Entry]], LogTable],
         now: Callable[[], datetime],
-        row_limit: int,
+        rotate: RotateSettings,
+        limits: QueueLimits,
+        sample: float = 1.0,
+        measure: Callable[[_Entry], int] | None = None,
     ) -> None:
-        self._store = store
-        self._prefix = prefix
-        self._first_name = first_name
-        self._build = build
+        self._spool = spool
+        self._encoder = encoder
+        self._on_segment = on_segment
         self._now = now
-        self._row_limit = row_limit
-        self._condition = threading.Condition()
+        self._rotate = rotate
+        self._limits = limits
+        self._sample = sample
+        self._measure = measure
+        self._lock = spool.lock
+        self._counts = spool.counts
         self._waiting: list[_Entry] = []
         self._waiting_rows = 0
-        self._written = 0
-        self._dropped = 0
-        self._stopping = False
-        # Numbers start at the boot's second, so that a restarted container of the same pod never
-        # writes over the segments of the one before it.
-        self._number = int(now().timestamp()) * 1_000_000
-        self._thread = threading.Thread(target=self._run, name=f"log {prefix}", daemon=True)
+        self._waiting_bytes = 0
+        self._came = threading.Event()
+        self._soon = threading.Event()
+        self._stopping = threading.Event()
+        self._stopped = False
+        self._journal: Journal | None = None
+        self._number = 0
+        self._opened_at = now()
+        self._quiet_until = self._opened_at
+        self._thread = threading.Thread(target=self._run, name=f"log {spool.name}", daemon=True)
 
     def start(self) -> None:
-        """Start the writing thread."""
+        """Start the thread."""
         self._thread.start()
 
     def offer(self, entry: _Entry) -> None:
-        """Log an entry, or drop it when too many rows wait; never waits for the store."""
-        with self._condition:
-            if self._stopping or self._waiting_rows + entry.rows > self._row_limit:
-                self._dropped += entry.rows
+        """Log an entry, or drop it when too many rows wait; never waits for a disk or a store."""
+        rows = entry.rows
+        with self._lock:
+            if self._sample < 1.0 and not is_sampled(entry.prediction_id, self._sample):
+                self._counts.sample_out(rows)
                 return
-            before = self._waiting_rows
+            self._counts.offer(rows)
+            waiting = self._waiting_rows + rows
+            if waiting > self._limits.rows or not self._has_room(entry):
+                self._counts.drop(rows)
+                return
+            self._waiting_rows = waiting
             self._waiting.append(entry)
-            self._waiting_rows = before + entry.rows
-            if before == 0 or (before < SEGMENT_ROWS <= self._waiting_rows):
-                self._condition.notify()
+            if waiting == rows:
+                self._came.set()
+            if waiting > self._limits.rows >> 1:
+                self._soon.set()
+
+    def _has_room(self, entry: _Entry) -> bool:
+        if self._measure is not None:
+            size = self._waiting_bytes + self._measure(entry)
+            if size > self._limits.text_bytes:
+                return False
+            self._waiting_bytes = size
+        return not self._stopped
 
     @property
-    def counts(self) -> SegmentCounts:
-        """Rows written, waiting and dropped."""
-        with self._condition:
-            return SegmentCounts(self._written, self._waiting_rows, self._dropped)
+    def totals(self) -> RowTotals:
+        """Rows by what became of them."""
+        return self._spool.totals
+
+    def flush(self) -> None:
+        """Journal what waits, in batches that no segment is much larger for; the thread's step."""
+        with self._lock:
+            entries, self._waiting = self._waiting, []
+            self._waiting_rows = self._waiting_bytes = 0
+            self._came.clear()
+            if not self._stopping.is_set():
+                self._soon.clear()
+        while entries:
+            count, rows = _head(entries, self._rotate.rows)
+            self._append(entries[:count], rows)
+            entries = entries[count:]
+            if self._journal is not None and self._is_due(self._journal):
+                self._close_segment()
 
     def stop(self, seconds: float) -> None:
-        """Write what waits and end the thread; what is not written in `seconds` is dropped."""
-        with self._condition:
-            self._stopping = True
-            self._condition.notify()
-        self._thread.join(seconds)
+        """Journal what waits, close the segment and end the thread, in at most `seconds`."""
+        self._stopping.set()
+        self._soon.set()
+        self._came.set()
+        if self._thread.is_alive():
+            self._thread.join(seconds)
+        else:
+            self._end()
+
+    # --- the thread
 
     def _run(self) -> None:
-        while True:
-            with self._condition:
-                self._condition.wait_for(lambda: self._waiting_rows > 0 or self._stopping)
-                self._condition.wait_for(
-                    lambda: self._waiting_rows >= SEGMENT_ROWS or self._stopping, SEGMENT_SECONDS
-                )
-                if not self._waiting_rows:
-                    return
-                segment = self._cut()
-            self._write(segment)
+        while not self._stopping.is_set():
+            if self._came.wait(self._seconds_left()):
+                self._soon.wait(FLUSH_SECONDS)
+                self.flush()
+            if self._journal is not None and self._is_due(self._journal):
+                self._close_segment()
+        self._end()
 
-    def _cut(self) -> list[_Entry]:
-        """Take whole entries of about one segment from the head of the queue."""
-        rows = 0
-        for index, entry in enumerate(self._waiting):
-            rows += entry.rows
-            if rows >= SEGMENT_ROWS:
-                segment = self._waiting[: index + 1]
-                self._waiting = self._waiting[index + 1 :]
-                return segment
-        segment, self._waiting = self._waiting, []
-        return segment
+    def _end(self) -> None:
+        with self._lock:
+            self._stopped = True
+        self.flush()
+        self._close_segment()
 
-    def _write(self, segment: Sequence[_Entry]) -> None:
-        """Write a segment, again and again until it is written or the pod ends."""
-        rows = sum(entry.rows for entry in segment)
-        data = encode_parquet(self._build(segment))
-        path = (
-            f"{self._prefix}/date={self._now():%Y-%m-%d}/{self._first_name}-{self._number}.parquet"
+    def _seconds_left(self) -> float | None:
+        """Until the open segment is old enough; None when there is none."""
+        if self._journal is None:
+            return None
+        age = (self._now() - self._opened_at).total_seconds()
+        return max(0.0, self._rotate.seconds - age)
+
+    def _is_due(self, journal: Journal) -> bool:
+        now = self._now()
+        return (
+            journal.rows >= self._rotate.rows
+            or journal.bytes >= self._rotate.bytes
+            or (now - self._opened_at).total_seconds() >= self._rotate.seconds
+            or now.date() != self._opened_at.date()
         )
-        self._number += 1
-        while True:
-            try:
-                self._store.write(path, data)
-            except OSError as error:
-                _LOG.warning("cannot write %s (%s rows): %s", path, rows, error)
-                with self._condition:
-                    if self._stopping:
-                        self._dropped += rows
-                        self._waiting_rows -= rows
-                        return
-                    self._condition.wait_for(lambda: self._stopping, _RETRY_SECONDS)
-            else:
-                with self._condition:
-                    self._written += rows
-                    self._waiting_rows -= rows
-                return
+
+    def _append(self, entries: Sequence[_Entry], rows: int) -> None:
+        try:
+            payload = self._encoder.encode(entries)
+        except (ValueError, TypeError) as error:
+            self._append_singly(entries, error)
+            return
+        if self._spool.bytes + len(payload) > self._limits.disk_bytes:
+            self._drop(rows, f"{self._limits.disk_bytes} bytes wait for the store already")
+            return
+        try:
+            journal = self._open()
+            before = journal.bytes
+            journal.append(payload, rows)
+            self._spool.grow(journal.bytes - before)
+        except OSError as error:
+            self._drop(rows, str(error))
+
+    def _append_singly(self, entries: Sequence[_Entry], error: Exception) -> None:
+        """One entry cannot be written: keep the others."""
+        if len(entries) > 1:
+            for entry in entries:
+                self._append([entry], entry.rows)
+            return
+        self._drop(sum(entry.rows for entry in entries), f"an entry has no such form: {error}")
+
+    def _open(self) -> Journal:
+        if self._journal is None:
+            now = self._now()
+            self._journal, self._number = self._spool.open_journal(
+                f"{now:%Y-%m-%d}", int(now.timestamp()), self._encoder.schema
+            )
+            self._opened_at = now
+        return self._journal
+
+    def _close_segment(self) -> None:
+        journal = self._journal
+        if journal is None:
+            return
+        self._journal = None
+        journal.close()
+        date = f"{self._opened_at:%Y-%m-%d}"
+        self._on_segment(self._spool, Segment(self._number, date, journal.rows))
+
+    def _drop(self, rows: int, why: str) -> None:
+        with self._lock:
+            self._counts.drop(rows)
+        now = self._now()
+        if now >= self._quiet_until:
+            self._quiet_until = now + _QUIET
+            _LOG.warning("%s: rows are dropped: %s", self._spool.name, why)
+
+
+def _head(entries: Sequence[Row], limit: int) -> tuple[int, int]:
+    """Entries of about `limit` rows at the head, at least one, and their rows."""
+    rows = 0
+    for index, entry in enumerate(entries):
+        rows += entry.rows
+        if rows >= limit:
+            return index + 1, rows
+    return len(entries), rows
