@@ -65,8 +65,8 @@ cluster-up: $(STAMP) ## start the embedded Kubernetes (or MOORING_CLUSTER_PROVID
 cluster-down: $(STAMP) ## stop it and leave nothing behind
 	@$(CLUSTER) down
 
-bench-serving: $(STAMP) ## our server against a bare loop, on one pinned core
-	@$(BIN)/python -m tests.bench.serving
+bench-serving: $(STAMP) ## our server, rivals and bare loops side by side, on one pinned core
+	@$(BIN)/python -m tests.bench.serving $(ARGS)
 
 clean: ## remove what was built here (the cache outside the checkout stays)
 	@rm -rf build dist .pytest_cache .ruff_cache .hypothesis $(VENV)

@@ -22,7 +22,7 @@ import numpy as np
 import orjson
 import uvloop
 
-from tests.bench.closed_loop import build_request, run_load
+from tests.bench.closed_loop import HttpLoad, build_request, run_load
 
 FEATURES = 30
 _HEADERS = [("content-type", "application/json")]
@@ -229,14 +229,18 @@ def measure(name: str, *, rows: int, connections: int, seconds: float, port: int
     try:
         await_port(port, process)
         request = build_request("/v2/models/bare/infer", build_body(rows), port=port)
-        run_load(port, request, connections=connections, seconds=0.5)
+        load = HttpLoad(port, request)
+        run_load(load, connections=connections, seconds=0.5)
         before = cpu_seconds(process.pid)
-        result = run_load(port, request, connections=connections, seconds=seconds)
+        result = run_load(load, connections=connections, seconds=seconds)
         used = cpu_seconds(process.pid) - before
     finally:
         process.terminate()
         process.wait(10)
-    return Run(result.rate, result.p50_ms, result.p99_ms, used / result.requests * 1e6)
+    p50, p99 = result.p50_ms, result.p99_ms
+    if p50 is None or p99 is None:
+        raise ConnectionError(f"{name} gave no good answer: {result.statuses}")
+    return Run(result.rate, p50, p99, used / result.requests * 1e6)
 
 
 def main() -> None:

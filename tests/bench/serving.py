@@ -1,158 +1,257 @@
-"""`make bench-serving`: our server with all duties against bare loops without any, side by side.
+"""`make bench-serving`: our server, rivals and floors side by side, on one pinned core.
 
-One pinned core for the server, another for the load generator, the same ONNX file and the same
-request for all, rounds alternated. A bare loop decodes JSON, runs onnxruntime and encodes: no
-validation, counting, receipts, routing, metrics or drain. The Parquet log of every prediction is
-a duty that a deployment chooses, so it is measured apart. CPU time per request is given beside
-the rate, since it hardly depends on who else uses the machine. Rivals come with a later form.
+One core for the server under measurement, another for the load generator, the same model and the
+same rows for all, rounds alternated. Every server is started once and stopped (SIGSTOP) while
+another is measured. CPU time per request is given beside the rate, since it hardly depends on who
+else uses the machine.
 """
 
 import argparse
-import json
+import contextlib
 import os
-import signal
-import statistics
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from tests.bench.closed_loop import build_request, run_load
-from tests.serving.served_packages import cancer_package, cancer_table
+import numpy as np
 
-ROOT = Path(__file__).resolve().parents[2]
-RESULT = ROOT / "build" / "bench" / "serving.json"
+from tests.bench.closed_loop import run_load
+from tests.bench.comparison import Key, Measurement, Ruled, print_tables, write_document
+from tests.bench.contenders import CONTENDERS, Contender
+from tests.bench.environments import EnvironmentUnavailable
+from tests.bench.exchanges import GOOD, HttpLoad, Load
+from tests.bench.models import BenchModel, build_model, matrix
+from tests.bench.open_loop import Arrivals, run_arrivals
+from tests.bench.payloads import Protocol, build_load, numbers_of
+from tests.bench.processes import LOAD_CORE, SERVER_CORE, ServerFailed, ServerProcess, started
+
 CONNECTIONS = 16
-CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
-
-SERVERS: Mapping[str, Sequence[str]] = {
-    "mooring": ("tests.serving.server_process",),
-    "mooring + log": ("tests.serving.server_process",),
-    "bare granian": ("tests.bench.bare_loops", "granian"),
-    "bare protocol": ("tests.bench.bare_loops", "protocol"),
-}
+WARM_SECONDS = 0.3
+CASES = ("linear-1", "linear-64", "forest-1", "forest-64")
+_TOLERANCE = 1e-4
+"""ONNX runs in single precision."""
+_REFUSED = ("status 404", "status 415", "status 422", "status 501")
+"""No waiting helps: the server does not speak the protocol (MLServer says 400 while it loads)."""
 
 
-@dataclass(frozen=True)
-class Measurement:
-    """One run of one server."""
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line asked for."""
 
-    server: str
-    model: str
-    rows: int
-    rate: float
-    p50_ms: float
-    p99_ms: float
-    cpu_us: float
-    failures: int
+    rounds: int
+    seconds: float
+    open_seconds: float
+    servers: Sequence[str]
+    cases: Sequence[str]
+    protocols: Sequence[Protocol]
 
 
-def build_body(rows: int) -> bytes:
-    """A request of `rows` rows of the table as one matrix."""
-    values = cancer_table().drop(columns="benign").to_numpy()[:rows]
-    tensor = {"name": "input", "datatype": "FP64", "shape": [rows, 30], "data": values.tolist()}
-    return json.dumps({"inputs": [tensor]}).encode()
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A running server with its loads by case and protocol."""
+
+    contender: Contender
+    server: ServerProcess
+    loads: dict[tuple[int, Protocol], Load]
 
 
-def cpu_seconds(pid: int) -> float:
-    """User and system time that a process has used."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / CLOCK_TICKS
+def check_answer(load: Load, expected: float, *, label: str) -> str | None:
+    """Send the request once: None when it is answered well, else what was wrong with it."""
+    exchange = load.connect()
+    try:
+        exchange.send()
+        status = None
+        while status is None:
+            status = exchange.receive()
+    except OSError as error:
+        return f"{label}: {error}"
+    finally:
+        exchange.close()
+    if status != GOOD:
+        return f"{label}: status {status}"
+    if isinstance(load, HttpLoad) and b"octet-stream" not in load.request[:300]:
+        return _check_numbers(load, expected, label)
+    return None
 
 
-def measure(server: str, model: str, rows: int, seconds: float) -> Measurement:
-    """Start a server on core 0, drive it from this core."""
-    with tempfile.TemporaryDirectory() as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", *SERVERS[server], str(cancer_package(model))],
-            cwd=ROOT,
-            env=os.environ
-            | {
-                "MOORING_DRAIN_SECONDS": "0",
-                "MOORING_PREDICTION_LOG_URI": f"file://{log}" if server.endswith("log") else "",
-                "OMP_NUM_THREADS": "1",
-            },
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-            preexec_fn=lambda: os.sched_setaffinity(0, {0}),
-        )
+def _check_numbers(load: HttpLoad, expected: float, label: str) -> str | None:
+    head, _, body = load.request.partition(b"\r\n\r\n")
+    path = head.split(b" ", 2)[1].decode()
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{load.port}{path}", body, {"content-type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310 - loopback
+        found = numbers_of(response.read())
+    if not any(abs(value - expected) < _TOLERANCE for value in found):
+        return f"{label}: no number of the answer is the probability {expected:.6f}"
+    return None
+
+
+class Bench:
+    """One run: the servers of one model at a time, all cases and rounds."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._absent: dict[str, str] = {}
+        self._runs: dict[Key, list[Measurement]] = {}
+
+    def run(self, root: Path) -> Ruled:
+        """Measure everything; returns what was found."""
+        contenders = list(self._prepared())
+        kinds = dict.fromkeys(case.partition("-")[0] for case in self._options.cases)
+        for kind in kinds:
+            model = build_model(kind, root)
+            rows = [int(c.partition("-")[2]) for c in self._options.cases if c.startswith(kind)]
+            with contextlib.ExitStack() as running:
+                found = [self._start(each, model, rows, running) for each in contenders]
+                candidates = [each for each in found if each is not None]
+                for number in range(self._options.rounds):
+                    print(f"[mooring] {kind}: round {number + 1}", flush=True)
+                    self._round(kind, candidates, rows)
+                self._half_load(kind, candidates)
+        return Ruled(self._runs, self._absent)
+
+    def _prepared(self) -> Iterator[Contender]:
+        for name in self._options.servers:
+            contender = CONTENDERS[name]
+            try:
+                contender.prepare()
+            except EnvironmentUnavailable as error:
+                self._absent[name] = str(error)
+                continue
+            yield contender
+
+    def _start(
+        self,
+        contender: Contender,
+        model: BenchModel,
+        rows: Sequence[int],
+        running: contextlib.ExitStack,
+    ) -> Candidate | None:
+        scratch = Path(running.enter_context(tempfile.TemporaryDirectory()))
         try:
-            assert process.stdout is not None
-            port = json.loads(process.stdout.readline())["http"]
-            request = build_request("/v2/models/cancer/infer", build_body(rows), port=port)
-            run_load(port, request, connections=CONNECTIONS, seconds=0.5)
-            before = cpu_seconds(process.pid)
-            result = run_load(port, request, connections=CONNECTIONS, seconds=seconds)
-            used = cpu_seconds(process.pid) - before
+            command = contender.command(model, scratch)
+            server = running.enter_context(started(command, core=SERVER_CORE))
+        except ServerFailed as error:
+            self._absent[contender.name] = str(error)
+            return None
+        loads: dict[tuple[int, Protocol], Load] = {}
+        for protocol in contender.protocols:
+            if protocol not in self._options.protocols:
+                continue
+            for count in rows:
+                label = f"{contender.name} {protocol} {count}"
+                try:
+                    load = build_load(
+                        protocol,
+                        server.ports,
+                        matrix(count),
+                        path=contender.path,
+                        encode=contender.encode,
+                    )
+                except KeyError:
+                    self._absent[label] = f"{label}: the server has no port for it"
+                    continue
+                fault = _first_answer(load, model.expected[0], label)
+                if fault is None:
+                    loads[count, protocol] = load
+                else:
+                    self._absent[label] = fault
+        server.pause()
+        return Candidate(contender, server, loads)
+
+    def _round(self, kind: str, candidates: Sequence[Candidate], rows: Sequence[int]) -> None:
+        for count in rows:
+            for protocol in Protocol:
+                for candidate in candidates:
+                    load = candidate.loads.get((count, protocol))
+                    if load is not None:
+                        key = Key(candidate.contender.name, kind, count, protocol)
+                        self._runs.setdefault(key, []).append(self._closed(candidate.server, load))
+
+    def _closed(self, server: ServerProcess, load: Load) -> Measurement:
+        server.resume()
+        try:
+            run_load(load, connections=CONNECTIONS, seconds=WARM_SECONDS)
+            before = server.cpu_seconds()
+            result = run_load(load, connections=CONNECTIONS, seconds=self._options.seconds)
+            used = server.cpu_seconds() - before
+            return Measurement.of(result, used, server.resident_bytes())
         finally:
-            process.send_signal(signal.SIGTERM)
-            process.communicate(timeout=30)
-    return Measurement(
-        server=server,
-        model=model,
-        rows=rows,
-        rate=result.rate,
-        p50_ms=result.p50_ms,
-        p99_ms=result.p99_ms,
-        cpu_us=used / result.requests * 1e6,
-        failures=result.failures,
+            server.pause()
+
+    def _half_load(self, kind: str, candidates: Sequence[Candidate]) -> None:
+        """Latency at half of what each server was found to sustain, in an open loop."""
+        for candidate in candidates:
+            for (count, protocol), load in candidate.loads.items():
+                key = Key(candidate.contender.name, kind, count, protocol)
+                rates = sorted(run.rate for run in self._runs[key])
+                half = rates[len(rates) // 2] / 2
+                if half <= 0 or self._options.open_seconds <= 0:
+                    continue
+                candidate.server.resume()
+                try:
+                    arrivals = Arrivals(half, self._options.open_seconds)
+                    result = run_arrivals(load, arrivals, np.random.default_rng(7))
+                finally:
+                    candidate.server.pause()
+                for run in self._runs[key][-1:]:
+                    run.half = result
+
+
+def _first_answer(load: Load, expected: float, label: str) -> str | None:
+    """The first answer may take a while: some rivals listen before they can answer."""
+    fault = None
+    for _ in range(60):
+        try:
+            fault = check_answer(load, expected, label=label)
+        except (urllib.error.URLError, OSError) as error:
+            fault = f"{label}: {error}"
+        if fault is None or fault.endswith(_REFUSED):
+            return fault
+        time.sleep(0.5)
+    return fault
+
+
+def parse_options(arguments: Sequence[str] | None = None) -> Options:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--seconds", type=float, default=1.5, help="length of one measurement")
+    parser.add_argument("--open-seconds", type=float, default=3, help="at half load; 0: leave out")
+    parser.add_argument("--servers", nargs="*", default=list(CONTENDERS), choices=list(CONTENDERS))
+    parser.add_argument("--cases", nargs="*", default=list(CASES), choices=CASES)
+    parser.add_argument(
+        "--protocols", nargs="*", default=list(Protocol), choices=list(Protocol), type=Protocol
+    )
+    found = parser.parse_args(arguments)
+    return Options(
+        found.rounds,
+        found.seconds,
+        found.open_seconds,
+        found.servers,
+        found.cases,
+        found.protocols,
     )
 
 
-def summarize(runs: Sequence[Measurement]) -> dict[str, object]:
-    """Medians over the rounds, and the best rate."""
-    first = runs[0]
-    return {
-        "server": first.server,
-        "model": first.model,
-        "rows": first.rows,
-        "rate": round(statistics.median(run.rate for run in runs)),
-        "best": round(max(run.rate for run in runs)),
-        "p50Ms": round(statistics.median(run.p50_ms for run in runs), 3),
-        "p99Ms": round(statistics.median(run.p99_ms for run in runs), 3),
-        "cpuUs": round(statistics.median(run.cpu_us for run in runs), 1),
-        "failures": sum(run.failures for run in runs),
-    }
-
-
 def main() -> None:
-    """Measure all servers on all cases, print a table, write `build/bench/serving.json`."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=3.0)
-    parser.add_argument("--models", nargs="*", default=["linear", "forest"])
-    parser.add_argument("--rows", nargs="*", type=int, default=[1, 64])
-    options = parser.parse_args()
+    """Measure, print the tables, write `build/bench/serving.json`."""
+    options = parse_options()
     if len(os.sched_getaffinity(0)) < 2:
         sys.exit("bench-serving needs two cores: one for the server, one for the load generator")
-    for model in options.models:
-        cancer_package(model)
-    os.sched_setaffinity(0, {1})
-    cases = [(model, rows) for model in options.models for rows in options.rows]
-    runs: dict[tuple[str, str, int], list[Measurement]] = {}
-    for _ in range(options.rounds):
-        for model, rows in cases:
-            for server in SERVERS:
-                run = measure(server, model, rows, options.seconds)
-                runs.setdefault((server, model, rows), []).append(run)
-    summaries = [summarize(found) for found in runs.values()]
-    RESULT.parent.mkdir(parents=True, exist_ok=True)
-    document = {
-        "at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "connections": CONNECTIONS,
-        "results": summaries,
-        "runs": [asdict(run) for found in runs.values() for run in found],
-    }
-    RESULT.write_text(json.dumps(document, indent=1))
-    columns = ("server", "model", "rows", "rate", "best", "p50Ms", "p99Ms", "cpuUs", "failures")
-    print(("{:<14}" * len(columns)).format(*columns))
-    for summary in summaries:
-        print(("{:<14}" * len(columns)).format(*(str(summary[name]) for name in columns)))
-    print(f"written to {RESULT.relative_to(ROOT)}")
+    with tempfile.TemporaryDirectory() as scratch:
+        bench = Bench(options)
+        os.sched_setaffinity(0, {LOAD_CORE})
+        ruled = bench.run(Path(scratch))
+    print_tables(ruled)
+    path = write_document(ruled, rounds=options.rounds, seconds=options.seconds)
+    print(f"written to {path}")
 
 
 if __name__ == "__main__":
