@@ -120,6 +120,7 @@ class Engine:
             memory=limits.work.receipts,
         )
         self._model = model
+        self._example = warm.example
         self._listeners: list[Listener] = []
         pod.adopt(Duties(self._recorder, self._logs, self._pool))
 
@@ -171,6 +172,7 @@ class Engine:
             is_ready=lambda: self._pod.lifecycle.ready,
             clock=self._pod.clock,
             limits=self._limits,
+            example=self._example,
         )
         return Router(parts, forward=forward)
 

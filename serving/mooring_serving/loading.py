@@ -3,6 +3,7 @@
 import json
 import statistics
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -38,11 +39,13 @@ class WarmModel:
         model: The model.
         profile: Its reference profile.
         cost: What its predictions take here.
+        example: A request of one row, from its samples.
     """
 
     model: ServedModel
     profile: ReferenceProfile
     cost: PredictionCost
+    example: Mapping[str, object]
 
 
 def load_model(directory: Path, settings: ServerSettings) -> WarmModel:
@@ -58,7 +61,7 @@ def load_model(directory: Path, settings: ServerSettings) -> WarmModel:
     if loaded.process is not None:
         # It may hang until its deadline, however quick it was here: never on the event loop.
         cost = replace(cost, inline=False)
-    return WarmModel(model, loaded.profile, cost)
+    return WarmModel(model, loaded.profile, cost, _build_example(model, directory, 1))
 
 
 def _build_served(loaded: LoadedModel, settings: ServerSettings) -> ServedModel:
@@ -101,22 +104,28 @@ def _warm_up(model: ServedModel, directory: Path, runs: int) -> PredictionCost:
     return PredictionCost(base_ms=max(0.0, one_ms - row_ms), row_ms=row_ms)
 
 
+def _build_example(model: ServedModel, directory: Path, rows: int) -> Mapping[str, object]:
+    """A client's request with the package's sample inputs, repeated to `rows`."""
+    samples = json.loads((directory / "samples.json").read_bytes())["inputs"]
+    tensors = [
+        {
+            "name": feature.name,
+            "datatype": feature.datatype,
+            "shape": [rows],
+            "data": [
+                samples[feature.name][row % len(samples[feature.name])] for row in range(rows)
+            ],
+        }
+        for feature in model.signature.features
+    ]
+    return {"inputs": tensors}
+
+
 def _read_samples(model: ServedModel, directory: Path, rows: int) -> InferenceRequest:
-    """The package's sample inputs, repeated to `rows`, decoded like a client's request."""
+    """The same, decoded like a client's request."""
     try:
-        samples = json.loads((directory / "samples.json").read_bytes())["inputs"]
-        tensors = [
-            {
-                "name": feature.name,
-                "datatype": feature.datatype,
-                "shape": [rows],
-                "data": [
-                    samples[feature.name][row % len(samples[feature.name])] for row in range(rows)
-                ],
-            }
-            for feature in model.signature.features
-        ]
-        return decode_request(orjson.dumps({"inputs": tensors}), model.signature, TensorLimits())
+        example = _build_example(model, directory, rows)
+        return decode_request(orjson.dumps(example), model.signature, TensorLimits())
     except (OSError, KeyError, ValueError, RequestRefused) as error:
         raise WarmUpFailed(
             f"{directory}: samples.json cannot be used as a request: {error}; package the model "

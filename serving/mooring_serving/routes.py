@@ -1,7 +1,7 @@
 """Paths of the client and forward ports: which handler answers what, and in which encoding."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from urllib.parse import quote, unquote
@@ -22,6 +22,7 @@ from mooring_serving.http.message import HttpRequest, HttpResponse, error_respon
 from mooring_serving.limits import EngineLimits
 from mooring_serving.protocol.codec import parse_json_object
 from mooring_serving.protocol.metadata import describe_model, describe_server
+from mooring_serving.protocol.openapi import ApiDescription, describe_api
 from mooring_serving.served import ServedModel
 
 _READ_METHODS = ("GET", "HEAD")
@@ -41,6 +42,7 @@ class RouterParts:
         is_ready: Whether the server is ready.
         clock: Time.
         limits: All limits.
+        example: A request that the model answers.
     """
 
     app: InferenceApp
@@ -49,6 +51,7 @@ class RouterParts:
     is_ready: Callable[[], bool]
     clock: Clock
     limits: EngineLimits
+    example: Mapping[str, object]
 
 
 class Router:
@@ -85,6 +88,7 @@ class Router:
         metadata = self._metadata()
         documents = {
             "/v2": json_response(200, describe_server(version("mooring"))),
+            "/openapi.json": json_response(200, self._describe_api(parts.example)),
             base: metadata,
             pinned: metadata,
             f"{base}/versions": json_response(
@@ -183,14 +187,27 @@ class Router:
 
     def _explain_absence(self, path: str) -> str:
         if not path.startswith("/v2/models/"):
-            return f"there is nothing at {path[:_SHOWN]}; the API starts at /v2"
+            return f"there is nothing at {path[:_SHOWN]}; /openapi.json lists what is"
         if path.startswith(f"{self._base}/versions/"):
             return f"this server has version {self._model.version!r} of the model only"
         if path.startswith(f"{self._base}/"):
-            return f"there is nothing at {path[:_SHOWN]}; /openapi.json lists what there is"
+            return f"there is nothing at {path[:_SHOWN]}; /openapi.json lists what is"
         return f"this server has the model {self._model.name!r} only"
 
     # --- documents
+
+    def _describe_api(self, example: Mapping[str, object]) -> dict[str, object]:
+        return describe_api(
+            ApiDescription(
+                name=self._model.name,
+                version=self._model.version,
+                server_version=version("mooring"),
+                signature=self._model.signature,
+                limits=self._limits.tensors,
+                labels=self._limits.work.labels_per_request,
+                example=example,
+            )
+        )
 
     def _metadata(self) -> HttpResponse:
         model = self._model
