@@ -67,7 +67,14 @@ class Engine:
         self._loop = asyncio.get_running_loop()
         self._limits = limits
         self._pod = pod
-        self._logs = open_logs(settings, model.signature, clock, limits.work)
+        self._logs = open_logs(
+            settings,
+            model.signature,
+            clock,
+            limits.work,
+            worker=pod.index,
+            workers=settings.workers or 1,
+        )
         self.sketches = sketches or SketchMemory.own(SketchLayout(cell_count(warm.profile)))
         self._recorder = Recorder(
             warm.profile, self.sketches, pod.counters, row_limit=limits.work.recorder_rows

@@ -110,7 +110,7 @@ class WorkLimits:
     """Rows waiting to be counted; more are dropped and counted as dropped."""
 
     log_rows: Annotated[int, Field(ge=1, le=1 << 24)] = 65_536
-    """Rows waiting to be journaled, 0.2 s of them; more are dropped and counted as dropped."""
+    """Rows waiting to be journaled, 0.1 s of them; more are dropped and counted as dropped."""
 
     log_text_bytes: Annotated[int, Field(ge=1 << 16, le=1 << 32)] = 32 << 20
     """Bytes of the texts of those rows; likewise."""

@@ -75,6 +75,7 @@ class Scrape:
         sketched_rows: Rows in the sketches.
         state: The server's state.
         loop_lag_seconds: How late the latest event loop is.
+        log_sample: Share of requests that are logged; None without a log.
     """
 
     labels: MetricLabels
@@ -82,6 +83,7 @@ class Scrape:
     sketched_rows: int
     state: State
     loop_lag_seconds: float
+    log_sample: float | None = None
 
 
 class ServerMetrics(Collector):
@@ -201,31 +203,33 @@ class _Families:
 
     def _logs(self) -> list[Metric]:
         scrape = self._scrape
-        logs = self._totals.log_rows
         states = {state.value: float(state is scrape.state) for state in State}
         return [
             self._counter("sketched_rows", "Rows counted in the sketches.", scrape.sketched_rows),
-            self._counters(
-                "log_rows",
-                "Rows written, by log.",
-                "log",
-                {name: rows[0] for name, rows in logs.items()},
+            self._logged(),
+            self._gauge(
+                "prediction_log_sample", "Share of requests that are logged.", scrape.log_sample or 0
             ),
             self._gauges(
-                "log_waiting_rows",
-                "Rows waiting to be written, by log.",
+                "prediction_log_waiting_rows",
+                "Rows on their way to the store, in memory and on the pod's disk.",
                 "log",
-                {name: rows[1] for name, rows in logs.items()},
-            ),
-            self._counters(
-                "log_dropped_rows",
-                "Rows not logged: the queue was full, the store unreachable, or a worker killed.",
-                "log",
-                {name: rows[2] for name, rows in logs.items()},
+                self._totals.log_waiting,
             ),
             self._gauge("loop_lag_seconds", "How late the event loop is.", scrape.loop_lag_seconds),
             self._gauges("state", "1 for the state that the server is in.", "state", states),
         ]
+
+    def _logged(self) -> Metric:
+        family = CounterMetricFamily(
+            "mooring_prediction_log_rows",
+            "Rows of the logs by what became of them.",
+            labels=(*_BASE, "log", "outcome"),
+        )
+        for log, outcomes in self._totals.log_rows.items():
+            for outcome, rows in outcomes.items():
+                family.add_metric((*self._own, log, outcome), rows)
+        return family
 
     def _counter(self, name: str, text: str, number: float) -> Metric:
         family = CounterMetricFamily(f"mooring_{name}", text, labels=_BASE)

@@ -7,11 +7,19 @@ from mooring_serving.counters import Counters
 from mooring_serving.inference import InferencePool
 from mooring_serving.lifecycle import Lifecycle
 from mooring_serving.limits import WorkLimits
+from mooring_serving.log.counts import RowTotals
 from mooring_serving.log.logs import PredictionLogs
 from mooring_serving.recorder import Recorder
 from mooring_serving.routing import Routes
 from mooring_serving.settings import ServerSettings
-from mooring_serving.workers.layout import HEARTBEAT_NS, LOG_CELLS, LOG_ROWS, LOGS, Cell
+from mooring_serving.workers.layout import (
+    HEARTBEAT_NS,
+    LOG_CELLS,
+    LOG_OUTCOMES,
+    LOG_ROWS,
+    LOGS,
+    Cell,
+)
 from mooring_serving.workers.memory import SlotMemory
 
 _BEAT_SECONDS = 0.5
@@ -97,22 +105,23 @@ class Pod:
         if duties is None:
             return
         cells[Cell.PREDICTING] = duties.pool.in_flight
-        rows = duties.logs.rows()
+        totals = duties.logs.totals()
         for index, name in enumerate(LOGS):
-            written, waiting, dropped = rows.get(name, (0, 0, 0))
+            rows = totals.get(name, RowTotals())
+            # Journals that outlive the process remember what it and its predecessors counted.
+            before = [0] * len(LOG_OUTCOMES) if duties.logs.remembers else self._logged[index]
             start = LOG_ROWS.start + index * LOG_CELLS
-            before = self._logged[index]
-            cells[start] = before[0] + written
-            cells[start + 1] = waiting
-            cells[start + 2] = before[1] + dropped
+            for offset, outcome in enumerate(LOG_OUTCOMES):
+                cells[start + offset] = before[offset] + getattr(rows, outcome)
+            cells[start + len(LOG_OUTCOMES)] = rows.waiting
 
     def flush(self) -> None:
         """Count everything that was answered into the sketches."""
         if self._duties is not None:
             self._duties.recorder.flush()
 
-    def _logged_before(self) -> list[tuple[int, int]]:
-        """Rows that predecessors in this slot wrote and dropped, for each log."""
+    def _logged_before(self) -> list[list[int]]:
+        """Rows that predecessors in this slot counted, for each log by outcome."""
         cells = self.counters.memory.ints
         starts = range(LOG_ROWS.start, LOG_ROWS.stop, LOG_CELLS)
-        return [(cells[start], cells[start + 2]) for start in starts]
+        return [[cells[start + at] for at in range(len(LOG_OUTCOMES))] for start in starts]

@@ -15,6 +15,7 @@ from mooring_profile.sketch import sketch_of
 from mooring_serving.arms import Role
 from mooring_serving.clock import Clock, format_time
 from mooring_serving.lifecycle import Lifecycle
+from mooring_serving.log.logs import log_sample
 from mooring_serving.management import ManagementSources, NotReady
 from mooring_serving.metrics import MetricLabels, Scrape, ServerMetrics
 from mooring_serving.settings import ServerSettings
@@ -169,6 +170,7 @@ class PodReport:
             sketched_rows=sum(sketch.rows for sketch in loaded.sketches) if loaded else 0,
             state=self._lifecycle.state,
             loop_lag_seconds=sources.lag_seconds(),
+            log_sample=log_sample(settings),
         )
 
 

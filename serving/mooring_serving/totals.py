@@ -23,6 +23,7 @@ from mooring_serving.workers.layout import (
     LATENCY_BOUNDS_MS,
     LATENCY_SUM_MS,
     LOG_CELLS,
+    LOG_OUTCOMES,
     LOG_ROWS,
     LOGS,
     LOSS,
@@ -113,13 +114,19 @@ class Totals:
         return dict(zip(ShadowOutcome, self._list(SHADOWS), strict=True))
 
     @property
-    def log_rows(self) -> dict[str, tuple[int, int, int]]:
-        """For each log its rows written, waiting and dropped."""
+    def log_rows(self) -> dict[str, dict[str, int]]:
+        """For each log its rows by outcome."""
         counts = self._list(LOG_ROWS)
         return {
-            name: (counts[start], counts[start + 1], counts[start + 2])
+            name: dict(zip(LOG_OUTCOMES, counts[start:], strict=False))
             for name, start in zip(LOGS, range(0, len(counts), LOG_CELLS), strict=True)
         }
+
+    @property
+    def log_waiting(self) -> dict[str, int]:
+        """For each log its rows in memory and on the pod's disk."""
+        counts = self._list(LOG_ROWS)[len(LOG_OUTCOMES) :: LOG_CELLS]
+        return dict(zip(LOGS, counts, strict=True))
 
     def to_json(self) -> dict[str, object]:
         """The counters' part of a snapshot (docs/contracts.md §4)."""

@@ -39,7 +39,6 @@ class PredictionLogs:
     Attributes:
         predictions: The prediction log.
         labels: The label log.
-        sample: Share of requests that are logged.
     """
 
     def __init__(
@@ -48,14 +47,17 @@ class PredictionLogs:
         labels: SegmentedLog[LabelEntry] | None = None,
         shipper: Shipper | None = None,
         *,
-        sample: float = 1.0,
         scratch: Path | None = None,
     ) -> None:
         self.predictions = predictions
         self.labels = labels
-        self.sample = sample
         self._shipper = shipper
         self._scratch = scratch
+
+    @property
+    def remembers(self) -> bool:
+        """Whether the counts outlive the process, in journals of the pod."""
+        return self._shipper is not None and self._scratch is None
 
     def start(self) -> None:
         """Start the threads."""
@@ -89,13 +91,6 @@ class PredictionLogs:
                 stream = spool.name.rpartition("-")[0]
                 totals[stream] = totals.get(stream, RowTotals()) + spool.totals
         return totals
-
-    def rows(self) -> Mapping[str, tuple[int, int, int]]:
-        """For each log its rows written (recovered ones included), waiting and dropped or lost."""
-        return {
-            name: (rows.written + rows.recovered, rows.waiting, rows.dropped + rows.lost)
-            for name, rows in self.totals().items()
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +133,13 @@ class _Site:
             "mooring.worker": str(self.worker),
             "mooring.sample": json.dumps(self.log.sample),
         }
+
+
+def log_sample(settings: ServerSettings) -> float | None:
+    """Share of requests that are logged; None without a log."""
+    if settings.prediction_log_uri is None:
+        return None
+    return (settings.prediction_log or LogSettings()).sample
 
 
 def open_logs(
@@ -244,6 +246,5 @@ def _open(
             limits=site.limits,
         ),
         shipper=shipper,
-        sample=log.sample,
         scratch=scratch,
     )

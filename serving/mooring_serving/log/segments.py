@@ -15,9 +15,9 @@ from mooring_serving.log.spool import Segment, Spool
 
 _LOG = logging.getLogger(__name__)
 
-FLUSH_SECONDS = 0.2
-"""From a row's coming to its being journaled; with the writing itself less than 250 ms, which is
-what a killed process loses."""
+FLUSH_SECONDS = 0.1
+"""From a row's coming to its being journaled; with the writing itself, on a busy core, less than
+250 ms, which is what a killed process loses."""
 
 
 _QUIET = timedelta(seconds=10)

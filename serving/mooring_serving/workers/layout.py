@@ -67,8 +67,10 @@ class Cell(IntEnum):
     """Gauge: 1 while the worker accepts and answers."""
 
 
-LOG_CELLS = 3
-"""Written, waiting (a gauge) and dropped rows of a log."""
+LOG_OUTCOMES = ("written", "recovered", "dropped", "lost", "sampled_out")
+"""What became of a log's rows (`mooring_serving.log.counts`)."""
+LOG_CELLS = len(LOG_OUTCOMES) + 1
+"""Rows of a log by outcome, and those waiting (a gauge)."""
 
 
 @dataclass(frozen=True, slots=True)
