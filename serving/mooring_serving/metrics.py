@@ -208,7 +208,9 @@ class _Families:
             self._counter("sketched_rows", "Rows counted in the sketches.", scrape.sketched_rows),
             self._logged(),
             self._gauge(
-                "prediction_log_sample", "Share of requests that are logged.", scrape.log_sample or 0
+                "prediction_log_sample",
+                "Share of requests that are logged.",
+                scrape.log_sample or 0,
             ),
             self._gauges(
                 "prediction_log_waiting_rows",

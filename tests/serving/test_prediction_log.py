@@ -8,23 +8,15 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import httpx
-import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from mooring_serving.log.retention import Retention
 from mooring_serving.log.sampling import is_sampled
 from mooring_serving.log.segments import FLUSH_SECONDS
-from mooring_serving.log.store import open_store
 from tests.serving.running_server import ROOT, Server, await_true, running
 from tests.serving.served_packages import cancer_package, cancer_table, mixed_package
-from tests.serving.stores import s3_server
 
 _dataset: Any = importlib.import_module("pyarrow.dataset")
 SALT = "a salt of enough bytes"
@@ -137,7 +129,10 @@ def test_killed_server_loses_at_most_a_quarter_second_of_rows_and_counts_them(
     assert rows["dropped"] == 0
     assert answered <= offered <= sent  # a request may be logged and its answer not have come
     in_flight = 4 * 2
-    assert all(one <= bound + in_flight for one, bound in zip(lost, bounds, strict=True)), (lost, bounds)
+    assert all(one <= bound + in_flight for one, bound in zip(lost, bounds, strict=True)), (
+        lost,
+        bounds,
+    )
     written = table(store).select(["prediction_id", "row"]).to_pandas()
     assert len(written) == len(written.drop_duplicates()) == rows["written"] + rows["recovered"]
     assert FLUSH_SECONDS < BOUND_SECONDS
@@ -185,7 +180,7 @@ def test_sampled_log_holds_what_the_ids_say_and_all_labels(tmp_path: Path) -> No
             labels.append({"prediction_id": answer["parameters"]["prediction_id"], "label": 1})
         server.post("/v2/models/cancer/feedback", {"labels": labels})
         counted = log_rows(server)
-        assert 'prediction_log_sample{' in server.metrics()
+        assert "prediction_log_sample{" in server.metrics()
         assert server.stop() == 0
     logged = set(table(tmp_path)["prediction_id"].to_pylist())
     everything = set(table(tmp_path, "labels")["prediction_id"].to_pylist())
