@@ -1,22 +1,21 @@
-"""One inference, transport-neutral: decode, predict, count, record, make out the receipt.
+"""Our own model and its duties for a batch of requests: predict, count, record, log, receipts.
 
-REST calls it today; gRPC and binary tensors will call the same methods with the same types.
+Every transport's requests come here decoded, several at a time, and leave as `Reply`s. What a batch
+shares (the session, the clock, the lock of the counters, the recorder's queue) is paid for once.
 """
 
-import os
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mooring_serving.arms import Arm
 from mooring_serving.clock import Clock, format_microseconds, parse_time, to_microseconds
+from mooring_serving.conversation import Query, Reply, Settle
 from mooring_serving.counters import Counters
 from mooring_serving.errors import InvalidOutput, ModelFault, RequestRefused
-from mooring_serving.limits import TensorLimits
 from mooring_serving.log.segments import SegmentedLog
 from mooring_serving.log.tables import PredictionEntry
-from mooring_serving.protocol.codec import decode_request, encode_answer
-from mooring_serving.protocol.messages import InferenceRequest
-from mooring_serving.receipts import Receipt, build_receipt
+from mooring_serving.protocol.messages import Columns, InferenceRequest, join_columns
+from mooring_serving.receipts import ReceiptWriter
 from mooring_serving.recorder import Recorder
 from mooring_serving.served import Answer, ServedModel
 from mooring_serving.settings import EventTime
@@ -48,42 +47,65 @@ class Assignment:
 
 
 @dataclass(slots=True)
-class Finished:
-    """An encoded answer, with the time that it took inside this server (milliseconds)."""
+class Ticket:
+    """A query that our own model answers. Not frozen: one a request.
 
-    body: bytes
-    server_ms: float
+    Attributes:
+        query: The query.
+        event_time_us: The time that it is about, microseconds since the epoch.
+        assignment: What the prediction belongs to.
+        settle: Gets the reply or the error.
+        close: Whether the connection should end with the answer.
+    """
+
+    query: Query
+    event_time_us: int
+    assignment: Assignment
+    settle: Settle
+    close: bool = False
 
 
-def random_id() -> str:
-    """16 random hex digits."""
-    return os.urandom(8).hex()
+Outcome = Answer | ModelFault
+"""What the model made of one ticket."""
+
+
+@dataclass(slots=True)
+class Predicted:
+    """What the model made of a batch.
+
+    Attributes:
+        outcomes: One for each ticket.
+        columns: The columns of all tickets in one, None when the batch had to be taken apart.
+        whole: The answer of all rows, None as above.
+    """
+
+    outcomes: Sequence[Outcome]
+    columns: Columns | None = None
+    whole: Answer | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class ReceiptRules:
+class Receipting:
     """How receipts are made.
 
     Attributes:
-        key: Authenticates them; None leaves them unauthenticated.
+        writer: Writes them.
         event_time: Whether requests may say which time they are about.
-        new_id: Makes 16 random hex digits.
     """
 
-    key: bytes | None
+    writer: ReceiptWriter
     event_time: EventTime
-    new_id: Callable[[], str] = random_id
 
 
 class Dataplane:
-    """The path of a request through the model and its duties.
+    """The path of a batch through the model and its duties.
 
     Args:
         model: The served model.
         counters: The pod's counters.
         recorder: Counts features and scores.
         log: The prediction log, or None.
-        rules: How receipts are made.
+        receipts: How receipts are made.
         clock: Time.
     """
 
@@ -94,105 +116,25 @@ class Dataplane:
         recorder: Recorder,
         log: SegmentedLog[PredictionEntry] | None,
         *,
-        rules: ReceiptRules,
+        receipts: Receipting,
         clock: Clock,
     ) -> None:
         self.model = model
         self._counters = counters
         self._recorder = recorder
         self._log = log
-        self._rules = rules
+        self._receipts = receipts.writer
+        self._event_time = receipts.event_time
         self._clock = clock
+        self._features = tuple(feature.name for feature in model.signature.features)
 
-    def decode(self, body: bytes, limits: TensorLimits) -> tuple[InferenceRequest, int]:
-        """A request and its event time in microseconds since the epoch.
-
-        Raises:
-            RequestRefused: What is wrong with it.
-        """
-        request = decode_request(body, self.model.signature, limits)
-        return request, self._event_time(request)
-
-    def predict(self, request: InferenceRequest, assignment: Assignment) -> Answer:
-        """Predict with our own model; a fault is counted before it is raised.
+    def read_event_time(self, request: InferenceRequest) -> int:
+        """Microseconds since the epoch that a request is about.
 
         Raises:
-            ModelFault: The model failed.
+            RequestRefused: `parameters.event_time` is not a time.
         """
-        try:
-            return self.model.predict(request)
-        except ModelFault as fault:
-            if assignment.live:
-                self._counters.count_fault(
-                    kind=type(fault).__name__,
-                    invalid=isinstance(fault, InvalidOutput),
-                    phase=assignment.phase if assignment.owned else None,
-                )
-            raise
-
-    def finish(
-        self,
-        request: InferenceRequest,
-        answer: Answer,
-        assignment: Assignment,
-        *,
-        event_time_us: int,
-        received_at: float,
-    ) -> Finished:
-        """Count, record, log and encode an answer.
-
-        Args:
-            request: The request.
-            answer: Our model's answer.
-            assignment: What it belongs to.
-            event_time_us: The time that it is about, in microseconds since the epoch.
-            received_at: Monotonic seconds at which the request was complete.
-        """
-        receipt_id = self._rules.new_id()
-        model = self.model
-        receipt = Receipt(
-            id=receipt_id,
-            model=model.name,
-            version=model.version,
-            revision=model.revision,
-            event_time=format_microseconds(event_time_us),
-            rows=request.rows,
-            predicted=answer.predicted,
-            phase=assignment.phase,
-            arm=assignment.arm,
-        )
-        body = encode_answer(
-            request,
-            model.signature,
-            answer.values,
-            model=(model.name, model.version),
-            prediction_id=build_receipt(receipt, self._rules.key),
-        )
-        elapsed = self._clock.monotonic() - received_at
-        deadline = assignment.deadline_seconds
-        if deadline is None or elapsed <= deadline:
-            if assignment.live:
-                self._counters.count_answer(
-                    rows=request.rows,
-                    milliseconds=elapsed * 1000,
-                    phase=assignment.phase if assignment.owned else None,
-                )
-                self._recorder.offer(request, answer.score)
-            if self._log is not None:
-                self._log.offer(
-                    PredictionEntry(
-                        receipt_id,
-                        event_time_us,
-                        assignment.arm,
-                        assignment.phase,
-                        request,
-                        answer.score,
-                    )
-                )
-        return Finished(body, elapsed * 1000)
-
-    def _event_time(self, request: InferenceRequest) -> int:
-        if self._rules.event_time is EventTime.REQUEST:
+        if self._event_time is EventTime.REQUEST:
             text = request.parameters.get(EVENT_TIME)
             if text is not None:
                 try:
@@ -202,3 +144,127 @@ class Dataplane:
                     raise RequestRefused(f"parameters.event_time: {error}") from error
                 raise RequestRefused("parameters.event_time must be an RFC 3339 time, e.g. in UTC")
         return int(self._clock.wall() * 1_000_000)
+
+    def predict(self, tickets: Sequence[Ticket]) -> Predicted:
+        """Predict a batch; may run on any thread.
+
+        A batch that fails is predicted again one by one, so that a fault costs only its own
+        request.
+        """
+        requests = [ticket.query.request for ticket in tickets]
+        columns = join_columns(requests, self._features)
+        try:
+            whole = self.model.predict(columns, sum([request.rows for request in requests]))
+        except ModelFault as fault:
+            if len(tickets) == 1:
+                return Predicted([fault])
+            return Predicted([self._predict_one(request) for request in requests])
+        if len(tickets) == 1:
+            return Predicted([whole], columns, whole)
+        outcomes: list[Outcome] = []
+        start = 0
+        for request in requests:
+            outcomes.append(whole.rows(start, start + request.rows))
+            start += request.rows
+        return Predicted(outcomes, columns, whole)
+
+    def _predict_one(self, request: InferenceRequest) -> Outcome:
+        try:
+            return self.model.predict(request.columns, request.rows)
+        except ModelFault as fault:
+            return fault
+
+    def finish(self, tickets: Sequence[Ticket], predicted: Predicted) -> None:
+        """Count, record and log a predicted batch, then settle its tickets. On the loop.
+
+        What is counted is counted before anybody has an answer, so that a snapshot never lags
+        behind what clients have seen.
+        """
+        now = self._clock.monotonic()
+        replies: list[Reply | ModelFault] = []
+        all_recorded = predicted.whole is not None
+        rows = 0
+        for ticket, outcome in zip(tickets, predicted.outcomes, strict=True):
+            elapsed = now - ticket.query.received_at
+            if isinstance(outcome, ModelFault):
+                self._count_fault(ticket.assignment, outcome)
+                replies.append(outcome)
+                continue
+            rows += ticket.query.request.rows
+            reply, counted = self._finish_one(ticket, outcome, elapsed)
+            replies.append(reply)
+            all_recorded = all_recorded and counted
+        if all_recorded and predicted.columns is not None and predicted.whole is not None:
+            joined = InferenceRequest(None, predicted.columns, rows, None, {})
+            self._recorder.offer(joined, predicted.whole.score)
+        else:
+            self._record_apart(tickets, predicted.outcomes, now)
+        for ticket, reply in zip(tickets, replies, strict=True):
+            ticket.settle(reply)
+
+    def _finish_one(self, ticket: Ticket, answer: Answer, elapsed: float) -> tuple[Reply, bool]:
+        """The reply, and whether the answer counts and is somebody's."""
+        query, assignment = ticket.query, ticket.assignment
+        request, model = query.request, self.model
+        receipt_id = self._receipts.next_id()
+        prediction_id = self._receipts.write(
+            receipt_id,
+            event_time=format_microseconds(ticket.event_time_us),
+            rows=request.rows,
+            predicted=model.predicted(answer.values, request.rows),
+            side=(assignment.arm, assignment.phase),
+        )
+        milliseconds = elapsed * 1000
+        counts = _in_time(assignment, elapsed)
+        if counts:
+            if assignment.live:
+                self._counters.count_answer(
+                    rows=request.rows,
+                    milliseconds=milliseconds,
+                    phase=assignment.phase if assignment.owned else None,
+                )
+            if self._log is not None:
+                self._log.offer(
+                    PredictionEntry(
+                        receipt_id,
+                        ticket.event_time_us,
+                        assignment.arm,
+                        assignment.phase,
+                        request,
+                        answer.score,
+                    )
+                )
+        reply = Reply(
+            request,
+            answer.values,
+            prediction_id,
+            model.version,
+            model.revision,
+            milliseconds,
+            ticket.close,
+        )
+        return reply, counts and assignment.live
+
+    def _record_apart(
+        self, tickets: Sequence[Ticket], outcomes: Sequence[Outcome], now: float
+    ) -> None:
+        """Record those of a batch that count, one by one."""
+        for ticket, outcome in zip(tickets, outcomes, strict=True):
+            assignment = ticket.assignment
+            in_time = _in_time(assignment, now - ticket.query.received_at)
+            if isinstance(outcome, Answer) and assignment.live and in_time:
+                self._recorder.offer(ticket.query.request, outcome.score)
+
+    def _count_fault(self, assignment: Assignment, fault: ModelFault) -> None:
+        if assignment.live:
+            self._counters.count_fault(
+                kind=type(fault).__name__,
+                invalid=isinstance(fault, InvalidOutput),
+                phase=assignment.phase if assignment.owned else None,
+            )
+
+
+def _in_time(assignment: Assignment, elapsed: float) -> bool:
+    """Whether whoever asked still waits."""
+    deadline = assignment.deadline_seconds
+    return deadline is None or elapsed <= deadline

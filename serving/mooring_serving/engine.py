@@ -5,21 +5,24 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mooring_profile.sketch import cell_count
-from mooring_serving.app import AppParts, AppSettings, InferenceApp
+from mooring_serving.app import AppParts, InferenceApp
+from mooring_serving.batching import BATCH_ROWS, Batcher, BatchSettings, thread_count
 from mooring_serving.breaker import CircuitBreaker
-from mooring_serving.dataplane import Dataplane, ReceiptRules
+from mooring_serving.dataplane import Dataplane, Receipting
 from mooring_serving.feedback import FeedbackDesk
 from mooring_serving.forward import Addresses, Forwarder
 from mooring_serving.http.client import ConnectionPool
 from mooring_serving.http.listener import Listener
-from mooring_serving.inference import InferencePool, thread_count
-from mooring_serving.limits import EngineLimits
+from mooring_serving.limits import EngineLimits, WorkLimits
 from mooring_serving.loading import WarmModel
 from mooring_serving.log.logs import open_logs
 from mooring_serving.pod import Duties, Pod
+from mooring_serving.receipts import ReceiptWriter
 from mooring_serving.recorder import Recorder
+from mooring_serving.rest import RestInference
 from mooring_serving.routes import Router, RouterParts
 from mooring_serving.routing import Route
+from mooring_serving.settings import ServerSettings
 from mooring_serving.shadow import ShadowQueue
 from mooring_serving.workers.layout import SketchLayout
 from mooring_serving.workers.memory import SketchMemory
@@ -35,6 +38,18 @@ class Ports:
     http: int
     management: int
     forward: int | None
+
+
+def batch_settings(settings: ServerSettings, work: WorkLimits, max_rows: int) -> BatchSettings:
+    """How requests are put together, for a model that takes `max_rows` at once."""
+    return BatchSettings(
+        max_rows=min(settings.batch_max_rows or BATCH_ROWS, max_rows),
+        max_wait_seconds=settings.batch_max_wait_ms / 1000,
+        max_queue=settings.batch_max_queue,
+        max_queue_rows=work.queue_rows,
+        deadline_seconds=settings.deadline_ms / 1000,
+        inline_ms=work.inline_ms,
+    )
 
 
 class Engine:
@@ -79,7 +94,6 @@ class Engine:
         self._recorder = Recorder(
             warm.profile, self.sketches, pod.counters, row_limit=limits.work.recorder_rows
         )
-        self._pool = InferencePool(threads=thread_count(), limit=limits.work.in_flight)
         self._forwarder = Forwarder(
             ConnectionPool(),
             CircuitBreaker(),
@@ -98,26 +112,32 @@ class Engine:
             pod.counters,
             self._recorder,
             self._logs.predictions,
-            rules=ReceiptRules(key=key, event_time=settings.event_time),
+            receipts=Receipting(
+                ReceiptWriter(model.name, model.version, model.revision, key=key),
+                settings.event_time,
+            ),
             clock=clock,
         )
-        self._app = InferenceApp(
+        self._batcher = Batcher(
+            dataplane,
+            warm.cost,
+            batch_settings(settings, limits.work, model.signature.max_rows),
+            threads=thread_count(),
+            clock=clock,
+        )
+        app = InferenceApp(
             AppParts(
                 dataplane=dataplane,
+                batcher=self._batcher,
                 forwarder=self._forwarder,
                 shadow=self._shadow,
-                pool=self._pool,
                 routes=pod.routes,
                 counters=pod.counters,
-                clock=clock,
                 draw=draw,
-            ),
-            AppSettings(
-                tensors=limits.tensors,
-                inline_rows=warm.cost.inline_rows(limits.work.inline_ms),
                 forward_limit=limits.work.in_flight,
-            ),
+            )
         )
+        self._rest = RestInference(app, model, pod.counters, limits.tensors)
         self._feedback = FeedbackDesk(
             model.rule,
             pod.counters,
@@ -129,7 +149,7 @@ class Engine:
         self._model = model
         self._example = warm.example
         self._listeners: list[Listener] = []
-        pod.adopt(Duties(self._recorder, self._logs, self._pool))
+        pod.adopt(Duties(self._recorder, self._logs, self._batcher))
 
     def on_route(self, route: Route) -> None:
         """A new route is in force; from any thread."""
@@ -166,14 +186,14 @@ class Engine:
         dropped = await asyncio.gather(*(listener.close(seconds) for listener in self._listeners))
         await self._shadow.stop(_SHADOW_SECONDS)
         self._forwarder.close()
-        self._pool.stop()
+        self._batcher.stop()
         self._recorder.stop()
         await asyncio.to_thread(self._logs.stop, _LOG_SECONDS)
         return sum(dropped)
 
     def _router(self, *, forward: bool) -> Router:
         parts = RouterParts(
-            app=self._app,
+            rest=self._rest,
             feedback=self._feedback,
             model=self._model,
             is_ready=lambda: self._pod.lifecycle.ready,

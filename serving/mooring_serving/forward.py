@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from mooring_serving.answers import OutputValues, read_answer
+from mooring_serving.answers import ReadAnswer, read_answer
 from mooring_serving.arms import Arm, Outcome, Role
 from mooring_serving.breaker import CircuitBreaker
 from mooring_serving.http.client import Address, Answer, ConnectionBroken, ConnectionPool
@@ -56,17 +56,35 @@ class Forwarded:
 
     Attributes:
         outcome: Whether there is a usable answer, or why not.
-        body: The answer's body as it came, when usable.
-        headers: Version, revision and server time of the pod that answered, for the client.
-        server_ms: Milliseconds inside that pod, when usable.
-        values: The answer's outputs, when usable.
+        answer: The answer, when usable.
     """
 
     outcome: Outcome
-    body: bytes = b""
-    headers: tuple[tuple[str, str], ...] = ()
-    server_ms: float | None = None
-    values: OutputValues | None = None
+    answer: "ForwardedAnswer | None" = None
+
+    @property
+    def server_ms(self) -> float | None:
+        """Milliseconds inside the pod that answered, when its answer is usable."""
+        return None if self.answer is None else self.answer.server_ms
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardedAnswer:
+    """Another pod's usable answer.
+
+    Attributes:
+        body: Its body as it came.
+        version: The version that answered.
+        revision: The revision that answered.
+        server_ms: Milliseconds inside that pod.
+        read: Outputs and receipt.
+    """
+
+    body: bytes
+    version: str
+    revision: str
+    server_ms: float
+    read: ReadAnswer
 
 
 class Forwarder:
@@ -159,17 +177,13 @@ class Forwarder:
         if answer.status != 200:
             invalid = answer.headers.get(HEADER_FAULT.encode()) == b"InvalidOutput"
             return Forwarded(Outcome.INVALID if invalid else Outcome.FAILED)
-        values = read_answer(answer.body, request, self._signature)
+        read = read_answer(answer.body, request, self._signature)
         server_ms = _read_milliseconds(answer.headers.get(HEADER_SERVER_MS.encode()))
-        if values is None or server_ms is None:
+        if read is None or server_ms is None:
             return Forwarded(Outcome.INVALID)
         version = answer.headers.get(HEADER_VERSION.encode(), b"").decode("latin-1")
-        passed_on = (
-            (HEADER_VERSION, version),
-            (HEADER_REVISION, revision),
-            (HEADER_SERVER_MS, f"{server_ms:.3f}"),
-        )
-        return Forwarded(Outcome.ANSWERED, answer.body, passed_on, server_ms, values)
+        usable = ForwardedAnswer(answer.body, version, revision, server_ms, read)
+        return Forwarded(Outcome.ANSWERED, usable)
 
     def close(self) -> None:
         """Close idle connections."""

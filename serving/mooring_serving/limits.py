@@ -100,7 +100,10 @@ class WorkLimits:
     """Limits on work in hand."""
 
     in_flight: Annotated[int, Field(ge=1, le=100_000)] = 64
-    """Requests waiting for the inference threads or a forward: one more is answered 503."""
+    """Forwards in flight: one more request is answered by the pod itself."""
+
+    queue_rows: Annotated[int, Field(ge=1, le=1 << 24)] = 65_536
+    """Rows waiting to be predicted (100 features: 50 MB): one more request is answered 503."""
 
     inline_ms: Annotated[float, Field(ge=0, le=1000)] = 1.0
     """Predictions expected to take less than this (measured at warm-up) run on the event loop,

@@ -12,8 +12,8 @@ import orjson
 from mooring_model.load import LoadedModel, load_package
 from mooring_model.schema import ModelSchema
 from mooring_profile.document import ReferenceProfile
+from mooring_serving.batching import PredictionCost
 from mooring_serving.errors import RequestRefused
-from mooring_serving.inference import PredictionCost
 from mooring_serving.limits import TensorLimits
 from mooring_serving.losses import LossRule, Task
 from mooring_serving.protocol.codec import decode_request
@@ -135,12 +135,12 @@ def _read_samples(model: ServedModel, directory: Path, rows: int) -> InferenceRe
 
 def _measure(model: ServedModel, request: InferenceRequest, runs: int) -> float:
     """Median milliseconds of a prediction."""
-    model.predict(request)
+    model.predict(request.columns, request.rows)
     taken: list[float] = []
     started = time.perf_counter()
     for _ in range(runs):
         before = time.perf_counter()
-        model.predict(request)
+        model.predict(request.columns, request.rows)
         taken.append((time.perf_counter() - before) * 1000)
         if time.perf_counter() - started > _WARM_UP_SECONDS:
             break

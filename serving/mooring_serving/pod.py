@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
+from mooring_serving.batching import Batcher
 from mooring_serving.clock import Clock
 from mooring_serving.counters import Counters
-from mooring_serving.inference import InferencePool
 from mooring_serving.lifecycle import Lifecycle
 from mooring_serving.limits import WorkLimits
 from mooring_serving.log.counts import RowTotals
@@ -59,7 +59,7 @@ class Duties:
 
     recorder: Recorder
     logs: PredictionLogs
-    pool: InferencePool
+    batcher: Batcher
 
 
 class Pod:
@@ -104,7 +104,7 @@ class Pod:
         cells[Cell.READY] = self.lifecycle.ready
         if duties is None:
             return
-        cells[Cell.PREDICTING] = duties.pool.in_flight
+        cells[Cell.PREDICTING] = duties.batcher.in_flight
         totals = duties.logs.totals()
         for index, name in enumerate(LOGS):
             rows = totals.get(name, RowTotals())

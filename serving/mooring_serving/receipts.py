@@ -4,6 +4,7 @@ import base64
 import binascii
 import hmac
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -23,6 +24,10 @@ MAX_LENGTH = 65_536
 """Characters of a receipt that are read at all."""
 
 _UNAUTHENTICATED = "-"
+_UNAUTHENTICATED_END = f".{_UNAUTHENTICATED}"
+_IDS_AT_ONCE = 256
+_PIECES = 128
+"""Arms and phases whose constant parts are remembered."""
 
 Predicted: TypeAlias = Sequence[float] | Sequence[Sequence[float]]
 
@@ -63,22 +68,80 @@ def carries_values(rows: int, width: int) -> bool:
     return rows <= MAX_ROWS and rows * width <= MAX_VALUES
 
 
-def build_receipt(receipt: Receipt, key: bytes | None) -> str:
-    """The receipt's text: URL-safe base64 of canonical JSON, a point, a tag."""
-    document: dict[str, object] = {
-        "a": receipt.arm.value,
-        "i": receipt.id,
-        "m": receipt.model,
-        "n": receipt.rows,
-        "ph": receipt.phase,
-        "r": receipt.revision,
-        "t": receipt.event_time,
-        "v": receipt.version,
-    }
-    if receipt.predicted is not None:
-        document["p"] = receipt.predicted
-    encoded = base64.urlsafe_b64encode(orjson.dumps(document, option=orjson.OPT_SORT_KEYS))
-    return f"{encoded.decode()}.{_tag(encoded, key)}"
+class ReceiptWriter:
+    """Writes receipts of one revision: URL-safe base64 of canonical JSON, a point, a tag.
+
+    What is the same in every receipt of an arm and phase is written once.
+
+    Args:
+        model: Model name.
+        version: Name of the version.
+        revision: Content hash of the revision.
+        key: Authenticates the receipts (HMAC-SHA256); None leaves them unauthenticated.
+    """
+
+    def __init__(self, model: str, version: str, revision: str, *, key: bytes | None) -> None:
+        self._key = key
+        self._model = b',"m":' + orjson.dumps(model) + b',"n":'
+        self._version = b'","v":' + orjson.dumps(version) + b"}"
+        self._revision = b',"r":' + orjson.dumps(revision) + b',"t":"'
+        self._pieces: dict[tuple[Arm, str | None], tuple[bytes, bytes]] = {}
+        self._ids: list[str] = []
+
+    def next_id(self) -> str:
+        """16 random hex digits, drawn from the system in blocks."""
+        if not self._ids:
+            block = os.urandom(8 * _IDS_AT_ONCE).hex()
+            self._ids = [block[at : at + 16] for at in range(0, len(block), 16)]
+        return self._ids.pop()
+
+    def write(
+        self,
+        receipt_id: str,
+        *,
+        event_time: str,
+        rows: int,
+        predicted: Predicted | None,
+        side: tuple[Arm, str | None],
+    ) -> str:
+        """A receipt's text.
+
+        Args:
+            receipt_id: 16 hex digits.
+            event_time: RFC 3339 text.
+            rows: Rows of the request.
+            predicted: The predicted values, None when the request was too large.
+            side: Arm and phase.
+        """
+        pieces = self._pieces.get(side)
+        if pieces is None:
+            pieces = self._make_pieces(*side)
+        values = b"" if predicted is None else b',"p":' + orjson.dumps(predicted)
+        document = b"".join(
+            (
+                pieces[0],
+                receipt_id.encode(),
+                b'"',
+                self._model,
+                b"%d" % rows,
+                values,
+                pieces[1],
+                event_time.encode(),
+                self._version,
+            )
+        )
+        encoded = base64.urlsafe_b64encode(document)
+        if self._key is None:
+            return encoded.decode() + _UNAUTHENTICATED_END
+        return f"{encoded.decode()}.{_tag(encoded, self._key)}"
+
+    def _make_pieces(self, arm: Arm, phase: str | None) -> tuple[bytes, bytes]:
+        if len(self._pieces) >= _PIECES:
+            self._pieces.clear()
+        before = b'{"a":' + orjson.dumps(arm.value) + b',"i":"'
+        after = b',"ph":' + orjson.dumps(phase) + self._revision
+        self._pieces[arm, phase] = pieces = (before, after)
+        return pieces
 
 
 def parse_receipt(text: str, key: bytes | None) -> Receipt:

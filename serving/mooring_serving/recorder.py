@@ -6,14 +6,13 @@ every request answered before it.
 """
 
 import threading
-from collections.abc import Mapping
 
 import numpy as np
 
 from mooring_profile.document import ReferenceProfile
 from mooring_profile.sketch import SketchRecorder
 from mooring_serving.counters import Counters
-from mooring_serving.protocol.messages import Column, InferenceRequest, MatrixColumns
+from mooring_serving.protocol.messages import Column, InferenceRequest, join_columns
 from mooring_serving.workers.memory import SketchMemory
 
 _INTERVAL_SECONDS = 0.25
@@ -91,29 +90,8 @@ class Recorder:
             self._count(pending[start : start + _BATCH])
 
     def _count(self, batch: list[tuple[InferenceRequest, Column]]) -> None:
-        columns = concatenate_columns([request for request, _ in batch], self._features)
+        columns = join_columns([request for request, _ in batch], self._features)
         score = np.concatenate([score for _, score in batch])
         self._sketches.record(columns, score)
         self._sketched_rows += sum(request.rows for request, _ in batch)
         self._memory.publish(self._sketches.cells, self._sketched_rows)
-
-
-def concatenate_columns(
-    requests: list[InferenceRequest], features: tuple[str, ...]
-) -> Mapping[str, Column]:
-    """The columns of several requests one after the other, [all rows] a feature.
-
-    Requests that came as matrices are joined as such: one copy instead of one a feature.
-    """
-    first = requests[0].columns
-    matrices = [
-        request.columns.matrix for request in requests if isinstance(request.columns, MatrixColumns)
-    ]
-    if isinstance(first, MatrixColumns) and len(matrices) == len(requests):
-        joined = first.joined_with(matrices)
-        return {name: joined[name] for name in features if name in joined}
-    return {
-        name: np.concatenate([request.columns[name] for request in requests])
-        for name in features
-        if name in first
-    }

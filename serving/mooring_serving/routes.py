@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from urllib.parse import quote, unquote
 
-from mooring_serving.app import InferenceApp, Reply, check_encoding
 from mooring_serving.clock import Clock
 from mooring_serving.errors import RequestRefused
 from mooring_serving.feedback import LABELS_AT_ONCE, LABELS_PER_SECOND, FeedbackDesk, TokenBucket
@@ -18,17 +17,25 @@ from mooring_serving.http.compression import (
     decode_body,
     encode_body,
 )
-from mooring_serving.http.message import HttpRequest, HttpResponse, error_response, json_response
+from mooring_serving.http.message import (
+    HttpRequest,
+    HttpResponse,
+    Pending,
+    error_response,
+    json_response,
+    settled,
+)
 from mooring_serving.limits import EngineLimits
 from mooring_serving.protocol.codec import parse_json_object
 from mooring_serving.protocol.metadata import describe_model, describe_server
 from mooring_serving.protocol.openapi import ApiDescription, describe_api
+from mooring_serving.rest import Response, RestInference, check_encoding
 from mooring_serving.served import ServedModel
 
 _READ_METHODS = ("GET", "HEAD")
 _SHOWN = 200
 """Characters of a path that a message quotes."""
-_Handler = Callable[[HttpRequest], Reply]
+_Handler = Callable[[HttpRequest], Response]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +43,7 @@ class RouterParts:
     """What a router leads to.
 
     Attributes:
-        app: Answers inference requests.
+        rest: Answers inference requests.
         feedback: Takes labels.
         model: The served model.
         is_ready: Whether the server is ready.
@@ -45,7 +52,7 @@ class RouterParts:
         example: A request that the model answers.
     """
 
-    app: InferenceApp
+    rest: RestInference
     feedback: FeedbackDesk
     model: ServedModel
     is_ready: Callable[[], bool]
@@ -63,8 +70,8 @@ class Router:
     """
 
     def __init__(self, parts: RouterParts, *, forward: bool) -> None:
-        app, model, clock, is_ready = parts.app, parts.model, parts.clock, parts.is_ready
-        self._app = app
+        rest, model, clock, is_ready = parts.rest, parts.model, parts.clock, parts.is_ready
+        self._rest = rest
         self._feedback = parts.feedback
         self._model = model
         self._is_ready = is_ready
@@ -77,12 +84,12 @@ class Router:
         pinned = f"{base}/versions/{model.version}"
         self._base = base
         self._posts: dict[str, _Handler] = {
-            f"{base}/infer": app.infer_for_pod
+            f"{base}/infer": rest.infer_for_pod
             if forward
-            else lambda http: app.infer_for_client(http, pinned=False),
-            f"{pinned}/infer": app.infer_for_pod
+            else lambda http: rest.infer_for_client(http, pinned=False),
+            f"{pinned}/infer": rest.infer_for_pod
             if forward
-            else lambda http: app.infer_for_client(http, pinned=True),
+            else lambda http: rest.infer_for_client(http, pinned=True),
             f"{base}/feedback": self._take_feedback,
         }
         metadata = self._metadata()
@@ -105,31 +112,30 @@ class Router:
             f"{pinned}/ready": self._model_ready,
         }
 
-    def answer(self, http: HttpRequest) -> Reply:
+    def answer(self, http: HttpRequest) -> Response | Awaitable[HttpResponse]:
         """Answer one request, in the encoding that its client accepts."""
         headers = http.headers
-        reply = self._decode_first(http) if CONTENT_ENCODING in headers else self._route(http)
-        accepted = headers.get(ACCEPT_ENCODING)
-        return reply if accepted is None else self._encode(accepted, reply)
+        if CONTENT_ENCODING in headers:
+            return self._decode_first(http)
+        return self._encoded(http, self._route(http))
 
     # --- encodings
 
-    def _decode_first(self, http: HttpRequest) -> Reply:
+    def _decode_first(self, http: HttpRequest) -> Response | Awaitable[HttpResponse]:
         if len(http.body) > LARGE:
             return self._decode_later(http)
         try:
             plain = self._plain(http)
         except RequestRefused as refusal:
             return self._refuse_encoding(refusal)
-        return self._route(plain)
+        return self._encoded(http, self._route(plain))
 
     async def _decode_later(self, http: HttpRequest) -> HttpResponse:
         try:
             plain = await asyncio.to_thread(self._plain, http)
         except RequestRefused as refusal:
             return self._refuse_encoding(refusal)
-        reply = self._route(plain)
-        return reply if isinstance(reply, HttpResponse) else await reply
+        return await settled(self._encoded(http, self._route(plain)))
 
     def _plain(self, http: HttpRequest) -> HttpRequest:
         """The same request as if it had come without a content-encoding."""
@@ -138,28 +144,32 @@ class Router:
         return HttpRequest(http.method, http.path, headers, body, http.received_at)
 
     def _refuse_encoding(self, refusal: RequestRefused) -> HttpResponse:
-        response = self._app.refuse(refusal)
+        response = self._rest.refuse(refusal)
         if refusal.status == 415:
             response.headers = (*response.headers, ("accept-encoding", ENCODINGS))
         return response
 
-    def _encode(self, accepted: bytes, reply: Reply) -> Reply:
-        threshold = self._limits.http.compress_bytes
-        if isinstance(reply, HttpResponse) and len(reply.body) <= LARGE:
-            return encode_body(accepted, reply, threshold)
-        return self._encode_later(accepted, reply, threshold)
+    def _encoded(self, http: HttpRequest, response: Response) -> Response | Awaitable[HttpResponse]:
+        """The answer in an encoding that the client accepts."""
+        accepted = http.headers.get(ACCEPT_ENCODING)
+        if accepted is None:
+            return response
+        if isinstance(response, Pending):
+            response.alter(lambda settled: self._encode(accepted, settled))
+            return response
+        return self._encode(accepted, response)
 
-    async def _encode_later(
-        self, accepted: bytes, reply: HttpResponse | Awaitable[HttpResponse], threshold: int
-    ) -> HttpResponse:
-        response = reply if isinstance(reply, HttpResponse) else await reply
+    def _encode(
+        self, accepted: bytes, response: HttpResponse
+    ) -> HttpResponse | Awaitable[HttpResponse]:
+        threshold = self._limits.http.compress_bytes
         if len(response.body) <= LARGE:
             return encode_body(accepted, response, threshold)
-        return await asyncio.to_thread(encode_body, accepted, response, threshold)
+        return asyncio.to_thread(encode_body, accepted, response, threshold)
 
     # --- paths
 
-    def _route(self, http: HttpRequest) -> Reply:
+    def _route(self, http: HttpRequest) -> Response:
         if http.method == "POST":
             post = self._posts.get(http.path)
             if post is not None:
@@ -180,7 +190,7 @@ class Router:
         return self._refuse(404, self._explain_absence(path))
 
     def _refuse(self, status: int, message: str, allow: str | None = None) -> HttpResponse:
-        response = self._app.refuse(RequestRefused(message, status=status))
+        response = self._rest.refuse(RequestRefused(message, status=status))
         if allow is not None:
             response.headers = (("allow", allow),)
         return response
@@ -241,7 +251,7 @@ class Router:
                 admit=lambda count: self._bucket.take(count, self._clock.monotonic()),
             )
         except RequestRefused as refusal:
-            return self._app.refuse(refusal)
+            return self._rest.refuse(refusal)
         return json_response(200, result)
 
 

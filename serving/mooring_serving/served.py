@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
-from mooring_serving.answers import OutputValues, find_fault
+from mooring_serving.answers import find_fault
 from mooring_serving.errors import InvalidOutput, ModelFault
 from mooring_serving.losses import LossRule, Task
-from mooring_serving.protocol.messages import Column, Columns, InferenceRequest
+from mooring_serving.protocol.messages import Column, Columns, OutputArrays
 from mooring_serving.protocol.signature import Signature
 from mooring_serving.receipts import Predicted, carries_values
 
@@ -36,17 +36,20 @@ class Predictor(Protocol):
 
 @dataclass(slots=True)
 class Answer:
-    """A checked prediction.
+    """A checked prediction of some rows.
 
     Attributes:
-        values: For each output its values in row-major order, all finite.
+        values: For each output an array [rows] or [rows, width], all finite.
         score: Float64 [rows].
-        predicted: What a receipt carries, None for a large request.
     """
 
-    values: OutputValues
+    values: OutputArrays
     score: Column
-    predicted: Predicted | None
+
+    def rows(self, start: int, stop: int) -> "Answer":
+        """The answer of some of its rows."""
+        part = {name: array[start:stop] for name, array in self.values.items()}
+        return Answer(part, self.score[start:stop])
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +60,7 @@ class ServedModel:
         name: The protocol's model name.
         version: Name of the version.
         revision: Content hash of the revision.
-        model_format: `onnx` or `skops`.
+        model_format: `onnx`, `skops`, …
         signature: Inputs and outputs.
         rule: How labels are compared with predictions.
         predictor: The loaded model.
@@ -71,36 +74,38 @@ class ServedModel:
     rule: LossRule
     predictor: Predictor
 
-    def predict(self, request: InferenceRequest) -> Answer:
-        """Predict a request's rows.
+    def predict(self, columns: Columns, rows: int) -> Answer:
+        """Predict some rows.
 
         Raises:
             ModelFault: The model raised.
             InvalidOutput: It answered with something that must not be sent.
         """
         try:
-            raw = self.predictor.predict(request.columns)
-            outputs = {name: array.ravel().tolist() for name, array in raw.outputs.items()}
+            raw = self.predictor.predict(columns)
         except Exception as error:
             raise ModelFault(f"the model failed: {type(error).__name__}: {error}") from error
+        outputs = raw.outputs
         for output in self.signature.outputs:
-            values = outputs.get(output.name)
-            if values is None:
+            array = outputs.get(output.name)
+            if array is None:
                 raise InvalidOutput(f"the model gave no output {output.name!r}")
-            fault = find_fault(output, values, request.rows)
+            fault = find_fault(output, array, rows)
             if fault is not None:
                 raise InvalidOutput(f"the model gave an unusable answer: {fault}")
-        return Answer(outputs, raw.score, self._predicted(outputs, request.rows))
+        return Answer(outputs, raw.score)
 
-    def _predicted(self, values: Mapping[str, list[float]], rows: int) -> Predicted | None:
+    def predicted(self, values: OutputArrays, rows: int) -> Predicted | None:
+        """What a receipt of such an answer carries, None for a large request."""
         match self.rule.task:
             case Task.REGRESSION:
-                return values["prediction"] if carries_values(rows, 1) else None
+                name, width = "prediction", 1
             case Task.BINARY:
-                return values["probability"] if carries_values(rows, 1) else None
+                name, width = "probability", 1
             case Task.MULTICLASS:
-                width = len(self.rule.classes)
-                if not carries_values(rows, width):
-                    return None
-                flat = values["probability"]
-                return [flat[row * width : (row + 1) * width] for row in range(rows)]
+                name, width = "probability", len(self.rule.classes)
+        if not carries_values(rows, width):
+            return None
+        array = values[name]
+        predicted: Predicted = (array if width > 1 else array.reshape(-1)).tolist()
+        return predicted

@@ -3,11 +3,11 @@
 import asyncio
 from dataclasses import dataclass
 
-from mooring_serving.answers import OutputValues, count_disagreements
-from mooring_serving.arms import Arm, Outcome
+from mooring_serving.answers import count_disagreements
+from mooring_serving.arms import Arm
 from mooring_serving.counters import Counters
 from mooring_serving.forward import Forwarder
-from mooring_serving.protocol.messages import InferenceRequest
+from mooring_serving.protocol.messages import InferenceRequest, OutputArrays
 from mooring_serving.routing import Route
 
 _WORKERS = 4
@@ -21,7 +21,7 @@ class Mirrored:
     path: str
     body: bytes
     request: InferenceRequest
-    values: OutputValues
+    values: OutputArrays
     route: Route
     phase: str
 
@@ -81,9 +81,9 @@ class ShadowQueue:
             item.path, item.body, item.request, route=item.route, arm=Arm.SHADOW
         )
         disagreements = 0
-        if forwarded.outcome is Outcome.ANSWERED and forwarded.values is not None:
+        if forwarded.answer is not None:
             disagreements = count_disagreements(
-                item.values, forwarded.values, rows=item.request.rows, scale=self._scale
+                item.values, forwarded.answer.read.values, rows=item.request.rows, scale=self._scale
             )
         self._counters.count_shadow(
             forwarded.outcome,

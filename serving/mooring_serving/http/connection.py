@@ -1,21 +1,29 @@
 """One client connection: bytes to requests, answers to bytes, in order, within limits.
 
-Requests on a connection are answered one after the other. A handler that answers at once does so
-without a task; one that awaits gets a task, and reading stops until it is done.
+Requests on a connection are answered one after the other. A handler answers at once, or with a
+`Pending` that is settled in a later turn of the loop, or with an awaitable, which gets a task. What
+is sent meanwhile waits unparsed in the socket once reading stops.
 """
 
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import httptools
 
-from mooring_serving.http.message import HttpRequest, HttpResponse, error_response, render_response
+from mooring_serving.http.message import (
+    Answer,
+    HttpRequest,
+    HttpResponse,
+    Pending,
+    error_response,
+    render_response,
+)
 from mooring_serving.limits import HttpLimits
 
-Handler = Callable[[HttpRequest], HttpResponse | Awaitable[HttpResponse]]
+Handler = Callable[[HttpRequest], HttpResponse | Pending[Any] | Awaitable[HttpResponse]]
 
 
 @dataclass(slots=True)
@@ -70,8 +78,10 @@ class Connection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._waiting: deque[_Exchange] = deque()
         self._task: asyncio.Task[None] | None = None
+        self._unsettled: _Exchange | None = None
         self._closing = False
         self._writable = True
+        self._paused = False
         self._message_started: float | None = None
         self._headers_done = False
         self._blocked_since: float | None = None
@@ -231,8 +241,10 @@ class Connection(asyncio.Protocol):
         self._waiting.append(exchange)
         if self._host.skip_abandoned:
             self._loop.call_soon(self._look_again)
-        elif self._task is None:
+        elif not self._answering:
             self._advance()
+        else:
+            self._update_reading()
 
     # --- answering
 
@@ -246,17 +258,44 @@ class Connection(asyncio.Protocol):
 
     def _advance(self) -> None:
         """Answer queued requests until one needs to wait or the client must read first."""
-        while self._waiting and self._task is None and self._writable and not self._closing:
+        while self._waiting and not self._answering and self._writable and not self._closing:
             exchange = self._waiting.popleft()
             try:
                 answer = self._host.handler(exchange.request)
             except Exception as error:  # noqa: BLE001 - last line of defence: a defect costs one request
                 answer = self._host.failed(exchange.request, error)
-            if isinstance(answer, HttpResponse):
-                self._send(exchange, answer)
+            if type(answer) is Pending:
+                if answer.settled:
+                    self._answer(exchange, self._response_of(exchange, answer))
+                else:
+                    self._unsettled = exchange
+                    answer.then(self._on_settled)
             else:
-                self._task = self._loop.create_task(self._await(exchange, answer))
-        self._update_reading()
+                self._answer(exchange, cast("Answer", answer))
+        if self._waiting or self._task is not None or self._paused:
+            self._update_reading()
+
+    def _on_settled(self, pending: Pending[Any]) -> None:
+        """The answer in hand is there."""
+        exchange = self._unsettled
+        if exchange is None:
+            return
+        self._unsettled = None
+        self._answer(exchange, self._response_of(exchange, pending))
+        if self._waiting or self._paused:
+            self._advance()
+
+    def _response_of(self, exchange: _Exchange, pending: Pending[Any]) -> Answer:
+        try:
+            return pending.response()
+        except Exception as error:  # noqa: BLE001 - last line of defence: a defect costs one request
+            return self._host.failed(exchange.request, error)
+
+    def _answer(self, exchange: _Exchange, answer: Answer) -> None:
+        if isinstance(answer, HttpResponse):
+            self._send(exchange, answer)
+        else:
+            self._task = self._loop.create_task(self._await(exchange, answer))
 
     async def _await(self, exchange: _Exchange, answer: Awaitable[HttpResponse]) -> None:
         try:
@@ -306,25 +345,31 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
     def _update_reading(self) -> None:
+        """Stop reading while requests pile up behind the one in hand or the client reads slowly."""
         if self._transport is None or self._transport.is_closing():
             return
-        if self._task is not None or not self._writable:
-            if self._transport.is_reading():
-                self._transport.pause_reading()
-        elif not self._transport.is_reading():
+        pause = self._task is not None or bool(self._waiting) or not self._writable
+        if pause and not self._paused:
+            self._transport.pause_reading()
+        elif self._paused and not pause:
             self._transport.resume_reading()
+        self._paused = pause
+
+    @property
+    def _answering(self) -> bool:
+        return self._task is not None or self._unsettled is not None
 
     # --- housekeeping, called by the listener
 
     @property
     def busy(self) -> bool:
         """Whether a request is being received or answered."""
-        return self._task is not None or bool(self._waiting) or self._message_started is not None
+        return self.answering or self._message_started is not None
 
     @property
     def answering(self) -> bool:
         """Whether a complete request still awaits its answer."""
-        return self._task is not None or bool(self._waiting)
+        return self._answering or bool(self._waiting)
 
     def check_deadlines(self, now: float) -> None:
         """End a connection that is idle too long or sends too slowly."""
@@ -333,7 +378,7 @@ class Connection(asyncio.Protocol):
         if self._blocked_since is not None and now - self._blocked_since > limits.receive_seconds:
             self.abort()  # the client does not read its answers
             return
-        if started is not None and self._task is None and not self._closing:
+        if started is not None and not self._answering and not self._closing:
             allowed = limits.receive_seconds if self._headers_done else limits.header_seconds
             if now - started > allowed:
                 self._refuse(error_response(408, f"the request was not complete in {allowed:g} s"))

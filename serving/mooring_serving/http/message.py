@@ -1,13 +1,16 @@
 """HTTP messages as plain values, and how an answer becomes bytes."""
 
-from collections.abc import Mapping, Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from types import MappingProxyType
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import orjson
 
 JSON = "application/json"
+Outcome = TypeVar("Outcome")
 
 _REASONS: Mapping[int, str] = {status.value: status.phrase for status in HTTPStatus}
 _EMPTY: Mapping[bytes, bytes] = MappingProxyType({})
@@ -53,6 +56,60 @@ class HttpResponse:
     content_type: str = JSON
     close: bool = False
     block: bytes = b""
+
+
+class Pending(Generic[Outcome]):
+    """An answer that comes later, on the event loop, without the cost of a task or a future.
+
+    Args:
+        render: Makes the answer of whatever this is settled with; what it raises is the server's
+            failure, answered by whoever called `response`.
+    """
+
+    __slots__ = ("_alter", "_outcome", "_render", "_then", "settled")
+
+    def __init__(self, render: "Callable[[Outcome], HttpResponse]") -> None:
+        self._render = render
+        self._alter: Callable[[HttpResponse], Answer] | None = None
+        self._then: Callable[[Pending[Outcome]], None] | None = None
+        self._outcome: Outcome | None = None
+        self.settled = False
+
+    def settle(self, outcome: Outcome) -> None:
+        """The outcome is known."""
+        self._outcome = outcome
+        self.settled = True
+        if self._then is not None:
+            self._then(self)
+
+    def then(self, callback: "Callable[[Pending[Outcome]], None]") -> None:
+        """Call back when it is settled."""
+        self._then = callback
+
+    def alter(self, alter: "Callable[[HttpResponse], Answer]") -> None:
+        """Change the answer once it is there, compress it for instance."""
+        self._alter = alter
+
+    def response(self) -> "Answer":
+        """The answer, once it is settled."""
+        if self._outcome is None:
+            raise ValueError("an answer was asked for before it was settled")
+        response = self._render(self._outcome)
+        return response if self._alter is None else self._alter(response)
+
+
+Answer: TypeAlias = HttpResponse | Awaitable[HttpResponse]
+
+
+async def settled(answer: "Answer | Pending[Any]") -> HttpResponse:
+    """Any kind of answer, awaited."""
+    if isinstance(answer, Pending):
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        if not answer.settled:
+            answer.then(lambda _: waiter.set_result(None))
+            await waiter
+        answer = answer.response()
+    return answer if isinstance(answer, HttpResponse) else await answer
 
 
 def json_response(

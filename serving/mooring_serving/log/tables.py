@@ -14,9 +14,8 @@ from mooring_serving.log.journal import Payload
 from mooring_serving.log.parquet import BatchEncoder, ColumnKind, Constant, LogColumn, LogTable
 from mooring_serving.losses import Label
 from mooring_serving.protocol.datatypes import Datatype
-from mooring_serving.protocol.messages import Column, InferenceRequest
+from mooring_serving.protocol.messages import Column, InferenceRequest, join_columns
 from mooring_serving.protocol.signature import Signature
-from mooring_serving.recorder import concatenate_columns
 
 
 @dataclass(slots=True)
@@ -121,7 +120,7 @@ class PredictionTables:
     def _build(self, entries: Sequence[PredictionEntry], sizes: list[int] | None) -> LogTable:
         """`sizes` is None when every request has one row."""
         requests = [entry.request for entry in entries]
-        columns = concatenate_columns(requests, self._wanted)
+        columns = join_columns(requests, self._wanted)
         times = np.array([entry.event_time_us for entry in entries])
         rows: Column = np.zeros(len(entries), np.int32)
         if sizes is not None:

@@ -1,8 +1,8 @@
-"""JSON bodies: inference requests in, inference answers out."""
+"""JSON bodies of inference requests, decoded and checked against the model's signature."""
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final
 
 import numpy as np
@@ -13,24 +13,33 @@ from mooring_serving.errors import RequestRefused
 from mooring_serving.limits import TensorLimits
 from mooring_serving.protocol.datatypes import Datatype
 from mooring_serving.protocol.depth import exceeds_depth
-from mooring_serving.protocol.messages import Column, InferenceRequest, MatrixColumns, Scalar
+from mooring_serving.protocol.large import LARGE_BODY, MatrixDocument, read_matrix_document
+from mooring_serving.protocol.messages import (
+    Column,
+    Columns,
+    InferenceRequest,
+    MatrixColumns,
+    Scalar,
+)
+from mooring_serving.protocol.plain import read_plain_columns
 from mooring_serving.protocol.signature import MATRIX_NAME, Feature, Signature
 from mooring_serving.protocol.tensors import (
     Shape,
     build_booleans,
-    build_numbers,
     build_texts,
     flatten_data,
     is_list,
     is_object,
     parse_datatype,
     parse_shape,
+    read_numbers,
 )
 
 _FIELDS: Final = frozenset({"inputs", "outputs", "parameters", "id", "labels"})
 """What is read, and checked for its exact structure; anything else is passed over."""
 
 _ID: Final = re.compile(r"[A-Za-z0-9._-]+")
+_NOTHING: Final[frozenset[str]] = frozenset()
 
 
 def parse_json_object(body: bytes, limits: TensorLimits) -> dict[str, object]:
@@ -49,7 +58,7 @@ def parse_json_object(body: bytes, limits: TensorLimits) -> dict[str, object]:
         raise RequestRefused(f"the body is not JSON: {error}") from error
     if not is_object(document):
         raise RequestRefused("the body must be a JSON object")
-    for name in document.keys() - _FIELDS:
+    for name in document.keys() - _FIELDS if not document.keys() <= _FIELDS else ():
         if exceeds_depth(document[name], limits.json_depth):
             raise RequestRefused(f"{name[:128]!r} nests more than {limits.json_depth} levels deep")
     return document
@@ -61,63 +70,46 @@ def decode_request(body: bytes, signature: Signature, limits: TensorLimits) -> I
     Raises:
         RequestRefused: What is wrong, naming the tensor where there is one.
     """
-    document = parse_json_object(body, limits)
+    if len(body) >= LARGE_BODY and signature.accepts_matrix:
+        document = read_matrix_document(body)
+        if document is not None:
+            return _decode_large(document, signature, limits)
+    return decode_document(parse_json_object(body, limits), signature, limits)
+
+
+def decode_document(
+    document: Mapping[str, object], signature: Signature, limits: TensorLimits
+) -> InferenceRequest:
+    """Decode a parsed request; tensors may hold their data as arrays already.
+
+    Raises:
+        RequestRefused: As `decode_request`.
+    """
     tensors = _parse_tensors(document.get("inputs"), limits)
     parameters = _parse_parameters(document.get("parameters"), limits)
-    if parameters.get("binary_data_output"):
-        raise RequestRefused(
-            "parameters.binary_data_output: binary tensors are not served, ask for JSON"
-        )
-    outputs = _parse_outputs(document.get("outputs"), signature, limits)
+    outputs, binary = _parse_outputs(document.get("outputs"), parameters, signature, limits)
     identity = _parse_id(document.get("id"), limits)
-    if signature.accepts_matrix and len(tensors) == 1 and MATRIX_NAME in tensors:
+    columns: Columns
+    if len(tensors) == 1 and signature.accepts_matrix and MATRIX_NAME in tensors:
         matrix = _decode_matrix(tensors[MATRIX_NAME], signature, limits)
-        lazy = MatrixColumns(matrix, signature.positions)
-        return InferenceRequest(identity, lazy, len(matrix), outputs, parameters)
-    columns, rows = _decode_columns(tensors, signature, limits)
-    return InferenceRequest(identity, columns, rows, outputs, parameters)
+        columns, rows = MatrixColumns(matrix, signature.positions), len(matrix)
+    else:
+        columns, rows = _decode_columns(tensors, signature, limits)
+    return InferenceRequest(identity, columns, rows, outputs, parameters, binary)
 
 
-def encode_answer(
-    request: InferenceRequest,
-    signature: Signature,
-    values: Mapping[str, Sequence[object]],
-    *,
-    model: tuple[str, str],
-    prediction_id: str,
-) -> bytes:
-    """The answer's body.
-
-    Args:
-        request: Its id is echoed; its selection of outputs decides what is sent, in that order.
-        signature: Names, datatypes and widths of the outputs.
-        values: For each output its values in row-major order, all finite.
-        model: Name and version.
-        prediction_id: The receipt.
-    """
-    wanted = request.outputs
-    selected = (
-        signature.outputs
-        if wanted is None
-        else [output for name in wanted for output in signature.outputs if output.name == name]
+def _decode_large(
+    document: MatrixDocument, signature: Signature, limits: TensorLimits
+) -> InferenceRequest:
+    """The same for one large matrix whose numbers were never Python objects."""
+    for name, value in document.rest.items():
+        if name not in _FIELDS and exceeds_depth(value, limits.json_depth):
+            raise RequestRefused(f"{name[:128]!r} nests more than {limits.json_depth} levels deep")
+    return decode_document(
+        {**document.rest, "inputs": [{**document.tensor, "data": document.values}]},
+        signature,
+        limits,
     )
-    document: dict[str, object] = {
-        "model_name": model[0],
-        "model_version": model[1],
-        "outputs": [
-            {
-                "name": output.name,
-                "datatype": output.datatype,
-                "shape": [request.rows] if output.width == 1 else [request.rows, output.width],
-                "data": values[output.name],
-            }
-            for output in selected
-        ],
-        "parameters": {"prediction_id": prediction_id},
-    }
-    if request.id is not None:
-        document["id"] = request.id
-    return orjson.dumps(document)
 
 
 def _parse_tensors(value: object, limits: TensorLimits) -> dict[str, dict[str, object]]:
@@ -134,19 +126,19 @@ def _parse_tensors(value: object, limits: TensorLimits) -> dict[str, dict[str, o
             raise RequestRefused(f"inputs[{index}]: name must be a string")
         if name in tensors:
             raise RequestRefused(f"input {name[:128]!r} is given twice")
-        _check_tensor_parameters(name, item.get("parameters"), limits)
+        if item.get("parameters") is not None:
+            _check_tensor_parameters(name, item["parameters"], limits)
         tensors[name] = item
     return tensors
 
 
 def _check_tensor_parameters(name: str, value: object, limits: TensorLimits) -> None:
-    if value is None:
-        return
     if not is_object(value) or len(value) > limits.parameters:
         raise RequestRefused(f"input {name[:128]!r}: parameters must be an object")
     if "binary_data_size" in value:
         raise RequestRefused(
-            f"input {name[:128]!r}: binary tensors are not served, send data as JSON"
+            f"input {name[:128]!r}: binary_data_size is given, but the request has no header "
+            "Inference-Header-Content-Length; send it, or data as JSON"
         )
 
 
@@ -166,26 +158,47 @@ def _parse_parameters(value: object, limits: TensorLimits) -> Mapping[str, Scala
 
 
 def _parse_outputs(
-    value: object, signature: Signature, limits: TensorLimits
-) -> tuple[str, ...] | None:
+    value: object,
+    parameters: Mapping[str, Scalar],
+    signature: Signature,
+    limits: TensorLimits,
+) -> tuple[tuple[str, ...] | None, frozenset[str]]:
+    """The wanted outputs in the wanted order, and those that are wanted as bytes.
+
+    `binary_data_output` of the request is the default, `binary_data` of an output wins.
+    """
+    default = _flag(parameters, "binary_data_output", "parameters")
     if value is None:
-        return None
+        return None, signature.output_names if default else _NOTHING
     if not is_list(value) or len(value) > limits.outputs:
         raise RequestRefused(f"outputs must be a list of at most {limits.outputs} names")
-    known = {output.name for output in signature.outputs}
     names: list[str] = []
+    binary: list[str] = []
     for index, item in enumerate(value):
         name = item.get("name") if is_object(item) else None
-        if not isinstance(name, str):
+        if not is_object(item) or not isinstance(name, str):
             raise RequestRefused(f"outputs[{index}]: an object with a name is needed")
-        if name not in known:
-            raise RequestRefused(
-                f"output {name[:128]!r} is not an output of the model: {', '.join(sorted(known))}"
-            )
+        if name not in signature.output_names:
+            known = ", ".join(sorted(signature.output_names))
+            raise RequestRefused(f"output {name[:128]!r} is not an output of the model: {known}")
         if name in names:
             raise RequestRefused(f"output {name!r} is wanted twice")
         names.append(name)
-    return tuple(names) or None
+        own = _parse_parameters(item.get("parameters"), limits)
+        if _flag(own, "binary_data", f"outputs[{index}].parameters", default=default):
+            binary.append(name)
+    if not names:
+        return None, signature.output_names if default else _NOTHING
+    return tuple(names), frozenset(binary)
+
+
+def _flag(
+    parameters: Mapping[str, Scalar], name: str, where: str, *, default: bool = False
+) -> bool:
+    value = parameters.get(name, default)
+    if not isinstance(value, bool):
+        raise RequestRefused(f"{where}.{name} must be true or false")
+    return value
 
 
 def _parse_id(value: object, limits: TensorLimits) -> str | None:
@@ -212,16 +225,19 @@ def _decode_matrix(
             f"input {MATRIX_NAME!r}: shape {list(shape)} given, [rows, {width}] is needed"
         )
     _check_rows(MATRIX_NAME, shape[0], signature)
-    values = flatten_data(MATRIX_NAME, tensor.get("data"), shape)
-    flat = build_numbers(MATRIX_NAME, values, datatype, nullable=any(signature.nullable))
+    flat = read_numbers(
+        MATRIX_NAME, tensor.get("data"), datatype, shape, nullable=signature.any_nullable
+    )
     matrix = flat.reshape(shape)
-    # The sum is NaN only if a value is: one pass, where looking for None would take ten times it.
-    if math.isnan(float(flat.sum())):
+    if signature.any_nullable:
         _check_missing(matrix, signature)
     return matrix
 
 
 def _check_missing(matrix: npt.NDArray[np.float64], signature: Signature) -> None:
+    # The sum is NaN only if a value is: one pass, where looking for None would take ten times it.
+    if not math.isnan(float(matrix.sum())):
+        return
     for at, feature in enumerate(signature.features):
         if not feature.nullable and bool(np.isnan(matrix[:, at]).any()):
             raise RequestRefused(
@@ -231,20 +247,21 @@ def _check_missing(matrix: npt.NDArray[np.float64], signature: Signature) -> Non
 
 def _decode_columns(
     tensors: Mapping[str, Mapping[str, object]], signature: Signature, limits: TensorLimits
-) -> tuple[dict[str, Column], int]:
+) -> tuple[Columns, int]:
     """One tensor [rows] or [rows, 1] for each feature."""
-    unknown = [name for name in tensors if name not in signature.by_name]
-    if unknown:
-        raise RequestRefused(f"input {unknown[0][:128]!r} is not an input of the model")
+    if tensors.keys() != signature.by_name.keys():
+        _refuse_names(tensors, signature)
+    plain = read_plain_columns(tensors, signature)
+    if plain is not None:
+        _check_rows(signature.features[0].name, len(plain), signature)
+        return MatrixColumns(plain, signature.positions), len(plain)
     columns: dict[str, Column] = {}
     rows = 0
     for feature in signature.features:
-        tensor = tensors.get(feature.name)
-        if tensor is None:
-            raise RequestRefused(f"input {feature.name!r} is missing")
+        tensor = tensors[feature.name]
         shape = parse_shape(feature.name, tensor.get("shape"), limits)
         length = shape[0]
-        if shape not in ((length,), (length, 1)):
+        if len(shape) > 2 or (len(shape) == 2 and shape[1] != 1):
             raise RequestRefused(
                 f"input {feature.name!r}: shape {list(shape)} given, [rows] or [rows, 1] is needed"
             )
@@ -259,19 +276,29 @@ def _decode_columns(
     return columns, rows
 
 
+def _refuse_names(tensors: Mapping[str, object], signature: Signature) -> None:
+    for name in tensors:
+        if name not in signature.by_name:
+            raise RequestRefused(f"input {name[:128]!r} is not an input of the model")
+    missing = next(feature.name for feature in signature.features if feature.name not in tensors)
+    raise RequestRefused(f"input {missing!r} is missing")
+
+
 def _decode_column(
     feature: Feature, tensor: Mapping[str, object], shape: Shape, limits: TensorLimits
 ) -> Column:
     name = feature.name
     datatype = parse_datatype(name, tensor.get("datatype"))
-    values = flatten_data(name, tensor.get("data"), shape)
+    data = tensor.get("data")
     match feature.datatype:
         case Datatype.BYTES:
+            values = flatten_data(name, data, shape)
             return build_texts(name, values, datatype, nullable=feature.nullable, limits=limits)
         case Datatype.BOOL:
+            values = flatten_data(name, data, shape)
             return build_booleans(name, values, datatype, nullable=feature.nullable)
         case _:
-            return build_numbers(name, values, datatype, nullable=feature.nullable)
+            return read_numbers(name, data, datatype, shape, nullable=feature.nullable)
 
 
 def _check_rows(name: str, rows: int, signature: Signature) -> None:

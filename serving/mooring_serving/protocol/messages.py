@@ -1,6 +1,6 @@
 """What a decoded request is, transport-neutral."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -9,6 +9,8 @@ import numpy.typing as npt
 
 Column: TypeAlias = npt.NDArray[np.generic]
 Columns: TypeAlias = Mapping[str, Column]
+OutputArrays: TypeAlias = Mapping[str, Column]
+"""For each output an array [rows] or [rows, width]: float64, int64, bool, or object of str."""
 Scalar: TypeAlias = str | int | float | bool
 
 
@@ -52,6 +54,7 @@ class InferenceRequest:
         rows: Rows, at least 1.
         outputs: Names of the wanted outputs in the wanted order; None for all.
         parameters: The request's parameters.
+        binary: Names of the outputs that the client wants as bytes (binary tensor extension).
     """
 
     id: str | None
@@ -59,3 +62,24 @@ class InferenceRequest:
     rows: int
     outputs: tuple[str, ...] | None
     parameters: Mapping[str, Scalar]
+    binary: Collection[str] = ()
+
+
+def join_columns(requests: Sequence[InferenceRequest], features: Sequence[str]) -> Columns:
+    """The columns of several requests one after the other, [all rows] a feature.
+
+    Requests that came as matrices are joined as such: one copy instead of one a feature.
+    """
+    first = requests[0].columns
+    if len(requests) == 1:
+        return first
+    matrices = [
+        request.columns.matrix for request in requests if isinstance(request.columns, MatrixColumns)
+    ]
+    if isinstance(first, MatrixColumns) and len(matrices) == len(requests):
+        return first.joined_with(matrices)
+    return {
+        name: np.concatenate([request.columns[name] for request in requests])
+        for name in features
+        if name in first
+    }

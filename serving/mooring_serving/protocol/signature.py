@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from mooring_serving.protocol.datatypes import DATATYPES, Datatype
+from mooring_serving.protocol.datatypes import DATATYPES, FLOATS, Datatype
 
 MATRIX_NAME = "input"
 """The one tensor [n, features] that stands for all features, when each is numeric."""
@@ -85,6 +85,9 @@ class Signature:
         accepts_matrix: Whether one numeric matrix named `input` is accepted.
         nullable: For each feature, whether null is accepted.
         max_rows: Most rows of a request.
+        output_names: Names of the outputs.
+        any_nullable: Whether null is accepted anywhere.
+        plain: Whether every feature is a floating-point number that may not be null.
     """
 
     features: tuple[Feature, ...]
@@ -94,6 +97,9 @@ class Signature:
     accepts_matrix: bool
     nullable: tuple[bool, ...]
     max_rows: int
+    output_names: frozenset[str]
+    any_nullable: bool
+    plain: bool
 
 
 def build_signature(
@@ -118,4 +124,7 @@ def build_signature(
         accepts_matrix=numeric and (MATRIX_NAME not in by_name or len(features) == 1),
         nullable=tuple(item.nullable for item in features),
         max_rows=max_rows,
+        output_names=frozenset(item.name for item in outputs),
+        any_nullable=any(item.nullable for item in features),
+        plain=all(item.datatype in FLOATS and not item.nullable for item in features),
     )

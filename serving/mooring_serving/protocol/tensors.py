@@ -73,6 +73,8 @@ def parse_shape(name: str, value: object, limits: TensorLimits) -> Shape:
 
 def flatten_data(name: str, value: object, shape: Sequence[int]) -> list[object]:
     """The tensor's values in row-major order, from flat or nested lists of exactly this shape."""
+    if isinstance(value, np.ndarray):
+        return cast("list[object]", value.tolist())
     if not is_list(value):
         raise RequestRefused(f"input {name!r}: data must be a list")
     total = math.prod(shape)
@@ -98,6 +100,50 @@ def flatten_data(name: str, value: object, shape: Sequence[int]) -> list[object]
             f"input {name!r}: data has {len(level)} values, shape {list(shape)} needs {total}"
         )
     return level
+
+
+def read_numbers(
+    name: str, data: object, datatype: Datatype, shape: Shape, *, nullable: bool
+) -> npt.NDArray[np.float64]:
+    """Numbers [product of the shape] as float64, from JSON lists or from an array already made."""
+    if isinstance(data, np.ndarray):
+        array = cast("npt.NDArray[np.float64]", data)
+        return check_numbers(name, array, datatype, shape, nullable=nullable)
+    return build_numbers(name, flatten_data(name, data, shape), datatype, nullable=nullable)
+
+
+def check_numbers(
+    name: str, array: npt.NDArray[np.float64], datatype: Datatype, shape: Shape, *, nullable: bool
+) -> npt.NDArray[np.float64]:
+    """The array, if it has as many values as its shape and all are in the datatype's range.
+
+    NaN is null, as it is in a column of the model.
+    """
+    bounds = NUMBERS.get(datatype)
+    if bounds is None:
+        raise RequestRefused(
+            f"input {name!r}: datatype {datatype} given, a numeric datatype is needed"
+        )
+    total = math.prod(shape)
+    if array.size != total:
+        raise RequestRefused(
+            f"input {name!r}: data has {array.size} values, shape {list(shape)} needs {total}"
+        )
+    low, high = float(array.min()), float(array.max())
+    if math.isnan(low):
+        if not nullable:
+            raise RequestRefused(
+                f"input {name!r}: NaN stands for null, which is not accepted: the feature is "
+                "required"
+            )
+        known = array[~np.isnan(array)]
+        low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)
+    if not (low >= bounds.low and high <= bounds.high):
+        raise RequestRefused(
+            f"input {name!r}: a value is out of range of {datatype}, "
+            f"{bounds.low:g} to {bounds.high:g}"
+        )
+    return array
 
 
 def build_numbers(

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from mooring_serving.answers import count_disagreements, read_answer
 from mooring_serving.errors import RequestRefused
 from mooring_serving.limits import TensorLimits
-from mooring_serving.protocol.codec import decode_request, encode_answer
+from mooring_serving.protocol.codec import decode_request
 from mooring_serving.protocol.datatypes import Datatype
 from mooring_serving.protocol.depth import exceeds_depth
+from mooring_serving.protocol.encode import encode_answer, encode_request
 from mooring_serving.protocol.messages import InferenceRequest, MatrixColumns
 from mooring_serving.protocol.signature import Signature, build_signature
 from mooring_serving.protocol.tensors import build_numbers
@@ -191,10 +192,15 @@ def test_many_numbers_are_decoded_like_few(seed: int) -> None:
 
 def test_answer_reads_back_what_was_written() -> None:
     request = decode(NUMBERS, tensor("a", "FP64", [1, 2], [2]), tensor("b", "FP64", [1, 2], [2]))
-    values = {"label": [0, 1], "probability": [0.25, 0.75]}
+    values = {"label": np.array([0, 1]), "probability": np.array([0.25, 0.75])}
     body = encode_answer(request, NUMBERS, values, model=("m", "v"), prediction_id="r")
     found = read_answer(body, request, NUMBERS)
-    assert found == values
+    assert found is not None
+    assert found.prediction_id == "r"
+    assert {name: array.tolist() for name, array in found.values.items()} == {
+        "label": [0, 1],
+        "probability": [0.25, 0.75],
+    }
 
 
 @pytest.mark.parametrize(
@@ -216,7 +222,18 @@ def test_answer_of_another_pod_is_unusable_when_a_value_is_not(outputs: object) 
 
 
 def test_disagreement_is_another_label_or_a_number_beyond_the_tolerance() -> None:
-    labels = count_disagreements({"label": ["a", "b"]}, {"label": ["a", "c"]}, rows=2, scale=1)
-    ours, theirs = {"prediction": [1.0, 2.0, 3.0]}, {"prediction": [1.0, 2.0 + 9e-5, 3.1]}
+    texts = [{"label": np.array(["a", last], dtype=object)} for last in "bc"]
+    labels = count_disagreements(texts[0], texts[1], rows=2, scale=1)
+    ours = {"prediction": np.array([1.0, 2.0, 3.0])}
+    theirs = {"prediction": np.array([1.0, 2.0 + 9e-5, 3.1])}
     assert labels == 1
     assert count_disagreements(ours, theirs, rows=3, scale=100) == 1
+
+
+def test_request_written_for_another_pod_reads_back_the_same() -> None:
+    request = decode(NUMBERS, tensor("a", "FP64", [1, 2], [2]), tensor("b", "FP64", [3, 4], [2]))
+    again = decode_request(encode_request(request, NUMBERS), NUMBERS, LIMITS)
+    assert {name: again.columns[name].tolist() for name in ("a", "b")} == {
+        "a": [1.0, 2.0],
+        "b": [3.0, 4.0],
+    }

@@ -420,6 +420,9 @@ SIGNATURE = Signature(
     accepts_matrix=False,
     nullable=(True, True, True),
     max_rows=10,
+    output_names=frozenset(),
+    any_nullable=True,
+    plain=False,
 )
 
 

@@ -10,7 +10,6 @@ from mooring_serving.breaker import Circuit, CircuitBreaker
 from mooring_serving.clock import format_microseconds, parse_time, to_microseconds
 from mooring_serving.counters import Counters
 from mooring_serving.feedback import TokenBucket
-from mooring_serving.inference import PredictionCost
 from mooring_serving.lifecycle import Event, ImpossibleTransition, State, advance
 from mooring_serving.losses import LabelInvalid, LossRule, Task
 from mooring_serving.routing import Draws, Route, RouteTable, plan_request
@@ -182,15 +181,6 @@ def test_token_bucket_refuses_beyond_its_burst_and_refills_with_time() -> None:
     assert bucket.take(20, 0)
     assert not bucket.take(1, 0)
     assert bucket.take(10, 1)
-
-
-@pytest.mark.parametrize(
-    ("base_ms", "row_ms", "rows"), [(0.1, 0.01, 90), (1.5, 0.01, 0), (0.1, 0.0, 1 << 30)]
-)
-def test_inline_rows_are_those_that_fit_the_budget(
-    base_ms: float, row_ms: float, rows: int
-) -> None:
-    assert PredictionCost(base_ms, row_ms).inline_rows(1.0) == rows
 
 
 def test_settings_have_the_promised_defaults() -> None:

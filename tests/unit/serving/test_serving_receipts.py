@@ -1,6 +1,7 @@
 """Receipts: what is written is read back, what was changed is refused."""
 
 import base64
+import json
 from dataclasses import replace
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mooring_serving.arms import Arm
-from mooring_serving.receipts import Receipt, ReceiptInvalid, build_receipt, parse_receipt
+from mooring_serving.receipts import Receipt, ReceiptInvalid, ReceiptWriter, parse_receipt
 
 KEY = b"a key of sixteen bytes or more"
 RECEIPT = Receipt(
@@ -24,6 +25,17 @@ RECEIPT = Receipt(
 )
 
 
+def write(receipt: Receipt, key: bytes | None) -> str:
+    writer = ReceiptWriter(receipt.model, receipt.version, receipt.revision, key=key)
+    return writer.write(
+        receipt.id,
+        event_time=receipt.event_time,
+        rows=receipt.rows,
+        predicted=receipt.predicted,
+        side=(receipt.arm, receipt.phase),
+    )
+
+
 @pytest.mark.parametrize("key", [None, KEY], ids=["unauthenticated", "authenticated"])
 @pytest.mark.parametrize(
     "receipt",
@@ -35,23 +47,35 @@ RECEIPT = Receipt(
     ids=["binary", "large", "multiclass"],
 )
 def test_receipt_is_read_back_as_it_was_written(receipt: Receipt, key: bytes | None) -> None:
-    assert parse_receipt(build_receipt(receipt, key), key) == receipt
+    assert parse_receipt(write(receipt, key), key) == receipt
+
+
+def test_receipt_is_canonical_json() -> None:
+    text = base64.urlsafe_b64decode(write(RECEIPT, None).rpartition(".")[0]).decode()
+    assert text == json.dumps(json.loads(text), sort_keys=True, separators=(",", ":"))
+
+
+def test_receipt_ids_are_hex_digits_and_all_different() -> None:
+    writer = ReceiptWriter("m", "v", "r", key=None)
+    ids = [writer.next_id() for _ in range(1000)]
+    assert len(set(ids)) == 1000
+    assert all(len(bytes.fromhex(name)) == 8 for name in ids)
 
 
 def test_unauthenticated_receipt_ends_with_a_dash() -> None:
-    assert build_receipt(RECEIPT, None).endswith(".-")
+    assert write(RECEIPT, None).endswith(".-")
 
 
 def test_receipt_is_refused_when_its_content_was_changed() -> None:
-    text = build_receipt(RECEIPT, KEY)
-    forged = build_receipt(replace(RECEIPT, predicted=[1.0, 1.0]), None).rpartition(".")[0]
+    text = write(RECEIPT, KEY)
+    forged = write(replace(RECEIPT, predicted=[1.0, 1.0]), None).rpartition(".")[0]
     with pytest.raises(ReceiptInvalid, match="not authentic"):
         parse_receipt(f"{forged}.{text.rpartition('.')[2]}", KEY)
 
 
 def test_unauthenticated_receipt_is_refused_where_a_key_is_set() -> None:
     with pytest.raises(ReceiptInvalid, match="not authentic"):
-        parse_receipt(build_receipt(RECEIPT, None), KEY)
+        parse_receipt(write(RECEIPT, None), KEY)
 
 
 @given(st.text(max_size=300))
@@ -62,8 +86,6 @@ def test_any_text_is_a_receipt_or_refused(text: str) -> None:
 
 @given(st.dictionaries(st.sampled_from("aimnprtv"), st.integers() | st.text() | st.none()))
 def test_any_document_is_a_receipt_or_refused(document: dict[str, object]) -> None:
-    import json
-
     encoded = base64.urlsafe_b64encode(json.dumps(document).encode()).decode()
     with pytest.raises(ReceiptInvalid):
         parse_receipt(f"{encoded}.-", None)

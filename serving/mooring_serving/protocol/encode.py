@@ -1,0 +1,104 @@
+"""Answers and forwarded requests as JSON bodies."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import orjson
+
+from mooring_serving.protocol.datatypes import FLOATS, Datatype
+from mooring_serving.protocol.messages import Column, InferenceRequest, OutputArrays
+from mooring_serving.protocol.signature import Output, Signature
+
+
+def select_outputs(request: InferenceRequest, signature: Signature) -> Sequence[Output]:
+    """The outputs that a client gets, in its order."""
+    if request.outputs is None:
+        return signature.outputs
+    by_name = {output.name: output for output in signature.outputs}
+    return [by_name[name] for name in request.outputs]
+
+
+def shape_of(output: Output, rows: int) -> list[int]:
+    """An output's shape for so many rows."""
+    return [rows] if output.width == 1 else [rows, output.width]
+
+
+def encode_answer(
+    request: InferenceRequest,
+    signature: Signature,
+    values: OutputArrays,
+    *,
+    model: tuple[str, str],
+    prediction_id: str,
+) -> bytes:
+    """The answer's body.
+
+    Args:
+        request: Its id is echoed; its selection of outputs decides what is sent, in that order.
+        signature: Names, datatypes and widths of the outputs.
+        values: The outputs, all finite.
+        model: Name and version.
+        prediction_id: The receipt.
+    """
+    rows = request.rows
+    document: dict[str, object] = {
+        "model_name": model[0],
+        "model_version": model[1],
+        "outputs": [
+            {
+                "name": output.name,
+                "datatype": output.datatype,
+                "shape": shape_of(output, rows),
+                "data": values[output.name].ravel().tolist(),
+            }
+            for output in select_outputs(request, signature)
+        ],
+        "parameters": {"prediction_id": prediction_id},
+    }
+    if request.id is not None:
+        document["id"] = request.id
+    return orjson.dumps(document)
+
+
+def encode_request(request: InferenceRequest, signature: Signature) -> bytes:
+    """A request as a JSON body that another pod decodes to the same, for one that came otherwise.
+
+    Outputs are asked for as JSON, whatever the client wants.
+    """
+    columns = request.columns
+    tensors: list[dict[str, object]] = []
+    for feature in signature.features:
+        values = _values_of(columns[feature.name].ravel(), feature.datatype)
+        tensors.append(
+            {
+                "name": feature.name,
+                "datatype": feature.datatype,
+                "shape": [request.rows],
+                "data": values,
+            }
+        )
+    document: dict[str, object] = {
+        "inputs": tensors,
+        "parameters": {
+            name: value
+            for name, value in request.parameters.items()
+            if name != "binary_data_output"
+        },
+    }
+    if request.id is not None:
+        document["id"] = request.id
+    if request.outputs is not None:
+        document["outputs"] = [{"name": name} for name in request.outputs]
+    return orjson.dumps(document)
+
+
+def _values_of(column: Column, datatype: Datatype) -> list[object]:
+    """A feature's values as JSON has them: null for missing, integers without a fraction."""
+    values: list[object] = column.tolist()
+    if column.dtype.kind != "f":
+        return values
+    if datatype not in FLOATS:
+        return [None if np.isnan(value) else int(value) for value in column]
+    if bool(np.isnan(column).any()):
+        return [None if np.isnan(value) else float(value) for value in column]
+    return values
