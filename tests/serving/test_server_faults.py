@@ -30,7 +30,7 @@ def overflowing() -> dict[str, Any]:
 
 
 def test_overload_is_503_with_retry_after_and_the_rest_is_answered() -> None:
-    limits = ["--work", json.dumps({"queue_rows": 500, "batch_rows": 500, "inline_ms": 0.0})]
+    limits = ["--work", json.dumps({"queue_rows": 500, "inline_ms": 0.0})]
     with running(cancer_package("forest"), arguments=limits) as server:
 
         def send(_: int) -> list[httpx.Response]:
