@@ -18,7 +18,7 @@ LENGTH = "inference-header-content-length"
 
 @pytest.fixture(scope="module")
 def cancer() -> Iterator[Server]:
-    with running(cancer_package("linear")) as server:
+    with running(cancer_package()) as server:
         yield server
 
 
