@@ -11,7 +11,7 @@ CODE := operator serving tests
 export PYTHONUNBUFFERED := 1
 
 .PHONY: help demo test verify static crds images cluster-up cluster-down cluster-check clean \
-        bench-serving sim-update lock
+        bench-serving conformance sim-update lock
 
 help: ## list the commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -67,6 +67,9 @@ cluster-down: $(STAMP) ## stop it and leave nothing behind
 
 bench-serving: $(STAMP) ## our server, rivals and bare loops side by side, on one pinned core
 	@$(BIN)/python -m tests.bench.serving $(ARGS)
+
+conformance: $(STAMP) ## foreign clients against our server: a matrix; exits with 1 on a miss
+	@$(BIN)/python -m tests.conformance.matrix $(ARGS)
 
 clean: ## remove what was built here (the cache outside the checkout stays)
 	@rm -rf build dist .pytest_cache .ruff_cache .hypothesis $(VENV)

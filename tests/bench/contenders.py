@@ -30,7 +30,8 @@ BATCH = 32
 """Requests in a batch where a rival batches: twice the connections, so time limits decide."""
 
 REQUIREMENTS: Mapping[str, tuple[str, ...]] = {
-    "mlserver": ("mlserver==1.7.1", "mlserver-sklearn==1.7.1"),
+    # Its parallel workers do not start on a newer uvloop than it was released with.
+    "mlserver": ("mlserver==1.7.1", "mlserver-sklearn==1.7.1", "uvloop==0.21.0"),
     "kserve": ("kserve==0.21.0",),
     "litserve": ("litserve==0.2.19",),
     "bentoml": ("bentoml==1.4.39",),
