@@ -46,6 +46,10 @@ async def run(script: Script) -> None:
     served, text = script.numeric, script.text
     client = _clients.InferenceRESTClient(_clients.RESTConfig(protocol="v2", retries=0))
     base = f"http://{served.host}"
+
+    async def infer(asked: Any) -> Any:
+        return await client.infer(base, asked, served.model)
+
     with script.check("live"):
         assert await client.is_server_live(base)
     with script.check("ready"):
@@ -53,27 +57,31 @@ async def run(script: Script) -> None:
     with script.check("model ready"):
         assert await client.is_model_ready(base, served.model)
     with script.check("JSON in, JSON out"):
-        check_answer(served, await client.infer(base, request(served, binary=False)))
+        check_answer(served, await infer(request(served, binary=False)))
     with script.check("binary in, binary out"):
-        check_answer(served, await client.infer(base, request(served, binary=True)))
+        check_answer(served, await infer(request(served, binary=True)))
     with script.check("id echo"):
-        answer = await client.infer(base, request(served, binary=False))
+        answer = await infer(request(served, binary=False))
         assert answer.id == REQUEST_ID
     with script.check("outputs selection"):
         one = request(served, binary=False, outputs=["probability"])
-        found = [each.name for each in (await client.infer(base, one)).outputs]
+        found = [each.name for each in (await infer(one)).outputs]
         assert found == ["probability"], f"asked for probability, got {found}"
     with script.refuses("unknown model", "404"):
         wrong = request(served, binary=False)
         wrong.model_name = UNKNOWN
-        await client.infer(base, wrong, model_name=UNKNOWN)
+        await client.infer(base, wrong, UNKNOWN)
     with script.refuses("unknown output", "400"):
-        await client.infer(base, request(served, binary=False, outputs=["nothing"]))
+        await infer(request(served, binary=False, outputs=["nothing"]))
     other = f"http://{text.host}"
+
+    async def infer_text(asked: Any) -> Any:
+        return await client.infer(other, asked, text.model)
+
     with script.check("text JSON"):
-        check_answer(text, await client.infer(other, request(text, binary=False)))
+        check_answer(text, await infer_text(request(text, binary=False)))
     with script.check("text binary"):
-        check_answer(text, await client.infer(other, request(text, binary=True)))
+        check_answer(text, await infer_text(request(text, binary=True)))
 
 
 def main() -> None:

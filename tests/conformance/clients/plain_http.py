@@ -132,8 +132,8 @@ def main() -> None:
     served, text = script.numeric, script.text
     look_around(script, served)
     with script.check("JSON in, JSON out"):
-        check_answer(served, infer(served, infer_body(served)))
-        check_answer(served, infer(served, infer_body(served), content_type="text/plain"))
+        check_answer(served, infer(served, infer_body(served)))  # no content-type is JSON
+        check_answer(served, infer(served, infer_body(served), content_type="application/json"))
     for name, pack in (("gzip", gzip.compress), ("deflate", zlib.compress)):
         with script.check(name):
             body = pack(infer_body(served))
