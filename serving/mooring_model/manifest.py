@@ -218,8 +218,8 @@ def check_code_allowed(manifest: Manifest, *, where: str, allowed: bool) -> None
         raise PackageRefused(
             RefusalReason.CODE_NOT_ALLOWED,
             f"{where}: format python runs the package's own code, which is not allowed here",
-            "an administrator allows it with the namespace label mooring.dev/allow-code=true, on "
-            "the command line --allow-code does; or package the model as ONNX, skops or rules",
+            "an administrator allows it with the namespace label mooring.dev/allow-code=true, "
+            "elsewhere MOORING_ALLOW_CODE=true does; or package the model as ONNX, skops or rules",
         )
 
 

@@ -148,8 +148,9 @@ class Engine:
         )
         self._model = model
         self._example = warm.example
+        self._process = warm.process
         self._listeners: list[Listener] = []
-        pod.adopt(Duties(self._recorder, self._logs, self._batcher))
+        pod.adopt(Duties(self._recorder, self._logs, self._batcher, warm.process))
 
     def on_route(self, route: Route) -> None:
         """A new route is in force; from any thread."""
@@ -187,6 +188,8 @@ class Engine:
         await self._shadow.stop(_SHADOW_SECONDS)
         self._forwarder.close()
         self._batcher.stop()
+        if self._process is not None:
+            await asyncio.to_thread(self._process.close)
         self._recorder.stop()
         await asyncio.to_thread(self._logs.stop, _LOG_SECONDS)
         return sum(dropped)

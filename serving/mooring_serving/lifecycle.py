@@ -1,6 +1,7 @@
 """The life of a server, as a table: Loading → Warm → Ready → Draining → Stopped."""
 
 import threading
+from collections.abc import Callable
 from enum import StrEnum
 
 
@@ -79,6 +80,16 @@ class Lifecycle:
     def __init__(self) -> None:
         self._state = State.LOADING
         self._lock = threading.Lock()
+        self._find_fault: Callable[[], str | None] = lambda: None
+
+    def watch(self, find_fault: Callable[[], str | None]) -> None:
+        """Be ready only while this finds nothing: a model with a process of its own."""
+        self._find_fault = find_fault
+
+    @property
+    def fault(self) -> str | None:
+        """Why the model cannot answer although it is loaded; None when it can."""
+        return self._find_fault()
 
     @property
     def state(self) -> State:
@@ -94,4 +105,4 @@ class Lifecycle:
     @property
     def ready(self) -> bool:
         """Whether clients may be sent here."""
-        return self._state is State.READY
+        return self._state is State.READY and self._find_fault() is None

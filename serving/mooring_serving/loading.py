@@ -10,6 +10,7 @@ from pathlib import Path
 import orjson
 
 from mooring_model.load import LoadedModel, load_package
+from mooring_model.python.process import ModelProcess
 from mooring_model.schema import ModelSchema
 from mooring_profile.document import ReferenceProfile
 from mooring_serving.batching import PredictionCost
@@ -40,12 +41,14 @@ class WarmModel:
         profile: Its reference profile.
         cost: What its predictions take here.
         example: A request of one row, from its samples.
+        process: Of a model that is code, to be closed with the server.
     """
 
     model: ServedModel
     profile: ReferenceProfile
     cost: PredictionCost
     example: Mapping[str, object]
+    process: ModelProcess | None = None
 
 
 def load_model(directory: Path, settings: ServerSettings) -> WarmModel:
@@ -61,7 +64,8 @@ def load_model(directory: Path, settings: ServerSettings) -> WarmModel:
     if loaded.process is not None:
         # It may hang until its deadline, however quick it was here: never on the event loop.
         cost = replace(cost, inline=False)
-    return WarmModel(model, loaded.profile, cost, _build_example(model, directory, 1))
+    example = _build_example(model, directory, 1)
+    return WarmModel(model, loaded.profile, cost, example, loaded.process)
 
 
 def _build_served(loaded: LoadedModel, settings: ServerSettings) -> ServedModel:

@@ -32,6 +32,7 @@ class ManagementSources:
     Attributes:
         is_live: Whether the event loop still turns.
         is_ready: Whether clients may be sent here.
+        fault: Why the loaded model cannot answer, None when it can.
         metrics: The Prometheus exposition.
         identity: The identity document.
         profile: The reference profile's document; raises `NotReady` while loading.
@@ -40,6 +41,7 @@ class ManagementSources:
 
     is_live: Callable[[], bool]
     is_ready: Callable[[], bool]
+    fault: Callable[[], str | None]
     metrics: Callable[[], bytes]
     identity: Callable[[], bytes]
     profile: Callable[[], bytes]
@@ -94,7 +96,9 @@ def _dispatch(sources: ManagementSources, method: str, path: str, body: bytes) -
         case "GET", "/livez":
             return _probe(passed=sources.is_live(), failure="the event loop does not turn")
         case "GET", "/readyz":
-            return _probe(passed=sources.is_ready(), failure="loading or draining")
+            return _probe(
+                passed=sources.is_ready(), failure=sources.fault() or "loading or draining"
+            )
         case "GET", "/metrics":
             return _Reply(200, sources.metrics(), _TEXT)
         case "GET", "/mooring/v1/identity":

@@ -36,6 +36,7 @@ _COUNTERS: tuple[tuple[str, Cell, str], ...] = (
     ("worker_deaths", Cell.DEATHS, "Worker processes that ended without having been told to."),
     ("workers_replaced", Cell.REPLACED, "Worker processes replaced for their memory."),
     ("requests_lost", Cell.REQUESTS_LOST, "Requests that those workers had begun to answer."),
+    ("model_process_ends", Cell.MODEL_ENDS, "Crashes and hangs of a python model's process."),
     ("connections_lost", Cell.CONNECTIONS_LOST, "Connections that were open at those deaths."),
 )
 _GAUGES: tuple[tuple[str, Cell, str], ...] = (

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from mooring_model.python.process import ModelProcess
 from mooring_serving.batching import Batcher
 from mooring_serving.clock import Clock
 from mooring_serving.counters import Counters
@@ -60,6 +61,8 @@ class Duties:
     recorder: Recorder
     logs: PredictionLogs
     batcher: Batcher
+    process: ModelProcess | None
+    """Of a model that is code."""
 
 
 class Pod:
@@ -93,10 +96,14 @@ class Pod:
         self.routes = routes
         self._duties: Duties | None = None
         self._logged = self._logged_before()
+        self._ends = self.counters.memory.ints[Cell.MODEL_ENDS]
 
     def adopt(self, duties: Duties) -> None:
         """The model is loaded."""
         self._duties = duties
+        if duties.process is not None:
+            process = duties.process
+            self.lifecycle.watch(lambda: process.fault)
 
     def publish(self) -> None:
         """Bring the slot's gauges and the logs' rows up to date; from any thread."""
@@ -105,6 +112,8 @@ class Pod:
         if duties is None:
             return
         cells[Cell.PREDICTING] = duties.batcher.in_flight
+        if duties.process is not None:
+            cells[Cell.MODEL_ENDS] = self._ends + duties.process.ends
         totals = duties.logs.totals()
         for index, name in enumerate(LOGS):
             rows = totals.get(name, RowTotals())

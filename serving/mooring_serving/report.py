@@ -115,6 +115,7 @@ class PodReport:
         return ManagementSources(
             is_live=self._sources.is_live,
             is_ready=lambda: self._lifecycle.ready,
+            fault=lambda: self._lifecycle.fault,
             metrics=ServerMetrics(self._scrape).render,
             identity=lambda: orjson.dumps(self.identity().to_json()),
             profile=lambda: orjson.dumps(self._must_be_loaded().profile.to_json()),

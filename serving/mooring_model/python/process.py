@@ -97,8 +97,10 @@ class ModelProcess:
         self._last_crash = ""
         self._closed = False
         self._child: _Child | None = None
-        self.restarts = 0
+        self.ends = 0
+        """How often a process died, hung or was of no use."""
         self.filtered = False
+        """Whether the kernel filters its calls; see `fence`."""
         hide_memory()
         self._libraries = _unpacked(self._directory)
         try:
@@ -188,7 +190,7 @@ class ModelProcess:
 
     def _count_crash(self) -> None:
         self._crashes.append(self._clock())
-        self.restarts += 1
+        self.ends += 1
 
     def _restart(self) -> None:
         """Starts the next process, with a growing pause between failures."""

@@ -65,6 +65,8 @@ class Cell(IntEnum):
     """Gauge: 1 while above the memory limit."""
     READY = 21
     """Gauge: 1 while the worker accepts and answers."""
+    MODEL_ENDS = 22
+    """Ends of the model's own process that nobody asked for (format python)."""
 
 
 LOG_OUTCOMES = ("written", "recovered", "dropped", "lost", "sampled_out")
