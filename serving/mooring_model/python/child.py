@@ -46,6 +46,8 @@ def _open(task: dict[str, Any]) -> tuple[Any, bool]:
     fence.limit_resources(memory_bytes=task["memoryBytes"], open_files=task["openFiles"])
     fence.limit_time(task["startSeconds"])
     filtered: bool = fence.filter_calls()
+    if not filtered:
+        fence.forbid_processes()
     sys.path.insert(_first_installed(), f"{task['directory']}/code")
     module_name, _, class_name = task["entrypoint"].partition(":")
     module = importlib.import_module(module_name)

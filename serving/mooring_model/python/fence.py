@@ -81,10 +81,13 @@ def limit_resources(*, memory_bytes: int, open_files: int) -> None:
     try:
         for kind, value in limits.items():
             resource.setrlimit(kind, (value, value))
-        if os.getuid() != 0:  # counts all processes of the user; the kernel exempts root
-            resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
     except (OSError, ValueError) as error:
         raise FenceFailed(f"limits cannot be set: {error}") from error
+
+
+def forbid_processes() -> None:
+    """No more processes and no more threads: where calls are not filtered. Root is exempt."""
+    resource.setrlimit(resource.RLIMIT_NPROC, (0, 0))
 
 
 def limit_time(seconds: int) -> None:

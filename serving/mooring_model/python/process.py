@@ -125,6 +125,12 @@ class ModelProcess:
             f"{self._last_crash}"
         )
 
+    @property
+    def pid(self) -> int | None:
+        """Of the running process; None while there is none."""
+        running = self._child
+        return None if running is None else running.process.pid
+
     def call(self, columns: Columns) -> dict[str, FloatArray]:
         """The model's answers to some rows, as it gave them.
 

@@ -36,8 +36,8 @@ class CodeModel:
     Attributes:
         directory: holds `code/`, and where needed `data/`, `wheels/` and `requirements.lock`.
         entrypoint: `module:Class` in `code/`.
-        regression: whether it predicts a number; None: it does when the target column holds
-            numbers that are not all whole.
+        regression: whether it predicts a number; None: it does when the target column is of
+            floating-point numbers.
         limits: of its process.
     """
 
@@ -82,7 +82,7 @@ class CodeSource:
         """
         regression = self._model.regression
         if regression is None:
-            regression = target.dtype.kind == "f" and bool((target.dropna() % 1 != 0).any())
+            regression = target.dtype.kind == "f"
         if regression:
             return None
         labels = [class_of(value) for value in target.dropna().unique()]

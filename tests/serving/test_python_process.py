@@ -1,0 +1,321 @@
+"""What a model of code may and may not do: faults cost a call, the fence holds, nothing leaks."""
+
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Generator
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mooring_model.errors import PackageRefused, RefusalReason
+from mooring_model.load import load_package
+from mooring_model.prediction import PredictionFailed
+from mooring_model.python.declaration import ChildLimits
+from mooring_model.python.process import CRASHES, WINDOW_SECONDS, ModelProcess
+from tests.builders.code_packages import MOODY, code_package
+from tests.serving.running_server import Server, await_true, running
+
+QUICK = ChildLimits(call_seconds=1, start_seconds=20)
+
+
+@pytest.fixture(scope="module")
+def moody() -> Generator[Path]:
+    with tempfile.TemporaryDirectory() as folder:
+        yield code_package(Path(folder), MOODY, QUICK)
+
+
+@pytest.fixture
+def process(moody: Path) -> Generator[ModelProcess]:
+    with closing(ModelProcess(moody)) as process:
+        yield process
+
+
+def ask(process: ModelProcess, first: float, rows: int = 2) -> list[float]:
+    x = np.full(rows, first, np.float64)
+    return process.call({"x": x})["prediction"].tolist()
+
+
+def alive(process: ModelProcess) -> bool:
+    """The process answers (again)."""
+    try:
+        return ask(process, 4) == [8, 8]
+    except PredictionFailed:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("mood", "said"),
+    [
+        (-1, "ValueError: x must not be -1"),
+        (-5, "gave a list, not a dict"),
+        (-7, "MemoryError"),
+    ],
+    ids=["raises", "answers no dict", "wants 4 GiB"],
+)
+def test_error_of_the_code_is_told_and_its_process_goes_on(
+    process: ModelProcess, mood: int, said: str
+) -> None:
+    with pytest.raises(PredictionFailed, match=said):
+        ask(process, mood)
+    assert ask(process, 4) == [8, 8]
+    assert process.ends == 0
+
+
+@pytest.mark.parametrize(
+    ("mood", "said"),
+    [
+        (-2, "exited with 3"),
+        (-3, "SIGSEGV"),
+        (-4, "took longer than 1 s"),
+        (-10, "broke the protocol|died"),
+        (-11, "took longer than 1 s"),
+    ],
+    ids=["exits", "crashes", "loops", "writes into the connection", "sleeps"],
+)
+def test_end_of_the_process_costs_one_call_and_is_counted(
+    process: ModelProcess, mood: int, said: str
+) -> None:
+    with pytest.raises(PredictionFailed, match=said):
+        ask(process, mood)
+    assert ask(process, 4) == [8, 8]
+    assert process.ends == 1
+    assert process.fault is None
+
+
+def test_many_ends_are_a_fault_until_their_window_has_passed(moody: Path) -> None:
+    now = [1000.0]
+    with closing(ModelProcess(moody, clock=lambda: now[0])) as process:
+        for _ in range(CRASHES):
+            assert process.fault is None
+            await_true(lambda: alive(process), what="the next process")
+            now[0] += 1
+            with pytest.raises(PredictionFailed):
+                ask(process, -2)
+        assert process.fault is not None
+        assert "ended 5 times within 60 s" in process.fault
+        now[0] += WINDOW_SECONDS
+        assert process.fault is None
+
+
+def test_calls_of_many_threads_are_each_answered(process: ModelProcess) -> None:
+    wrong: list[object] = []
+
+    def call(number: int) -> None:
+        for _ in range(50):
+            if ask(process, number) != [2 * number, 2 * number]:
+                wrong.append(number)
+
+    threads = [threading.Thread(target=call, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+def test_closed_process_is_gone(moody: Path) -> None:
+    process = ModelProcess(moody)
+    child = process.pid
+    assert child is not None
+    process.close()
+    assert not Path(f"/proc/{child}").exists()
+    with pytest.raises(PredictionFailed):
+        ask(process, 4)
+
+
+def test_texts_flags_and_missing_values_arrive_as_they_were_sent(tmp_path: Path) -> None:
+    source = """
+import numpy as np
+class Model:
+    def __init__(self, directory): pass
+    def predict(self, columns):
+        if "t" not in columns:
+            return {"prediction": 2 * columns["x"]}
+        rows = zip(columns["x"].tolist(), columns["t"].tolist(), columns["b"].tolist())
+        return {"prediction": np.array([hash((x == x, t == "é€", t is None, b)) for x, t, b in rows])}
+"""
+    with closing(ModelProcess(code_package(tmp_path, source))) as process:
+        columns = {
+            "x": np.array([1.0, np.nan, 2.0]),
+            "t": np.array(["é€", None, ""], object),
+            "b": np.array([True, False, True]),
+        }
+        wanted = [
+            (True, True, False, True),
+            (False, False, True, False),
+            (True, False, False, True),
+        ]
+        given = process.call(columns)["prediction"].tolist()
+        assert given == [float(hash(row)) for row in wanted]
+
+
+ATTEMPTS = {
+    "open a socket": "import socket; socket.socket()",
+    "make a socket pair": "import socket; socket.socketpair()",
+    "fork": "import os; os.fork()",
+    "start a program": "import subprocess; subprocess.run(['/bin/true'])",
+    "replace itself": "import os; os.execv('/bin/true', ['true'])",
+    "write a file": "open(TARGET, 'w').write('x')",
+    "make a folder": "import os; os.mkdir(TARGET)",
+    "link a file": "import os; os.symlink('/etc/passwd', TARGET)",
+    "remove a file": "import os; os.unlink(VICTIM)",
+    "rename a file": "import os; os.rename(VICTIM, TARGET)",
+    "empty a file": "import os; os.truncate(VICTIM, 0)",
+    "change a mode": "import os; os.chmod(VICTIM, 0o777)",
+    "signal its parent": "import os; os.kill(os.getppid(), 9)",
+    "signal its parent's group": "import os; os.killpg(os.getpgid(os.getppid()), 9)",
+    "trace its parent": "import ctypes, os; l = ctypes.CDLL(None, use_errno=True); "
+    "assert l.ptrace(16, os.getppid(), 0, 0) == 0",
+    "raise its own limit": "import resource as r; r.setrlimit(r.RLIMIT_NOFILE, (4096, 4096))",
+    "limit its parent": "import os, resource as r; r.prlimit(os.getppid(), r.RLIMIT_NOFILE, (9, 9))",
+    "pickle through a pool": "import multiprocessing as m; m.Process(target=print).start()",
+}
+
+
+@pytest.mark.parametrize("attempt", ATTEMPTS)
+def test_fence_refuses_code_that_would(tmp_path: Path, attempt: str) -> None:
+    """Each attempt runs in predict(); its error comes back, and nothing has happened."""
+    victim, target = tmp_path / "victim", tmp_path / "target"
+    victim.write_text("kept")
+    victim.chmod(0o644)
+    source = f"""
+class Model:
+    def __init__(self, directory):
+        self.calls = 0
+
+    def predict(self, columns):
+        VICTIM, TARGET = {str(victim)!r}, {str(target)!r}
+        if columns["x"][0] == -1:
+            {ATTEMPTS[attempt]}
+        return {{"prediction": 2 * columns["x"]}}
+"""
+    with closing(ModelProcess(code_package(tmp_path, source))) as process:
+        assert process.filtered
+        if attempt == "raise its own limit" and os.getuid() == 0:
+            pytest.skip("the kernel lets root raise limits")
+        with pytest.raises(PredictionFailed, match="Error"):
+            ask(process, -1)
+        assert ask(process, 4) == [8, 8]
+    assert victim.read_text() == "kept"
+    assert victim.stat().st_mode & 0o777 == 0o644
+    assert not target.exists()
+
+
+def test_code_sees_no_variable_and_no_descriptor_of_the_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MOORING_RECEIPT_KEY", "k" * 32)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "s" * 32)
+    secret = tmp_path / "open-in-the-server"
+    secret.write_text("secret")
+    source = """
+import os
+import numpy as np
+class Model:
+    def __init__(self, directory):
+        names = [n for n in os.environ if n.startswith(("MOORING", "AWS"))]
+        links = []
+        for number in os.listdir("/proc/self/fd"):
+            try:
+                links.append(os.readlink("/proc/self/fd/" + number))
+            except OSError:
+                pass
+        self.seen = len(names) + 10 * sum("open-in-the-server" in link for link in links)
+        self.cwd = os.getcwd() == str(directory)
+    def predict(self, columns):
+        if columns["x"][0] == -1:
+            return {"prediction": np.array([self.seen, self.cwd])}
+        return {"prediction": 2 * columns["x"]}
+"""
+    with secret.open() as stream:
+        os.set_inheritable(stream.fileno(), True)
+        with closing(ModelProcess(code_package(tmp_path, source))) as process:
+            assert ask(process, -1) == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("import no_such_library\nclass Model: pass\n", "no_such_library"),
+        ("class Model:\n    def __init__(self, directory): 1 / 0\n", "ZeroDivisionError"),
+        ("class Model:\n    def __init__(self, directory): raise SystemExit(0)\n", "SystemExit"),
+        ("import os\nos._exit(0)\nclass Model: pass\n", "died at start, and exited with 0"),
+        ("while True: pass\nclass Model: pass\n", "took longer than 1 s"),
+        ("x = bytearray(8 << 30)\nclass Model: pass\n", "MemoryError"),
+        ("class Model\n", "SyntaxError"),
+    ],
+    ids=["lacks a library", "fails", "exits", "is gone", "loops", "takes too much", "is no Python"],
+)
+def test_code_that_does_not_load_is_refused_with_its_words(
+    tmp_path: Path, source: str, said: str
+) -> None:
+    limits = ChildLimits(start_seconds=1 if "while" in source else 20)
+    with pytest.raises(PackageRefused, match=said) as refused:
+        code_package(tmp_path, source, limits)
+    assert refused.value.reason in (RefusalReason.LOAD_FAILED, RefusalReason.CODE_INVALID)
+
+
+def test_package_of_code_is_refused_where_code_is_not_allowed(moody: Path) -> None:
+    with pytest.raises(PackageRefused, match="allow-code") as refused:
+        load_package(moody)
+    assert refused.value.reason is RefusalReason.CODE_NOT_ALLOWED
+
+
+def test_crash_costs_its_request_and_many_make_the_server_not_ready(moody: Path) -> None:
+    with running(moody, MOORING_ALLOW_CODE="true") as server:
+        for number in range(CRASHES):
+            assert probe(server) == (200, "ok")
+            crashed = infer(server, -2)
+            assert crashed[0] == 500
+            assert crashed[1] == "ModelFault"
+            if number < CRASHES - 1:
+                await_true(lambda: infer(server, 4)[0] == 200, what="the next process")
+        status, text = probe(server)
+        assert status == 503
+        assert "ended 5 times within 60 s, last: the process died, and exited with 3" in text
+        assert "mooring_model_process_ends_total" in server.metrics()
+        line = next(
+            line
+            for line in server.metrics().splitlines()
+            if line.startswith("mooring_model_process_ends_total")
+        )
+        assert float(line.split()[-1]) == CRASHES
+
+
+def test_hanging_model_delays_no_probe_and_no_metadata(moody: Path) -> None:
+    with running(moody, MOORING_ALLOW_CODE="true") as server:
+        hanging = threading.Thread(target=infer, args=(server, -4))
+        hanging.start()
+        begun = time.monotonic()
+        assert server.client.get(server.url("/v2/models/double")).status_code == 200
+        assert probe(server)[0] == 200
+        assert time.monotonic() - begun < 0.5
+        hanging.join()
+
+
+@pytest.mark.parametrize(
+    ("mood", "fault"),
+    [(-1, "ModelFault"), (-6, "ModelFault"), (-8, "ModelFault"), (-9, "InvalidOutput")],
+    ids=["raises", "too few", "too many", "not finite"],
+)
+def test_answer_that_must_not_be_sent_is_a_fault_of_the_model(
+    moody: Path, mood: int, fault: str
+) -> None:
+    with running(moody, MOORING_ALLOW_CODE="true") as server:
+        assert infer(server, mood) == (500, fault)
+        assert infer(server, 4) == (200, None)
+
+
+def probe(server: Server) -> tuple[int, str]:
+    answer = server.client.get(server.managed("/readyz"))
+    return answer.status_code, answer.text
+
+
+def infer(server: Server, first: float) -> tuple[int, str | None]:
+    body = {"inputs": [{"name": "x", "datatype": "FP64", "shape": [1], "data": [first]}]}
+    answer = server.post("/v2/models/double/infer", body)
+    return answer.status_code, answer.headers.get("mooring-fault")
