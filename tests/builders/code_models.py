@@ -14,11 +14,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 _pandas: Any = importlib.import_module("pandas")
+_linalg: Any = importlib.import_module("numpy.linalg")
 SOURCES = Path(__file__).with_suffix("")
 Frame = Any
-Array = Any
+FloatArray = npt.NDArray[np.float64]
+Array = FloatArray
+
 CHANGE_MINUTES, UNKNOWN_MINUTES = 60.0, 600.0
 
 
@@ -73,8 +77,8 @@ def connections(folder: Path) -> Example:
 def fleet(folder: Path) -> Example:
     """Cost of the cheapest fleet; the table's costs come from dynamic programming instead."""
     planes = _pandas.read_csv(_data_folder() / "planes.csv")
-    seats = planes["seats"].value_counts().head(5).index.sort_values().to_numpy()
-    costs = np.round(12 + 3 * np.sqrt(seats) + seats / 8, 1)
+    seats: Array = planes["seats"].value_counts().head(5).index.sort_values().to_numpy()
+    costs: FloatArray = np.round(12 + 3 * np.sqrt(seats) + seats / 8, 1)
     types = [{"seats": int(s), "cost": float(c)} for s, c in zip(seats, costs, strict=True)]
     directory = _copy("fleet", folder)
     (directory / "data" / "types.json").write_text(json.dumps(types))
@@ -104,13 +108,13 @@ EXAMPLES: dict[str, Callable[[Path], Example]] = {
 
 def _poisson(matrix: Array, counts: Array) -> Array:
     """Iteratively reweighted least squares with a little ridge."""
-    beta = np.linalg.lstsq(matrix, np.log(counts), rcond=None)[0]
+    beta: FloatArray = _linalg.lstsq(matrix, np.log(counts), rcond=None)[0]
     for _ in range(25):
-        mean = np.exp(matrix @ beta)
+        mean: FloatArray = np.exp(matrix @ beta)
         weighted = matrix * mean[:, None]
-        working = matrix @ beta + (counts - mean) / mean
+        working: FloatArray = matrix @ beta + (counts - mean) / mean
         ridge = 1e-6 * np.eye(matrix.shape[1])
-        beta = np.linalg.solve(matrix.T @ weighted + ridge, weighted.T @ working)
+        beta = _linalg.solve(matrix.T @ weighted + ridge, weighted.T @ working)
     return beta
 
 

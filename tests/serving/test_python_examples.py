@@ -14,8 +14,8 @@ from mooring_model.python.source import CodeModel
 from mooring_model.trial import default_limits, run_trial
 from mooring_model.verify import check
 from tests.builders.code_models import EXAMPLES, Example, cheapest_costs
-from tests.serving.running_server import Server, await_true, running
 from tests.serving.packaged_models import CREATED
+from tests.serving.running_server import Server, await_true, running
 
 ALLOWED = {"MOORING_ALLOW_CODE": "true"}
 

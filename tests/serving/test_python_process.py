@@ -136,7 +136,8 @@ class Model:
         if "t" not in columns:
             return {"prediction": 2 * columns["x"]}
         rows = zip(columns["x"].tolist(), columns["t"].tolist(), columns["b"].tolist())
-        return {"prediction": np.array([hash((x == x, t == "é€", t is None, b)) for x, t, b in rows])}
+        facts = [(x == x, t == "é€", t is None, b) for x, t, b in rows]
+        return {"prediction": np.array([hash(fact) for fact in facts])}
 """
     with closing(ModelProcess(code_package(tmp_path, source))) as process:
         columns = {
@@ -171,7 +172,7 @@ ATTEMPTS = {
     "trace its parent": "import ctypes, os; l = ctypes.CDLL(None, use_errno=True); "
     "assert l.ptrace(16, os.getppid(), 0, 0) == 0",
     "raise its own limit": "import resource as r; r.setrlimit(r.RLIMIT_NOFILE, (4096, 4096))",
-    "limit its parent": "import os, resource as r; r.prlimit(os.getppid(), r.RLIMIT_NOFILE, (9, 9))",
+    "limit its parent": "import os, resource as r; r.prlimit(os.getppid(), r.RLIMIT_CPU, (9, 9))",
     "pickle through a pool": "import multiprocessing as m; m.Process(target=print).start()",
 }
 
