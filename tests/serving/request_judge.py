@@ -21,9 +21,19 @@ RANGES: dict[str, tuple[float, float]] = {
     "FP64": (-FLOAT_MAX, FLOAT_MAX),
 }
 CODES = {
-    **{"INT8": "b", "INT16": "h", "INT32": "i", "INT64": "q", "BOOL": "B"},
-    **{"UINT8": "B", "UINT16": "H", "UINT32": "I", "UINT64": "Q"},
-    **{"FP16": "e", "FP32": "f", "FP64": "d", "BF16": "H"},
+    "INT8": "b",
+    "INT16": "h",
+    "INT32": "i",
+    "INT64": "q",
+    "BOOL": "B",
+    "UINT8": "B",
+    "UINT16": "H",
+    "UINT32": "I",
+    "UINT64": "Q",
+    "FP16": "e",
+    "FP32": "f",
+    "FP64": "d",
+    "BF16": "H",
 }
 MAX_ROWS = 1000
 ELEMENTS = 1 << 22
@@ -91,12 +101,13 @@ def judge_binary(body: bytes, header: bytes, model: Model) -> Valid:
     document = _parse(body[:length])
     inputs = document.get("inputs")
     for tensor in cast("list[Any]", inputs) if isinstance(inputs, list) else []:
-        parameters = tensor.get("parameters") if isinstance(tensor, dict) else None
+        parameters: Any = tensor.get("parameters") if isinstance(tensor, dict) else None
         if isinstance(parameters, dict) and "binary_data_size" in parameters:
+            parameters = cast("dict[str, Any]", parameters)
             size = parameters.pop("binary_data_size")
             if type(size) is not int or not 0 <= size <= len(raw) or "data" in tensor:
                 raise Invalid("binary_data_size")
-            tensor["data"] = _unpack(raw[:size], tensor)
+            tensor["data"] = _unpack(raw[:size], cast("dict[str, Any]", tensor))
             raw = raw[size:]
     if raw:
         raise Invalid("bytes that belong to no tensor")
@@ -174,9 +185,7 @@ def _parse(body: bytes) -> dict[str, Any]:
 
     try:
         text = body.decode()
-        document = json.loads(
-            text, parse_float=number, parse_int=integer, parse_constant=constant
-        )
+        document = json.loads(text, parse_float=number, parse_int=integer, parse_constant=constant)
         json.dumps(document, ensure_ascii=False).encode()  # half a surrogate pair
     except (ValueError, RecursionError) as error:
         raise Invalid("not JSON") from error
@@ -313,14 +322,16 @@ def _check(value: Any, datatype: str, column: Column) -> Any:
     kind = {"BYTES": "text", "BOOL": "flag"}.get(datatype, "number")
     if kind != column.kind:
         raise Invalid("datatype")
-    if kind == "text":
-        if not isinstance(value, str) or len(value) > 4096:
-            raise Invalid("text")
-        return value
-    if kind == "flag":
-        if not isinstance(value, bool):
-            raise Invalid("flag")
-        return value
+    if kind == "text" and (not isinstance(value, str) or len(value) > 4096):
+        raise Invalid("text")
+    if kind == "flag" and not isinstance(value, bool):
+        raise Invalid("flag")
+    if kind == "number":
+        _check_number(value, datatype)
+    return value
+
+
+def _check_number(value: Any, datatype: str) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise Invalid("number")
     if "INT" in datatype and not isinstance(value, int):
@@ -328,7 +339,6 @@ def _check(value: Any, datatype: str, column: Column) -> Any:
     low, high = RANGES[datatype]
     if not low <= value <= high:
         raise Invalid("range")
-    return value
 
 
 def _datatype(tensor: dict[str, Any]) -> str:

@@ -95,7 +95,7 @@ def _length(draw: random.Random, head: bytes) -> bytes:
 
 
 def _document(draw: random.Random, model: Model) -> dict[str, Any]:
-    rows = draw.choice((1, 1, 1, 2, 3, 40))
+    rows = draw.choice((1, 1, 1, 1, 1, 2, 2, 3, 3, 40))
     if model.takes_matrix and draw.random() < 0.5:
         tensors = [_matrix(draw, model, rows)]
     else:
@@ -193,7 +193,8 @@ def _change(draw: random.Random, document: dict[str, Any]) -> dict[str, Any]:
         case 3:
             holder[key] = [holder[key]]
         case 4 if isinstance(holder, list):
-            holder.insert(cast("int", key), copy.deepcopy(holder[key]))
+            items = cast("list[Any]", holder)
+            items.insert(key, copy.deepcopy(items[key]))
         case _:
             if isinstance(holder, dict):
                 name = draw.choice(

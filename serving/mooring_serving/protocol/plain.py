@@ -38,10 +38,11 @@ def read_plain_columns(
     values: list[object] = []
     for feature in signature.features:
         tensor = tensors[feature.name]
-        data = tensor.get("data")
+        data, datatype = tensor.get("data"), tensor.get("datatype")
         if (
             tensor.get("shape") != first
-            or tensor.get("datatype") not in FLOATS
+            or not isinstance(datatype, str)
+            or datatype not in FLOATS
             or not is_list(data)
             or len(data) != rows
         ):
