@@ -115,7 +115,11 @@ def deployment_manifest(namespace: str, reference: dict[str, str], **spec: Any) 
         },
         "rollback": {"keepWarm": "20s"},
         "monitoring": {"interval": "1s", "window": "5s", "eventTime": "Request"},
-        "predictionLog": {"uri": f"s3://logs/{namespace}", "secretName": STORE_SECRET},
+        "predictionLog": {
+            "uri": f"s3://logs/{namespace}",
+            "secretName": STORE_SECRET,
+            "rotate": {"age": "10s"},
+        },
     }
     return _manifest("ModelDeployment", namespace, MODEL, base | spec)
 

@@ -24,6 +24,8 @@ WORDS = {
     "write s3://BUCKET/PREFIX, https": "`s3://`, `https://` or `pvc://`",
     "write s3://BUCKET/PREFIX, without": "`s3://`",
     "name a Secret": "begins with `mooring-`",
+    "write a segment size": "`1Mi` to `99Mi`",
+    "write http://HOST": "`http://` or `https://`",
 }
 """How the sentence of a refused value begins, and what the page says instead."""
 

@@ -154,7 +154,11 @@ def deployment(environment: Environment, reference: dict[str, str]) -> str:
                     "eventTime": "Request",
                     "drift": {"falseAlarmInterval": "90m"},
                 },
-                "predictionLog": {"uri": LOGS, "secretName": STORE_SECRET},
+                "predictionLog": {
+                    "uri": LOGS,
+                    "secretName": STORE_SECRET,
+                    "rotate": {"age": "10s"},
+                },
             },
         },
         sort_keys=False,

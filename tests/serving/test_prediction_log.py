@@ -110,6 +110,7 @@ def test_killed_server_loses_at_most_a_quarter_second_of_rows_and_counts_them(
     lost: list[int] = []
     bounds: list[float] = []
     recovered = 0
+    rows: dict[str, int] = {}
     for _ in range(3):
         with running(cancer_package(), environment=variables) as server:
             load = Load(server, clients=4, rows=2)

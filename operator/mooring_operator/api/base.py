@@ -111,6 +111,17 @@ S3Uri = Annotated[
     str,
     _text(r"^s3://[^@?# ]+$", "write s3://BUCKET/PREFIX, without credentials", most=512),
 ]
+HttpUrl = Annotated[
+    str,
+    _text(
+        r"^https?://[^@?#/ ]+(/[^@?# ]*)?$",
+        "write http://HOST/PATH or https://HOST/PATH, without credentials or query",
+        most=512,
+    ),
+]
+SegmentSize = Annotated[
+    str, _text(r"^[1-9][0-9]?Mi$", "write a segment size from 1Mi to 99Mi", most=4)
+]
 SecretName = Annotated[
     str,
     _text(

@@ -13,12 +13,11 @@ from mooring_operator.api.base import (
     Duration,
     Metadata,
     ResourceRequirements,
-    S3Uri,
-    SecretName,
     cel,
     validations,
 )
 from mooring_operator.api.deployment_status import ModelDeploymentStatus
+from mooring_operator.api.prediction_log import PredictionLog
 from mooring_operator.api.runtime import Runtime
 
 
@@ -161,13 +160,6 @@ class Monitoring(ApiModel):
     """Length of a drift window."""
     event_time: EventTime = EventTime.ARRIVAL
     drift: Drift | None = None
-
-
-class PredictionLog(ApiModel):
-    """Where predictions and labels are written, in Parquet. Retraining reads them."""
-
-    uri: S3Uri
-    secret_name: SecretName | None = None
 
 
 class ModelDeploymentSpec(ApiModel):

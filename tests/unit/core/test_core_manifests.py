@@ -1,13 +1,16 @@
 """Children by value: restricted pods, stable selectors, templates that know no role."""
 
+import json
 from typing import Any
 
 import pytest
 
 from mooring_operator.api.deployment_status import ModelDeploymentStatus, RetiredRevision
+from mooring_operator.api.prediction_log import PredictionLog
 from mooring_operator.api.runtime import Runtime
 from mooring_operator.core.decision import Manifest
 from mooring_operator.core.manifests.children import children_of, obsolete
+from mooring_operator.core.manifests.log import log_environment, log_problem
 from mooring_operator.core.manifests.names import fixed_children
 from mooring_operator.core.manifests.runtime import runtime_environment, runtime_problem
 from mooring_operator.core.manifests.workload import claim_of
@@ -129,6 +132,54 @@ def test_prediction_log_reaches_the_server_with_its_secret() -> None:
     assert environment(server)["MOORING_PREDICTION_LOG_URI"] == "s3://logs/here"
     assert environment(server)["MOORING_EVENT_TIME"] == "Request"
     assert server["envFrom"] == [{"secretRef": {"name": "mooring-logs"}}]
+    assert "MOORING_PREDICTION_LOG" not in environment(server)
+
+
+def test_prediction_log_has_a_bounded_disk_of_its_own() -> None:
+    pod = pod_of(workload("v1", children(BOTH, spec("v1", predictionLog={"uri": "s3://logs"}))))
+    (server,) = pod["containers"]
+    assert {"name": "log", "emptyDir": {"sizeLimit": "512Mi"}} in pod["volumes"]
+    assert {"name": "log", "mountPath": "/var/lib/mooring-log"} in server["volumeMounts"]
+    assert environment(server)["MOORING_PREDICTION_LOG_JOURNAL"] == "/var/lib/mooring-log"
+    plain = pod_of(workload("v1", children(BOTH)))
+    assert "log" not in {volume["name"] for volume in plain["volumes"]}
+
+
+def test_prediction_log_reaches_the_server_with_its_salt_and_makes_no_revision() -> None:
+    log = {
+        "uri": "s3://logs/here",
+        "sample": 0.1,
+        "fields": {"hash": ["customer"], "saltSecretName": "mooring-salt"},
+        "retention": "30d",
+        "rotate": {"size": "2Mi", "age": "90s"},
+    }
+    (server,) = pod_of(workload("v1", children(BOTH, spec("v1", predictionLog=log))))["containers"]
+    told = {item["name"]: item for item in server["env"]}
+    assert json.loads(told["MOORING_PREDICTION_LOG"]["value"]) == {
+        "sample": 0.1,
+        "hash": ["customer"],
+        "retentionSeconds": 2_592_000,
+        "rotate": {"bytes": 2_097_152, "seconds": 90},
+    }
+    salt = {"secretKeyRef": {"name": "mooring-salt", "key": "salt"}}
+    assert told["MOORING_PREDICTION_LOG_SALT"]["valueFrom"] == salt
+    assert children(BOTH, spec("v1", predictionLog=log)).keys() == children(BOTH).keys()
+
+
+@pytest.mark.parametrize(
+    ("more", "problem"),
+    [
+        ({"retention": "12h"}, "spec.predictionLog.retention is 12h: whole days are deleted"),
+        ({"rotate": {"age": "2h"}}, "spec.predictionLog.rotate.age is 2h: set 1s to 1h"),
+        ({"rotate": {"age": "0s"}}, "spec.predictionLog.rotate.age is 0s: set 1s to 1h"),
+    ],
+)
+def test_log_that_the_server_would_refuse_is_told_and_kept_from_it(
+    more: dict[str, Any], problem: str
+) -> None:
+    log = PredictionLog.model_validate({"uri": "s3://logs", **more})
+    assert (log_problem(log) or "").startswith(problem)
+    assert "MOORING_PREDICTION_LOG" not in {item["name"] for item in log_environment(log)}
 
 
 def test_runtime_reaches_the_server_as_its_variables_and_makes_no_revision() -> None:

@@ -10,6 +10,12 @@ from mooring_operator.api.deployment_status import RevisionRef
 from mooring_operator.core.decision import Manifest, OperatorConfig
 from mooring_operator.core.manifests.access import SYNC_KEYS_FILE
 from mooring_operator.core.manifests.labels import child, revision_labels, revision_selector
+from mooring_operator.core.manifests.log import (
+    JOURNAL_DIRECTORY,
+    JOURNAL_LIMIT,
+    JOURNAL_VOLUME,
+    log_environment,
+)
 from mooring_operator.core.manifests.names import (
     DEPLOYMENT_API,
     account_name,
@@ -105,7 +111,7 @@ def _pod(
         ],
         "initContainers": [_fetch(owner, ref, config)],
         "containers": [_server(owner, ref, config, environment)],
-        "volumes": _volumes(deployment, ref),
+        "volumes": _volumes(owner, ref),
     }
 
 
@@ -153,6 +159,8 @@ def _server(
     container["livenessProbe"] = _probe("/livez", period=10, failures=3)
     container["readinessProbe"] = _probe("/readyz", period=2, failures=2)
     log = owner.spec.prediction_log
+    if log is not None:
+        container["volumeMounts"].append(_mount(JOURNAL_VOLUME, JOURNAL_DIRECTORY))
     if log is not None and log.secret_name is not None:
         container["envFrom"] = [{"secretRef": {"name": log.secret_name}}]
     return container
@@ -192,12 +200,10 @@ def _environment(
         "MOORING_DRAIN_SECONDS": str(DRAIN_SECONDS),
     }
     values |= runtime_environment(owner.spec.runtime)
-    log = owner.spec.prediction_log
-    if log is not None:
-        values["MOORING_PREDICTION_LOG_URI"] = log.uri
     fields = {"MOORING_POD_UID": "metadata.uid", "MOORING_POD_NAME": "metadata.name"}
     return [
         *({"name": name, "value": value} for name, value in values.items()),
+        *log_environment(owner.spec.prediction_log),
         *(
             {"name": name, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": path}}}
             for name, path in fields.items()
@@ -205,13 +211,16 @@ def _environment(
     ]
 
 
-def _volumes(deployment: str, ref: RevisionRef) -> list[Manifest]:
-    keys: Manifest = {"name": "sync-keys", "configMap": {"name": sync_keys_name(deployment)}}
+def _volumes(owner: ModelDeployment, ref: RevisionRef) -> list[Manifest]:
+    names = {"name": sync_keys_name(owner.metadata.name)}
+    keys: Manifest = {"name": "sync-keys", "configMap": names}
     volumes: list[Manifest] = [
         {"name": "model", "emptyDir": {}},
         {"name": "tmp", "emptyDir": {}},
         keys,
     ]
+    if owner.spec.prediction_log is not None:
+        volumes.append({"name": JOURNAL_VOLUME, "emptyDir": {"sizeLimit": JOURNAL_LIMIT}})
     claim = claim_of(ref.uri)
     if claim is not None:
         source = {"claimName": claim, "readOnly": True}

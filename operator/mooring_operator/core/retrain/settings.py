@@ -3,7 +3,8 @@
 from typing import Any
 
 from mooring_operator.api.base import parse_duration
-from mooring_operator.api.deployment import ModelDeployment, PredictionLog
+from mooring_operator.api.deployment import ModelDeployment
+from mooring_operator.api.prediction_log import PredictionLog
 from mooring_operator.api.retrain import RetrainPolicy, RetrainPolicySpec, RunStatus
 from mooring_operator.core.manifests.job import HASH_LENGTH, TrainingTask
 from mooring_operator.core.retrain.cron import cron_problem

@@ -7,6 +7,7 @@ from mooring_operator.api.deployment_status import ModelDeploymentStatus, Revisi
 from mooring_operator.api.model import Model, VersionPhase, VersionStatus
 from mooring_operator.core.conditions import Standing, reconciling, stalled
 from mooring_operator.core.decision import OperatorConfig
+from mooring_operator.core.manifests.log import log_problem
 from mooring_operator.core.manifests.runtime import runtime_problem
 from mooring_operator.core.observation import DeploymentObservation
 from mooring_operator.core.revision import pinned, revision_hash
@@ -65,7 +66,7 @@ def spec_problem(spec: ModelDeploymentSpec) -> str | None:
             f"spec.rollout.analysis.latencyThreshold is {analysis.latency_threshold}: pods measure"
             " latencies up to 1s; set at most 1s, or take latency out of metrics"
         )
-    return runtime_problem(spec.runtime)
+    return runtime_problem(spec.runtime) or log_problem(spec.prediction_log)
 
 
 def _version_name(spec: ModelDeploymentSpec, model: Model) -> str | Standing:
