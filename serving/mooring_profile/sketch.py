@@ -12,9 +12,10 @@ import numpy as np
 
 from mooring_profile.binning import Column, binner_of
 from mooring_profile.counts import NAMED_CELLS, FeatureCounts
-from mooring_profile.document import SCORE_STREAM, ReferenceProfile
+from mooring_profile.document import SCORE_STREAM, FeatureKind, ReferenceProfile
 from mooring_profile.errors import CountsInvalid
 from mooring_profile.fields import Fields, IntArray
+from mooring_profile.sorting import NumericColumn, NumericColumns
 
 __all__ = ["FeatureCounts", "Sketch", "SketchRecorder", "cell_count", "sketch_of"]
 
@@ -92,6 +93,7 @@ class SketchRecorder:
 
     def __init__(self, profile: ReferenceProfile, cells: IntArray | None = None) -> None:
         self._binners = {stream.name: binner_of(stream) for stream in profile.streams}
+        self._numeric = _numeric_columns(profile)
         self._features = tuple(feature.name for feature in profile.features)
         self.cells = np.zeros(cell_count(profile), np.int64) if cells is None else cells
         self._totals = _streams_in(profile, self.cells)
@@ -115,14 +117,14 @@ class SketchRecorder:
             sizes = {name: column.size for name, column in flat.items()}
             raise CountsInvalid(f"Columns of one batch differ in rows: {sizes}")
         rows = lengths.pop() if lengths else 0
-        for name in self._features:
-            totals = self._totals[name]
+        counted = self._numeric.add(flat, self.cells)
+        for name, totals in self._totals.items():
+            if name in counted:
+                continue
             if name in flat:
                 self._binners[name].add(flat[name], totals)
-            else:
+            elif name != SCORE_STREAM:
                 totals[totals.size - len(NAMED_CELLS)] += rows
-        if score is not None and SCORE_STREAM in self._binners:
-            self._binners[SCORE_STREAM].add(flat[SCORE_STREAM], self._totals[SCORE_STREAM])
 
     def snapshot(self) -> Sketch:
         """Returns what was counted since construction; later batches do not change it."""
@@ -153,6 +155,17 @@ def _streams_in(profile: ReferenceProfile, cells: IntArray) -> dict[str, IntArra
         views[stream.name] = cells[start:stop]
         start = stop
     return views
+
+
+def _numeric_columns(profile: ReferenceProfile) -> NumericColumns:
+    """The streams that can be counted by sorting."""
+    found: list[NumericColumn] = []
+    start = 0
+    for stream in profile.streams:
+        if stream.kind is FeatureKind.NUMERIC and stream.edges:
+            found.append(NumericColumn(stream.name, stream.edges, start))
+        start += binner_of(stream).cell_count
+    return NumericColumns(found)
 
 
 def _sketch(totals: Mapping[str, IntArray]) -> Sketch:
