@@ -103,6 +103,9 @@ class OnnxRuntime:
     def _feed(self, columns: Columns) -> dict[str, Array]:
         if self._matrix:
             name, dtype, _ = self._plan[0]
+            whole: Array | None = getattr(columns, "matrix", None)
+            if whole is not None:  # they came as one matrix of the schema's features
+                return {name: whole.astype(dtype)}
             rows = len(columns[self._names[0]])
             matrix = np.empty((rows, len(self._names)), dtype)
             for place, feature in enumerate(self._names):

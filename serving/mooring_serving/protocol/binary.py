@@ -5,6 +5,7 @@ order of their declaration, little-endian, each of `parameters.binary_data_size`
 BYTES stand behind their length (uint32), BOOL takes one byte. (Triton's extension_binary_data.)
 """
 
+import math
 import struct
 from collections.abc import Mapping
 from typing import Final, cast
@@ -70,7 +71,7 @@ def decode_raw(
     Raises:
         RequestRefused: They are not `shape` elements of the datatype.
     """
-    total = int(np.prod(shape, dtype=np.int64))
+    total = math.prod(shape)
     if datatype is Datatype.BYTES:
         return _read_texts(name, data, total, limits)
     kind = NUMPY_TYPES[datatype]

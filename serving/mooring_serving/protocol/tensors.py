@@ -129,21 +129,13 @@ def check_numbers(
         raise RequestRefused(
             f"input {name!r}: data has {array.size} values, shape {list(shape)} needs {total}"
         )
-    low, high = float(array.min()), float(array.max())
-    if math.isnan(low):
-        if not nullable:
-            raise RequestRefused(
-                f"input {name!r}: NaN stands for null, which is not accepted: the feature is "
-                "required"
-            )
-        known = array[~np.isnan(array)]
-        low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 0.0)
-    if not (low >= bounds.low and high <= bounds.high):
+    if array.min() >= bounds.low and array.max() <= bounds.high:
+        return array  # neither holds when a value is NaN
+    if not nullable and bool(np.isnan(array).any()):
         raise RequestRefused(
-            f"input {name!r}: a value is out of range of {datatype}, "
-            f"{bounds.low:g} to {bounds.high:g}"
+            f"input {name!r}: NaN stands for null, which is not accepted: the feature is required"
         )
-    return array
+    return _checked(name, array, datatype)
 
 
 def build_numbers(
@@ -155,15 +147,34 @@ def build_numbers(
         raise RequestRefused(
             f"input {name!r}: datatype {datatype} given, a numeric datatype is needed"
         )
-    array = _pack(values, bounds) if len(values) >= _MANY else None
+    if len(values) < _MANY:
+        if set(map(type, values)) <= (_INTEGERS if bounds.integer else _NUMBERS):
+            # Python's own minimum of a few numbers takes less than numpy's call does.
+            numbers = cast("list[float]", values)
+            if bounds.low <= min(numbers) and max(numbers) <= bounds.high:
+                return np.array(numbers, dtype=np.float64)
+        return _convert(name, values, datatype, bounds, nullable=nullable)
+    array = _pack(values, bounds)
     if array is None:
-        array = _convert(name, values, datatype, bounds, nullable=nullable)
+        return _convert(name, values, datatype, bounds, nullable=nullable)
+    return _checked(name, array, datatype)
+
+
+def _checked(
+    name: str, array: npt.NDArray[np.float64], datatype: Datatype
+) -> npt.NDArray[np.float64]:
+    """The array, if all its numbers (NaN is none) are in the datatype's range."""
+    bounds = NUMBERS[datatype]
     if bool(((array < bounds.low) | (array > bounds.high)).any()):
-        raise RequestRefused(
-            f"input {name!r}: a value is out of range of {datatype}, "
-            f"{bounds.low:g} to {bounds.high:g}"
-        )
+        raise _out_of_range(name, datatype)
     return array
+
+
+def _out_of_range(name: str, datatype: Datatype) -> RequestRefused:
+    bounds = NUMBERS[datatype]
+    return RequestRefused(
+        f"input {name!r}: a value is out of range of {datatype}, {bounds.low:g} to {bounds.high:g}"
+    )
 
 
 def _pack(values: list[object], bounds: NumberRange) -> npt.NDArray[np.float64] | None:
@@ -193,13 +204,12 @@ def _convert(
     wanted = _INTEGERS if bounds.integer else _NUMBERS
     if not kinds <= wanted:
         raise RequestRefused(_describe_kinds(name, values, datatype, integer=bounds.integer))
-    # Exactly, since the ends of the 64-bit datatypes are not doubles.
-    integers = [value for value in values if isinstance(value, int)] if bounds.integer else []
-    if integers and not bounds.low <= min(integers) <= max(integers) <= bounds.high:
-        raise RequestRefused(
-            f"input {name!r}: a value is out of range of {datatype}, "
-            f"{bounds.low:g} to {bounds.high:g}"
-        )
+    # In Python's numbers: the ends of the 64-bit datatypes are no doubles, nor is 10^400.
+    known = [value for value in values if value == value]
+    if known:
+        numbers = cast("list[float]", known)
+        if not (bounds.low <= min(numbers) and max(numbers) <= bounds.high):
+            raise _out_of_range(name, datatype)
     return np.array(values, dtype=np.float64)
 
 
