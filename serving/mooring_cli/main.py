@@ -33,6 +33,9 @@ def package_(
     target: Annotated[str, typer.Option(help="Its label column.")],
     out: Annotated[Path, typer.Option(help="The new directory.")],
     model: Annotated[Path | None, typer.Option(help="A .skops or .onnx file.")] = None,
+    rules: Annotated[
+        Path | None, typer.Option(help="Instead: a decision table or expressions, YAML or JSON.")
+    ] = None,
     python: Annotated[
         Path | None, typer.Option(help="Instead: a directory with code/, data/, wheels/.")
     ] = None,
@@ -47,15 +50,18 @@ def package_(
     ] = packages.FormatOption.ONNX,
     test: Annotated[Path | None, typer.Option(help="Later rows, for metrics.")] = None,
 ) -> None:
-    """Build a package from a fitted model and its training table."""
+    """Build a package from a model and its training table."""
     code: packages.CodeOptions | None = None
     if python is not None and entrypoint:
         code = packages.CodeOptions(python, entrypoint, task)
-    if (model is None) is (code is None):
-        raise typer.BadParameter("give --model FILE, or --python DIRECTORY with --entrypoint")
+    given = [kind for kind in (model, rules, code) if kind is not None]
+    if len(given) != 1:
+        raise typer.BadParameter(
+            "give one of --model FILE, --rules FILE, --python DIRECTORY with --entrypoint"
+        )
     options = packages.PackageOptions(
-        model=model, code=code, data=data, target=target, out=out,
-        name=name or (model or python or out).stem,
+        model=model or rules, code=code, data=data, target=target, out=out,
+        name=name or (model or rules or python or out).stem,
         time_column=time_column or None, format=format, test=test,
     )  # fmt: skip
     packages.build(options)

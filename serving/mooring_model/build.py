@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import Literal
 
 from mooring_model.assemble import Assembly, Lineage
+from mooring_model.author import SUFFIXES
 from mooring_model.errors import PackageRefused, RefusalReason
 from mooring_model.evaluate import Metric
 from mooring_model.infer_schema import feature_names, infer_schema
 from mooring_model.manifest import Format, Manifest, write_manifest
 from mooring_model.python.source import CodeModel, CodeSource
+from mooring_model.rules.source import RulesSource
 from mooring_model.schema import Inference
-from mooring_model.source import ModelSource
+from mooring_model.source import ModelSource, Source
 from mooring_model.tables import read_table
 
 
@@ -48,8 +50,8 @@ def package(  # noqa: PLR0913 - a notebook's one call; everything after `data` i
     """Writes a package for a fitted model, and returns its manifest.
 
     Args:
-        model: a fitted scikit-learn estimator, or the path of a .skops or .onnx file; None with
-            `code`.
+        model: a fitted scikit-learn estimator, or the path of a .skops or .onnx file, or of rules
+            or a composite in YAML or JSON; None with `code`.
         data: the training table: a pandas DataFrame, or the path of a Parquet or CSV file. Rows
             in their order of time when `time_column` is given.
         target: the label column.
@@ -78,16 +80,18 @@ def package(  # noqa: PLR0913 - a notebook's one call; everything after `data` i
     """
     train = read_table(data, uri=data_uri)
     later = None if test is None else read_table(test, uri=test_uri)
-    source = ModelSource.open(model) if code is None else CodeSource(code)
+    source = _open(model) if code is None else CodeSource(code)
     names = feature_names(
         train.frame,
         target=target,
         time_column=time_column,
-        features=features,
+        features=source.features(list(train.frame.columns)) if features is None else features,
         estimator=source.estimator,
     )
     classes = source.classes(train.frame[target])
-    schema = infer_schema(train.frame, target=target, names=names, classes=classes)
+    schema = infer_schema(
+        train.frame, target=target, names=names, classes=classes, extras=source.extras
+    )
     inference = Inference(threshold=_threshold(threshold))
     final = _fresh(Path(out))
     folder = Path(tempfile.mkdtemp(prefix=f".{final.name}.partial-", dir=final.parent))
@@ -111,6 +115,13 @@ def package(  # noqa: PLR0913 - a notebook's one call; everything after `data` i
         source.close()
         shutil.rmtree(folder, ignore_errors=True)
     return manifest
+
+
+def _open(model: object) -> Source:
+    """What was given, by the file's name where it is one."""
+    if not isinstance(model, (str, Path)) or Path(model).suffix not in SUFFIXES:
+        return ModelSource.open(model)
+    return RulesSource.read(Path(model))
 
 
 def _fresh(folder: Path) -> Path:

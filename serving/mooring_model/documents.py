@@ -24,7 +24,7 @@ def read_document(path: Path) -> object:
         PackageRefused: SchemaInvalid; it is absent, too large, no JSON, or holds NaN or Infinity.
     """
     try:
-        return json.loads(_bounded(path), parse_constant=_no_number)
+        return json.loads(read_bounded(path), parse_constant=_no_number)
     except (ValueError, RecursionError) as error:
         raise document_invalid(path, f"{type(error).__name__}: {str(error)[:200]}") from error
 
@@ -36,7 +36,7 @@ def read_typed(path: Path, adapter: TypeAdapter[T]) -> T:
         PackageRefused: SchemaInvalid, naming the field.
     """
     try:
-        return adapter.validate_json(_bounded(path))
+        return adapter.validate_json(read_bounded(path))
     except ValidationError as error:
         raise document_invalid(path, first_fault(error)) from error
 
@@ -55,7 +55,12 @@ def document_invalid(path: Path, what: str) -> PackageRefused:
     )
 
 
-def _bounded(path: Path) -> bytes:
+def read_bounded(path: Path) -> bytes:
+    """The bytes of a document.
+
+    Raises:
+        PackageRefused: SchemaInvalid; it is absent or too large.
+    """
     try:
         with path.open("rb") as stream:
             data = stream.read(MAX_DOCUMENT_BYTES + 1)

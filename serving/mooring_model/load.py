@@ -93,7 +93,11 @@ def load_runtime(path: Path, format_: Format, schema: ModelSchema, threads: int)
             from mooring_model.runtimes.python import PythonRuntime
 
             return PythonRuntime(path, schema)
-        case Format.RULES | Format.COMPOSITE:
+        case Format.RULES:
+            from mooring_model.runtimes.rules import RulesRuntime
+
+            return RulesRuntime.open(path, schema)
+        case Format.COMPOSITE:
             raise PackageRefused(
                 RefusalReason.FORMAT_MISMATCH,
                 f"{path}: this release loads no {format_} packages",

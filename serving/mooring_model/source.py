@@ -1,9 +1,10 @@
 """The model that is to be packaged: an estimator in memory, a .skops file or an .onnx file."""
 
 import importlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from mooring_model.agreement import Agreement, check_fitted, measure_agreement
 from mooring_model.content import format_of
@@ -13,10 +14,59 @@ from mooring_model.infer_schema import Classes, Frame, class_of
 from mooring_model.load import load_runtime
 from mooring_model.manifest import Format
 from mooring_model.prediction import PredictionFailed, Runtime
-from mooring_model.schema import ModelSchema
+from mooring_model.schema import ModelSchema, OutputSpec
 from mooring_model.skops_file import canonical_skops, write_skops
 
 MAX_CLASSES = 1000
+
+
+class Source(Protocol):
+    """What `package` needs of a model, of whatever kind."""
+
+    @property
+    def estimator(self) -> object:
+        """The scikit-learn estimator, where there is one: it knows its features' names."""
+        ...
+
+    @property
+    def extras(self) -> Sequence[OutputSpec]:
+        """Outputs beyond the answer."""
+        ...
+
+    def features(self, known: Sequence[str]) -> Sequence[str] | None:
+        """The columns of the training table that the model names; None where it names none.
+
+        Args:
+            known: the columns that there are.
+
+        Raises:
+            PackageRefused: SchemaInvalid; it names one that there is not.
+        """
+        ...
+
+    def classes(self, target: Any) -> "Classes | None":
+        """Classes of a classifier, None for a regression.
+
+        Args:
+            target: the label column of the training table.
+        """
+        ...
+
+    def write(self, folder: Path, schema: ModelSchema, wanted: Format) -> tuple[Format, Runtime]:
+        """Writes the model's files and loads them.
+
+        Raises:
+            PackageRefused: they do not fit the schema.
+        """
+        ...
+
+    def agreement(self, runtime: Runtime, schema: ModelSchema, frame: Frame) -> Agreement | None:
+        """How far the packaged model is from the estimator; None where it is the model itself."""
+        ...
+
+    def close(self) -> None:
+        """Ends what was started for the packaging."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -30,6 +80,10 @@ class ModelSource:
 
     estimator: Any
     path: Path | None
+    extras: Sequence[OutputSpec] = ()
+
+    def features(self, known: Sequence[str]) -> None:
+        """The estimator names them, or the table does."""
 
     @classmethod
     def open(cls, model: object) -> "ModelSource":

@@ -76,7 +76,7 @@ class FetchOptions:
 def build(options: PackageOptions) -> None:
     """Builds a package and prints its digest."""
     from mooring_model.build import package
-    from mooring_model.manifest import package_digest
+    from mooring_model.manifest import Format, package_digest
     from mooring_model.python.source import CodeModel
 
     code = options.code
@@ -105,6 +105,11 @@ def build(options: PackageOptions) -> None:
             f"answers {conversion['rows']} training rows like the estimator within "
             f"{conversion['maxAbsoluteDifference']:.2g}"
         )
+    if manifest.format is Format.RULES:
+        from mooring_model.rules.source import notes
+
+        for finding in notes(options.out):
+            _say(f"note: {finding.message}")
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from mooring_model.python.declaration import (
     Declaration,
 )
 from mooring_model.runtimes.python import PythonRuntime
-from mooring_model.schema import ModelSchema
+from mooring_model.schema import ModelSchema, OutputSpec
 
 MAX_CLASSES = 1000
 USUAL_LIMITS = ChildLimits()
@@ -55,6 +56,10 @@ class CodeSource:
     """
 
     estimator = None
+    extras: Sequence[OutputSpec] = ()
+
+    def features(self, known: Sequence[str]) -> None:
+        """The table says them."""
 
     def __init__(self, model: CodeModel) -> None:
         self._model = model
