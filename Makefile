@@ -11,10 +11,10 @@ CODE := operator serving tests
 export PYTHONUNBUFFERED := 1
 
 .PHONY: help demo test verify static crds images cluster-up cluster-down cluster-check clean \
-        bench-serving conformance sim-update lock
+        bench-serving bench-recording bench-overload bench-soak conformance sim-update lock
 
 help: ## list the commands
-	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(STAMP): pyproject.toml
 	@echo "[mooring] Python environment in $(VENV) (once, about a minute)"
@@ -67,6 +67,15 @@ cluster-down: $(STAMP) ## stop it and leave nothing behind
 
 bench-serving: $(STAMP) ## our server, rivals and bare loops side by side, on one pinned core
 	@$(BIN)/python -m tests.bench.serving $(ARGS)
+
+bench-recording: $(STAMP) ## what counting every prediction costs: with and without, alternated
+	@$(BIN)/python -m tests.bench.recording $(ARGS)
+
+bench-overload: $(STAMP) ## three times what the server sustains, for two minutes
+	@$(BIN)/python -m tests.bench.overload $(ARGS)
+
+bench-soak: $(STAMP) ## twelve minutes at full load: memory every ten seconds
+	@$(BIN)/python -m tests.bench.soak $(ARGS)
 
 conformance: $(STAMP) ## foreign clients against our server: a matrix; exits with 1 on a miss
 	@$(BIN)/python -m tests.conformance.matrix $(ARGS)

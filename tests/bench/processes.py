@@ -52,6 +52,30 @@ def free_ports(count: int) -> list[int]:
         return ports
 
 
+def process_tree(first: int) -> list[int]:
+    """A process and its descendants that still run."""
+    found: list[int] = []
+    waiting = [first]
+    while waiting:
+        pid = waiting.pop()
+        with contextlib.suppress(OSError):
+            for task in Path(f"/proc/{pid}/task").iterdir():
+                waiting += map(int, (task / "children").read_text().split())
+            found.append(pid)
+    return found
+
+
+def resident_bytes(first: int) -> int:
+    """Resident memory of a process tree, pages that several share divided among them (Pss)."""
+    total = 0
+    for pid in process_tree(first):
+        with contextlib.suppress(OSError):
+            for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+                if line.startswith("Pss:"):
+                    total += int(line.split()[1]) * 1024
+    return total
+
+
 class ServerProcess:
     """A running server and its descendants, in a session of their own."""
 
@@ -66,15 +90,7 @@ class ServerProcess:
 
     def tree(self) -> list[int]:
         """The processes of the server that still run."""
-        found: list[int] = []
-        waiting = [self._process.pid]
-        while waiting:
-            pid = waiting.pop()
-            with contextlib.suppress(OSError):
-                for task in Path(f"/proc/{pid}/task").iterdir():
-                    waiting += map(int, (task / "children").read_text().split())
-                found.append(pid)
-        return found
+        return process_tree(self._process.pid)
 
     def cpu_seconds(self) -> float:
         """User and system time of the tree, its ended children included."""
@@ -86,14 +102,8 @@ class ServerProcess:
         return ticks / CLOCK_TICKS
 
     def resident_bytes(self) -> int:
-        """Resident memory of the tree, pages that several share divided among them (Pss)."""
-        total = 0
-        for pid in self.tree():
-            with contextlib.suppress(OSError):
-                for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-                    if line.startswith("Pss:"):
-                        total += int(line.split()[1]) * 1024
-        return total
+        """Resident memory of the tree."""
+        return resident_bytes(self._process.pid)
 
     def pause(self) -> None:
         """Stop the tree: a server that is not being measured takes nothing from the core."""

@@ -1,0 +1,16 @@
+"""Our server without its recorder, for `bench-recording` to compare with: nothing else differs."""
+
+import sys
+
+from mooring_serving.protocol.messages import Column, InferenceRequest
+from mooring_serving.recorder import Recorder
+from tests.serving.server_process import main
+
+
+def offer_nothing(recorder: Recorder, request: InferenceRequest, score: Column) -> None:
+    """Record nothing."""
+
+
+if __name__ == "__main__":
+    Recorder.offer = offer_nothing
+    sys.exit(main())
