@@ -8,23 +8,22 @@ import io
 import json
 import lzma
 import pickletools
+import re
 import zipfile
 import zlib
 from pathlib import Path
 from typing import BinaryIO
 
+from mooring_model.archive import BAD_ARCHIVE, ArchiveRefused, read_members
 from mooring_model.documents import is_object
 from mooring_model.errors import PackageRefused, RefusalReason
+from mooring_model.graph import check_graph
 from mooring_model.manifest import Format, Manifest
 
 HEAD_BYTES = 1 << 16
 """Looked at to recognise a pickle."""
-MAX_MEMBERS = 20_000
 MAX_JSON_BYTES = 4 << 20
 """Of a model that is a JSON document: rules, a composite."""
-MAX_ARCHIVE_BYTES = 4 << 30
-MAX_RATIO = 200
-"""Largest growth of an archive when it is unpacked; a trained model stays below 50."""
 
 _ZIP_START = b"PK\x03\x04"
 _GZIP, _ZLIB, _BZ2, _XZ, _LZ4 = b"\x1f\x8b", b"\x78", b"BZh", b"\xfd7zXZ", b"\x04\x22\x4d\x18"
@@ -35,7 +34,9 @@ _MANY_OPCODES = 100
 _DOCUMENT_FORMATS = (Format.RULES, Format.COMPOSITE)
 _GRAPH_FIELD, _OPSET_FIELD = 7, 8
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
-_BAD_ARCHIVE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, NotImplementedError, EOFError)
+_MEMBER_HEAD_BYTES = 4096
+_NPY_START = b"\x93NUMPY"
+_OBJECT_TYPE = re.compile(rb"'\|?O\d*'")
 
 
 def check_format(directory: Path, manifest: Manifest) -> None:
@@ -57,14 +58,28 @@ def check_format(directory: Path, manifest: Manifest) -> None:
         if other is not manifest.format and any(f.path == other.file for f in manifest.files)
     ]
     if found is manifest.format and not strangers:
+        if found is Format.ONNX:
+            check_graph(path)
         return
-    content = f"its content is {found or 'of no known format'}"
+    content = f"its content is {found}" if found else _why_unknown(path)
     raise PackageRefused(
         RefusalReason.FORMAT_MISMATCH,
         f"{directory}: {path.name} is declared {manifest.format} but "
         + (f"{strangers[0]} is there too" if strangers else content),
         "package the model again with `mooring package`",
     )
+
+
+def _why_unknown(path: Path) -> str:
+    """What keeps a file from having a format: an archive's fault, where it is one."""
+    with path.open("rb") as stream:
+        if stream.read(len(_ZIP_START)) != _ZIP_START:
+            return "its content is of no known format"
+    try:
+        read_members(path)
+    except ArchiveRefused as refused:
+        return f"it {refused}"
+    return "it is an archive of no known format"
 
 
 def format_of(path: Path) -> Format | None:
@@ -122,17 +137,22 @@ def _decompressed(head: bytes) -> bytes:
 def _format_of_archive(path: Path) -> Format | None:
     """A skops file is a zip with a schema.json, of plain members of a sane size."""
     try:
+        members = read_members(path)
         with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()
-            if not _is_sane(members, path.stat().st_size):
-                return None
             for member in members:
                 with archive.open(member) as stream:
-                    if is_pickle(stream.read(512)):
-                        raise _pickle(path, f"{path.name}:{member.filename}")
+                    _check_member(path, member.filename, stream.read(_MEMBER_HEAD_BYTES))
             return Format.SKOPS if "schema.json" in archive.namelist() else None
-    except _BAD_ARCHIVE:
+    except (ArchiveRefused, *BAD_ARCHIVE, lzma.LZMAError):
         return None
+
+
+def _check_member(path: Path, name: str, head: bytes) -> None:
+    """Neither a pickle nor an array of objects, which is one."""
+    header = head[:_MEMBER_HEAD_BYTES].partition(b"\n")[0]
+    objects = head.startswith(_NPY_START) and _OBJECT_TYPE.search(header) is not None
+    if is_pickle(head[:512]) or objects:
+        raise _pickle(path, f"{path.name}:{name}")
 
 
 def _format_of_document(path: Path) -> Format | None:
@@ -147,16 +167,6 @@ def _format_of_document(path: Path) -> Format | None:
         return None
     kind = document.get("kind") if is_object(document) else None
     return next((format_ for format_ in _DOCUMENT_FORMATS if format_ == kind), None)
-
-
-def _is_sane(members: list[zipfile.ZipInfo], size: int) -> bool:
-    names = {member.filename for member in members}
-    total = sum(member.file_size for member in members)
-    return (
-        len(names) == len(members) <= MAX_MEMBERS
-        and total <= min(MAX_ARCHIVE_BYTES, MAX_RATIO * max(size, 1))
-        and not any(name.startswith("/") or ".." in name or "\\" in name for name in names)
-    )
 
 
 def _is_model_proto(stream: BinaryIO, size: int) -> bool:

@@ -11,9 +11,8 @@ from typing import NoReturn, TypeGuard, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from mooring_model.errors import PackageRefused, RefusalReason
-from mooring_model.manifest import first_fault
+from mooring_model.manifest import MAX_DOCUMENT_BYTES, first_fault
 
-MAX_DOCUMENT_BYTES = 64 << 20
 T = TypeVar("T")
 
 

@@ -28,6 +28,7 @@ class RefusalReason(StrEnum):
     CODE_NOT_ALLOWED = "CodeNotAllowed"
     CODE_INVALID = "CodeInvalid"
     LOCK_INVALID = "LockInvalid"
+    GRAPH_REFUSED = "GraphRefused"
     SCHEMA_INVALID = "SchemaInvalid"
     LOAD_FAILED = "LoadFailed"
     REPLAY_MISMATCH = "ReplayMismatch"

@@ -22,6 +22,9 @@ from mooring_model.errors import PackageRefused, RefusalReason
 MANIFEST = "manifest.json"
 MAX_MANIFEST_BYTES = 1 << 20
 MAX_FILES = 512
+MAX_FILE_BYTES = 8 << 30
+MAX_DOCUMENT_BYTES = 64 << 20
+"""Of a JSON document."""
 CHUNK = 1 << 20
 FOLDERS = ("code", "data", "wheels")
 """Where a package of format python has files besides those of every package."""
@@ -163,19 +166,30 @@ def parse_manifest(data: bytes, *, where: str) -> Manifest:
         manifest = Manifest.model_validate_json(data)
     except ValidationError as error:
         raise refuse(first_fault(error)) from error
+    fault = _fault(manifest)
+    if fault is not None:
+        raise refuse(fault)
+    return manifest
+
+
+def _fault(manifest: Manifest) -> str | None:
+    """What is wrong with the list of files; None when nothing is."""
+    for entry in manifest.files:
+        if entry.size > (MAX_DOCUMENT_BYTES if entry.path.endswith(".json") else MAX_FILE_BYTES):
+            return f"{entry.path} has {entry.size} bytes, more than is ever read"
     paths = [entry.path for entry in manifest.files]
     if paths != sorted(set(paths)):
-        raise refuse("files are not sorted by path, or one is listed twice")
+        return "files are not sorted by path, or one is listed twice"
     if len({path.casefold() for path in paths}) != len(paths):
-        raise refuse("two files differ in upper and lower case alone")
+        return "two files differ in upper and lower case alone"
     inner = {parent for path in paths for parent in _parents(path)}
     if inner & set(paths):
-        raise refuse(f"{min(inner & set(paths))} is listed as a file and as a folder")
+        return f"{min(inner & set(paths))} is listed as a file and as a folder"
     if inner and manifest.format is not Format.PYTHON:
-        raise refuse(f"a package of format {manifest.format} is flat, and has no {min(inner)}/")
+        return f"a package of format {manifest.format} is flat, and has no {min(inner)}/"
     if MANIFEST in paths or manifest.format.file not in paths:
-        raise refuse(f"must list {manifest.format.file} and not itself")
-    return manifest
+        return f"must list {manifest.format.file} and not itself"
+    return None
 
 
 def read_manifest(directory: Path) -> Manifest:

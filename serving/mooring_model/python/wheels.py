@@ -4,24 +4,18 @@ A wheel is a zip archive whose members go to one directory; nothing of it is run
 files of a wheel are left out: a model imports libraries and starts no commands.
 """
 
-import shutil
 import stat
 import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO
 
+from mooring_model.archive import BAD_ARCHIVE, ArchiveRefused, read_members
 from mooring_model.errors import PackageRefused, RefusalReason
 from mooring_model.manifest import CHUNK
 from mooring_model.python.declaration import WHEELS
 
-MAX_MEMBERS = 20_000
-MAX_UNPACKED_BYTES = 2 << 30
-MAX_RATIO = 100
-"""Largest growth of a wheel when it is unpacked; scipy's is 4."""
 _LIBRARY_SCHEMES = ("purelib", "platlib")
-_BAD_ARCHIVE = (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, ValueError)
 
 
 def check_wheel(directory: Path, path: str) -> None:
@@ -31,19 +25,10 @@ def check_wheel(directory: Path, path: str) -> None:
         PackageRefused: LockInvalid; it is no archive, holds links or paths that leave it, or grows
             beyond reason.
     """
-    file = directory / path
     try:
-        with zipfile.ZipFile(file) as archive:
-            members = archive.infolist()
-    except _BAD_ARCHIVE as error:
-        raise _refuse(path, f"is no archive: {str(error)[:100]}") from error
-    if len({member.filename.casefold() for member in members}) != len(members):
-        raise _refuse(path, "has a member twice")
-    if len(members) > MAX_MEMBERS:
-        raise _refuse(path, f"has more than {MAX_MEMBERS} members")
-    total = sum(member.file_size for member in members)
-    if total > min(MAX_UNPACKED_BYTES, MAX_RATIO * max(file.stat().st_size, 1)):
-        raise _refuse(path, f"unpacks to {total} bytes")
+        members = read_members(directory / path)
+    except ArchiveRefused as refused:
+        raise _refuse(path, str(refused)) from refused
     for member in members:
         _target(path, member)
 
@@ -60,7 +45,7 @@ def unpack_wheels(directory: Path, target: Path) -> None:
             with zipfile.ZipFile(file) as archive:
                 for member in archive.infolist():
                     _unpack(archive, member, shown, target)
-        except _BAD_ARCHIVE as error:
+        except BAD_ARCHIVE as error:
             raise _refuse(shown, f"does not unpack: {str(error)[:100]}") from error
 
 
@@ -100,11 +85,6 @@ def _target(shown: str, member: zipfile.ZipInfo) -> PurePosixPath | None:
         inner = path.parts[1:]
         return PurePosixPath(*inner[1:]) if inner[:1] and inner[0] in _LIBRARY_SCHEMES else None
     return path
-
-
-def discard(target: Path) -> None:
-    """Removes what was unpacked."""
-    shutil.rmtree(target, ignore_errors=True)
 
 
 def _refuse(shown: str, what: str) -> PackageRefused:

@@ -25,8 +25,8 @@ CREATED = datetime(2026, 11, 24, 12, tzinfo=UTC)
 NAMES = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}", fullmatch=True)
 ENTRIES = st.builds(
     FileEntry,
-    path=NAMES.filter(lambda name: name not in ("manifest.json", "model.onnx")),
-    size=st.integers(0, 1 << 36),
+    path=NAMES.filter(lambda name: name.casefold() not in ("manifest.json", "model.onnx")),
+    size=st.integers(0, 1 << 26),
     sha256=st.from_regex(r"[0-9a-f]{64}", fullmatch=True),
 )
 MODEL_FILE = FileEntry(path="model.onnx", size=1, sha256="0" * 64)
@@ -34,7 +34,7 @@ MODEL_FILE = FileEntry(path="model.onnx", size=1, sha256="0" * 64)
 
 @st.composite
 def manifests(draw: st.DrawFn) -> Manifest:
-    entries = draw(st.lists(ENTRIES, max_size=5, unique_by=lambda entry: entry.path))
+    entries = draw(st.lists(ENTRIES, max_size=5, unique_by=lambda entry: entry.path.casefold()))
     created = draw(st.datetimes(timezones=st.just(UTC), min_value=datetime(1980, 1, 1)))  # noqa: DTZ001 - hypothesis adds the zone
     return Manifest(
         model=draw(st.text(min_size=1, max_size=63).filter(lambda text: text.isprintable())),
