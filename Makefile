@@ -10,7 +10,7 @@ LOCK := $(BIN)/uv pip compile pyproject.toml --generate-hashes --python-version 
 CODE := operator serving tests
 export PYTHONUNBUFFERED := 1
 
-.PHONY: help demo test verify static crds images cluster-up cluster-down cluster-check clean \
+.PHONY: help demo test verify static crds proto images cluster-up cluster-down cluster-check clean \
         bench-serving bench-recording bench-overload bench-soak conformance sim-update lock
 
 help: ## list the commands
@@ -45,6 +45,10 @@ static: $(STAMP)
 	@$(BIN)/pyright
 	@rm -rf build/crds && mkdir -p build/crds && $(BIN)/python -m mooring_operator.api.schema build/crds
 	@diff -r build/crds crds || { echo "crds/ is stale: run make crds"; exit 1; }
+
+proto: $(STAMP) ## compile the gRPC messages
+	@cd serving && ../$(BIN)/python -m grpc_tools.protoc -I . --python_out=. --pyi_out=. \
+	  mooring_serving/grpc/proto/*.proto
 
 crds: $(STAMP) ## generate crds/ from the pydantic types
 	@$(BIN)/python -m mooring_operator.api.schema crds

@@ -128,9 +128,10 @@ def serve(
     http_port: Annotated[int, typer.Option(help="For clients.")] = 8080,
     health_port: Annotated[int, typer.Option(help="For probes, metrics and sync.")] = 8081,
     forward_port: Annotated[int, typer.Option(help="For pods of the same deployment.")] = 0,
+    grpc_port: Annotated[int, typer.Option(help="For gRPC clients; 0: a free one.")] = 9000,
 ) -> None:
     """Serve a package over the Open Inference Protocol."""
-    processes.serve(directory, host, http_port, health_port, forward_port or None)
+    processes.serve(directory, host, http_port, health_port, forward_port or None, grpc_port)
 
 
 @app.command()

@@ -52,6 +52,7 @@ class ServeOptions:
         http_port: Port for clients; 0 takes a free one (so for the others).
         health_port: Management port.
         forward_port: Port for other pods of the deployment, None for none.
+        grpc_port: Port for gRPC clients, None for none.
         settings: The environment's settings.
         limits: All limits.
         addresses: Where forwards go; None: the Services of this deployment.
@@ -66,11 +67,17 @@ class ServeOptions:
     settings: ServerSettings
     limits: EngineLimits = field(default_factory=EngineLimits)
     addresses: Addresses | None = None
+    grpc_port: int | None = None
     on_open: Callable[[Ports], None] = _no_report
 
 
 def run(
-    directory: Path, host: str, http_port: int, health_port: int, forward_port: int | None
+    directory: Path,
+    host: str,
+    http_port: int,
+    health_port: int,
+    forward_port: int | None,
+    grpc_port: int,
 ) -> int:
     """Serve a package until SIGTERM; the CLI's entry.
 
@@ -80,6 +87,7 @@ def run(
         http_port: Port for clients.
         health_port: Management port.
         forward_port: Port for other pods of the deployment, None on a laptop.
+        grpc_port: Port for gRPC clients.
 
     Returns:
         The exit code: 0 after a drain, 1 when something cannot be used, 2 for bad settings.
@@ -92,7 +100,16 @@ def run(
         _LOG.critical("%s", error)
         return EXIT_SETTINGS
     return serve(
-        ServeOptions(directory, host, http_port, health_port, forward_port, settings, limits)
+        ServeOptions(
+            directory,
+            host,
+            http_port,
+            health_port,
+            forward_port,
+            settings,
+            limits,
+            grpc_port=grpc_port,
+        )
     )
 
 
@@ -169,8 +186,8 @@ class _Server:
         )
         self._adopt(warm, engine)
         lifecycle.move(Event.WARMED)
-        http_port, forward_port = await engine.open(
-            options.host, options.http_port, options.forward_port
+        http_port, forward_port, grpc_port = await engine.open(
+            options.host, options.http_port, options.forward_port, options.grpc_port
         )
         gc.collect()
         gc.freeze()  # what exists now lives as long as the process: no need to look at it again
@@ -183,7 +200,7 @@ class _Server:
             http_port,
             warm.cost.base_ms + warm.cost.row_ms,
         )
-        options.on_open(Ports(http_port, management_port, forward_port))
+        options.on_open(Ports(http_port, management_port, forward_port, grpc_port))
         await self._terminated.wait()
         return await self._drain(engine)
 

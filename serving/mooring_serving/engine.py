@@ -11,6 +11,8 @@ from mooring_serving.breaker import CircuitBreaker
 from mooring_serving.dataplane import Dataplane, Receipting
 from mooring_serving.feedback import FeedbackDesk
 from mooring_serving.forward import Addresses, Forwarder
+from mooring_serving.grpc.listener import GrpcListener
+from mooring_serving.grpc.service import GrpcService
 from mooring_serving.http.client import ConnectionPool
 from mooring_serving.http.listener import Listener
 from mooring_serving.limits import EngineLimits, WorkLimits
@@ -33,11 +35,12 @@ _LOG_SECONDS = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """The ports that are open; `forward` is None where none was asked for."""
+    """The ports that are open; `forward` and `grpc` are None where none was asked for."""
 
     http: int
     management: int
     forward: int | None
+    grpc: int | None = None
 
 
 def batch_settings(settings: ServerSettings, work: WorkLimits, max_rows: int) -> BatchSettings:
@@ -138,6 +141,14 @@ class Engine:
             )
         )
         self._rest = RestInference(app, model, pod.counters, limits.tensors)
+        service = GrpcService(app, model, limits.tensors, is_ready=lambda: pod.lifecycle.ready)
+        self._grpc = GrpcListener(
+            service.handle,
+            limits.grpc,
+            monotonic=clock.monotonic,
+            draw=draw,
+            on_refusal=pod.counters.count_refusal,
+        )
         self._feedback = FeedbackDesk(
             model.rule,
             pod.counters,
@@ -157,8 +168,12 @@ class Engine:
         self._loop.call_soon_threadsafe(self._forwarder.adopt, route)
 
     async def open(
-        self, host: str, http_port: int, forward_port: int | None
-    ) -> tuple[int, int | None]:
+        self,
+        host: str,
+        http_port: int,
+        forward_port: int | None,
+        grpc_port: int | None = None,
+    ) -> tuple[int, int | None, int | None]:
         """Start the duties and open the ports; returns the ports (ephemeral ones when 0).
 
         Raises:
@@ -168,13 +183,16 @@ class Engine:
         self._logs.start()
         self._shadow.start()
         opened = await self._listen(host, http_port, forward=False)
-        if forward_port is None:
-            return opened, None
-        return opened, await self._listen(host, forward_port, forward=True)
+        forward = grpc = None
+        if forward_port is not None:
+            forward = await self._listen(host, forward_port, forward=True)
+        if grpc_port is not None:
+            grpc = await self._grpc.open(host, grpc_port)
+        return opened, forward, grpc
 
     def start_draining(self) -> None:
         """End each connection with its next answer; go on accepting."""
-        for listener in self._listeners:
+        for listener in (*self._listeners, self._grpc):
             listener.start_draining()
 
     async def close(self) -> int:
@@ -184,7 +202,8 @@ class Engine:
             Requests that were dropped unanswered.
         """
         seconds = self._limits.work.drain_in_flight_seconds
-        dropped = await asyncio.gather(*(listener.close(seconds) for listener in self._listeners))
+        listeners = (*self._listeners, self._grpc)
+        dropped = await asyncio.gather(*(listener.close(seconds) for listener in listeners))
         await self._shadow.stop(_SHADOW_SECONDS)
         self._forwarder.close()
         self._batcher.stop()

@@ -66,6 +66,60 @@ class HttpLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class GrpcLimits:
+    """Limits on gRPC connections and calls."""
+
+    grpc_message_bytes: Annotated[int, Field(ge=1024, le=1 << 30)] = 8 * 1024 * 1024
+    """Bytes of a message, also once decompressed: RESOURCE_EXHAUSTED."""
+
+    grpc_header_bytes: Annotated[int, Field(ge=1024, le=1 << 20)] = 16 * 1024
+    """Bytes of all headers of a call: the connection ends (ENHANCE_YOUR_CALM)."""
+
+    grpc_frame_bytes: Annotated[int, Field(ge=16_384, le=(1 << 24) - 1)] = 64 * 1024
+    """Largest HTTP/2 frame: fewer frames for large messages, less to keep for slow clients."""
+
+    grpc_connections: Annotated[int, Field(ge=1, le=100_000)] = 512
+    """Open connections; one more is closed with a GOAWAY."""
+
+    grpc_streams: Annotated[int, Field(ge=1, le=100_000)] = 128
+    """Calls open at once on a connection: REFUSED_STREAM, which clients try again."""
+
+    grpc_calls: Annotated[int, Field(ge=1, le=1_000_000)] = 1024
+    """Calls open at once on all connections: UNAVAILABLE with a time to retry."""
+
+    grpc_waiting_bytes: Annotated[int, Field(ge=1 << 20, le=1 << 40)] = 64 * 1024 * 1024
+    """Bytes of messages that are not complete, on all connections: UNAVAILABLE."""
+
+    grpc_idle_frames: Annotated[int, Field(ge=10, le=1_000_000)] = 1000
+    """Frames a second that belong to no call (pings, resets, empty ones), and ten for each answer:
+    the connection ends (ENHANCE_YOUR_CALM)."""
+
+    grpc_header_seconds: Annotated[float, Field(gt=0, le=86_400)] = 5.0
+    """From a connection's opening to its preface, and from a call's first header to its last."""
+
+    grpc_receive_seconds: Annotated[float, Field(gt=0, le=86_400)] = 15.0
+    """From a call's start to its message's last byte: DEADLINE_EXCEEDED. A client that reads none
+    of its answers for so long is cut off."""
+
+    grpc_idle_seconds: Annotated[float, Field(gt=0, le=86_400)] = 300.0
+    """A connection without calls ends after this; clients open another when they need one."""
+
+    grpc_age_seconds: Annotated[float, Field(gt=0, le=86_400)] = 300.0
+    """A connection ends after this, give or take a tenth, so that clients find new pods: a Service
+    balances connections, not calls."""
+
+    grpc_leave_seconds: Annotated[float, Field(gt=0, le=86_400)] = 2.0
+    """How long a client has to notice that its connection ends, before new calls on it are left
+    for its next one."""
+
+    grpc_keepalive_seconds: Annotated[float, Field(gt=0, le=86_400)] = 60.0
+    """A silent connection is asked whether it still lives."""
+
+    grpc_keepalive_timeout_seconds: Annotated[float, Field(gt=0, le=86_400)] = 20.0
+    """How long it may take to answer that."""
+
+
+@dataclass(frozen=True, slots=True)
 class TensorLimits:
     """Limits on what a body may say."""
 
@@ -146,10 +200,11 @@ class EngineLimits:
     http: HttpLimits = field(default_factory=HttpLimits)
     tensors: TensorLimits = field(default_factory=TensorLimits)
     work: WorkLimits = field(default_factory=WorkLimits)
+    grpc: GrpcLimits = field(default_factory=GrpcLimits)
 
 
-_Kind = TypeVar("_Kind", HttpLimits, TensorLimits, WorkLimits)
-_KINDS: Final = (HttpLimits, TensorLimits, WorkLimits)
+_Kind = TypeVar("_Kind", HttpLimits, TensorLimits, WorkLimits, GrpcLimits)
+_KINDS: Final = (HttpLimits, TensorLimits, WorkLimits, GrpcLimits)
 
 
 def limit_names() -> Iterator[str]:
@@ -178,6 +233,7 @@ def read_limits(environ: Mapping[str, str] = os.environ) -> EngineLimits:
         http=_read(HttpLimits, given),
         tensors=_read(TensorLimits, given),
         work=_read(WorkLimits, given),
+        grpc=_read(GrpcLimits, given),
     )
 
 

@@ -61,6 +61,7 @@ _BY_STATUS: Mapping[int, Refusal] = MappingProxyType(
         429: Refusal.RATE_LIMITED,
         431: Refusal.HEADERS_TOO_LARGE,
         500: Refusal.INTERNAL,
+        501: Refusal.UNSUPPORTED_MEDIA,
         503: Refusal.OVERLOADED,
         504: Refusal.DEADLINE,
     }

@@ -36,6 +36,7 @@ class Server:
     http: int
     management: int
     forward: int
+    grpc: int
     client: httpx.Client = field(default_factory=lambda: httpx.Client(timeout=10))
     counter: int = 0
 

@@ -21,7 +21,14 @@ from mooring_serving.settings import read_settings
 def announce(ports: Ports) -> None:
     """Tell the test which ports are open."""
     print(
-        json.dumps({"http": ports.http, "management": ports.management, "forward": ports.forward}),
+        json.dumps(
+            {
+                "http": ports.http,
+                "management": ports.management,
+                "forward": ports.forward,
+                "grpc": ports.grpc,
+            }
+        ),
         flush=True,
     )
 
@@ -44,11 +51,13 @@ def main() -> int:
             http_port=0,
             health_port=0,
             forward_port=0,
+            grpc_port=0,
             settings=read_settings(),
             limits=EngineLimits(
                 http=replace(limits.http, **options.http),
                 tensors=limits.tensors,
                 work=replace(limits.work, **options.work),
+                grpc=limits.grpc,
             ),
             addresses=lambda _: peer,
             on_open=announce,

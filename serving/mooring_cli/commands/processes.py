@@ -8,13 +8,18 @@ from mooring_cli.outcome import reported
 
 
 def serve(
-    directory: Path, host: str, http_port: int, health_port: int, forward_port: int | None
+    directory: Path,
+    host: str,
+    http_port: int,
+    health_port: int,
+    forward_port: int | None,
+    grpc_port: int,
 ) -> None:
     """Serves until SIGTERM."""
     from mooring_serving.command import run
 
     with reported(None):
-        code = run(directory, host, http_port, health_port, forward_port)
+        code = run(directory, host, http_port, health_port, forward_port, grpc_port)
     raise typer.Exit(code)
 
 

@@ -292,7 +292,9 @@ def test_services_select_the_stable_revision_and_the_candidate() -> None:
     main, other = made["Service delays"], made["Service delays-candidate"]
     assert main["spec"]["selector"]["mooring.dev/revision"] == ref("v1").revision
     ports = {port["name"]: (port["port"], port["targetPort"]) for port in main["spec"]["ports"]}
-    assert ports == {"http": (80, "http"), "forward": (8082, "forward")}
+    assert ports == {"http": (80, "http"), "grpc": (9000, 9000), "forward": (8082, "forward")}
+    protocols = [port.get("appProtocol") for port in main["spec"]["ports"]]
+    assert protocols == [None, "kubernetes.io/h2c", None]
     assert other["spec"]["selector"]["mooring.dev/revision"] == ref("v2").revision
     assert [port["port"] for port in other["spec"]["ports"]] == [8082]
     alone = children(status(stable=stable("v1")))["Service delays-candidate"]
@@ -301,8 +303,8 @@ def test_services_select_the_stable_revision_and_the_candidate() -> None:
 
 def test_forward_port_is_open_to_the_deployments_own_pods_alone() -> None:
     policy = children(BOTH)["NetworkPolicy delays"]["spec"]
-    peers = {rule["ports"][0]["port"]: rule["from"] for rule in policy["ingress"]}
-    assert peers[8080] == [{"namespaceSelector": {}}]
+    peers = {port["port"]: rule["from"] for rule in policy["ingress"] for port in rule["ports"]}
+    assert peers[8080] == peers[9000] == [{"namespaceSelector": {}}]
     assert peers[8082] == [{"podSelector": {"matchLabels": {"mooring.dev/deployment": "delays"}}}]
     (operator,) = peers[8081]
     assert operator["namespaceSelector"]["matchLabels"] == {

@@ -7,6 +7,7 @@ import pytest
 from mooring_serving.limits import (
     PREFIX,
     EngineLimits,
+    GrpcLimits,
     HttpLimits,
     LimitInvalid,
     TensorLimits,
@@ -17,6 +18,8 @@ from mooring_serving.limits import (
 from mooring_serving.refusals import Refusal, reason_of
 from mooring_serving.settings import SettingsInvalid, read_settings
 
+KINDS = (HttpLimits, TensorLimits, WorkLimits, GrpcLimits)
+
 
 def test_limits_have_their_defaults_when_the_environment_is_silent() -> None:
     assert read_limits({"PATH": "/bin", "MOORING_VERSION": "v1"}) == EngineLimits()
@@ -24,19 +27,17 @@ def test_limits_have_their_defaults_when_the_environment_is_silent() -> None:
     assert TensorLimits().elements == 1 << 22
 
 
-def test_limits_of_the_three_kinds_have_different_names() -> None:
+def test_limits_of_all_kinds_have_different_names() -> None:
     names = list(limit_names())
     assert len(names) == len(set(names))
-    assert len(names) == sum(len(fields(kind)) for kind in (HttpLimits, TensorLimits, WorkLimits))
+    assert len(names) == sum(len(fields(kind)) for kind in KINDS)
 
 
 @pytest.mark.parametrize("name", list(limit_names()))
 def test_every_limit_is_read_from_its_own_variable_and_bounded(name: str) -> None:
     variable = f"{PREFIX}{name.upper()}"
     default = next(
-        getattr(kind, name)
-        for kind in (HttpLimits(), TensorLimits(), WorkLimits())
-        if hasattr(kind, name)
+        getattr(kind, name) for kind in (kind() for kind in KINDS) if hasattr(kind, name)
     )
     limits = read_limits({variable: str(default)})
     assert limits == EngineLimits()

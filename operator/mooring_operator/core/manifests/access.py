@@ -15,7 +15,12 @@ from mooring_operator.core.manifests.names import (
     network_policy_name,
     sync_keys_name,
 )
-from mooring_operator.core.manifests.traffic import FORWARD_PORT, HTTP_PORT, MANAGEMENT_PORT
+from mooring_operator.core.manifests.traffic import (
+    FORWARD_PORT,
+    GRPC_PORT,
+    HTTP_PORT,
+    MANAGEMENT_PORT,
+)
 
 SYNC_KEYS_FILE = "keys.json"
 
@@ -34,14 +39,14 @@ def sync_keys(owner: ModelDeployment, config: OperatorConfig) -> Manifest:
 
 
 def network_policy(owner: ModelDeployment, config: OperatorConfig) -> Manifest:
-    """Clients reach 8080, the deployment's own pods 8082, the operator 8081.
+    """Clients reach 8080 and 9000, the deployment's own pods 8082, the operator 8081.
 
     The kubelet's probes come from the pod's own node, which no policy blocks.
     """
     deployment = owner.metadata.name
     operator = {"kubernetes.io/metadata.name": config.operator_namespace}
     ingress = [
-        _from({"namespaceSelector": {}}, HTTP_PORT),
+        _from({"namespaceSelector": {}}, HTTP_PORT, GRPC_PORT),
         _from({"podSelector": {"matchLabels": deployment_selector(deployment)}}, FORWARD_PORT),
         _from({"namespaceSelector": {"matchLabels": operator}}, MANAGEMENT_PORT),
     ]
@@ -65,5 +70,5 @@ def disruption_budget(owner: ModelDeployment, revision: str) -> Manifest:
     return child("policy/v1", "PodDisruptionBudget", name, owner, {"spec": spec})
 
 
-def _from(peer: Manifest, port: int) -> Manifest:
-    return {"from": [peer], "ports": [{"protocol": "TCP", "port": port}]}
+def _from(peer: Manifest, *ports: int) -> Manifest:
+    return {"from": [peer], "ports": [{"protocol": "TCP", "port": port} for port in ports]}

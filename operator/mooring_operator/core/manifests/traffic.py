@@ -8,6 +8,9 @@ from mooring_operator.core.manifests.names import candidate_service_name, stable
 HTTP_PORT = 8080
 MANAGEMENT_PORT = 8081
 FORWARD_PORT = 8082
+GRPC_PORT = 9000
+"""The server's default. It stands in no pod template, neither as an argument (a pinned image may be
+older than the option) nor as a container port (which would restart the pods of every revision)."""
 NOBODY = "none"
 """Selects no pod: no revision is named like this, since it is no hash."""
 
@@ -16,6 +19,7 @@ def stable_service(owner: ModelDeployment, revision: str) -> Manifest:
     """The Service of the deployment; a promotion or a rollback is a flip of its selector."""
     ports = [
         _port("http", 80, "http"),
+        _port("grpc", GRPC_PORT, GRPC_PORT) | {"appProtocol": "kubernetes.io/h2c"},
         _port("forward", FORWARD_PORT, "forward"),
     ]
     return _service(owner, stable_service_name(owner.metadata.name), revision, ports)
@@ -31,7 +35,7 @@ def candidate_service(owner: ModelDeployment, revision: str | None) -> Manifest:
     return _service(owner, name, revision or NOBODY, ports)
 
 
-def _port(name: str, port: int, target: str) -> Manifest:
+def _port(name: str, port: int, target: str | int) -> Manifest:
     return {"name": name, "port": port, "targetPort": target, "protocol": "TCP"}
 
 

@@ -1,0 +1,139 @@
+"""The gRPC port: admission, deadlines, drain."""
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable
+
+from mooring_serving.errors import RequestRefused
+from mooring_serving.grpc.call import Call
+from mooring_serving.grpc.connection import Connection
+from mooring_serving.limits import GrpcLimits
+from mooring_serving.refusals import Refusal
+
+_LOG = logging.getLogger(__name__)
+
+
+class GrpcListener:
+    """One port. Made on the event loop that serves it.
+
+    Args:
+        handler: Answers a complete call, at once or later; raises `RequestRefused` at once.
+        limits: Limits of connections and calls.
+        monotonic: Monotonic seconds.
+        draw: Uniform draws in [0, 1), so that connections do not all end at the same time.
+        on_refusal: Called with the HTTP status and the reason of each refused call.
+    """
+
+    def __init__(
+        self,
+        handler: Callable[[Call], None],
+        limits: GrpcLimits,
+        *,
+        monotonic: Callable[[], float],
+        draw: Callable[[], float],
+        on_refusal: Callable[[int, Refusal], None],
+    ) -> None:
+        self.handler = handler
+        self.limits = limits
+        self.monotonic = monotonic
+        self.draining = False
+        self.open_calls = 0
+        self.waiting_bytes = 0
+        self._draw = draw
+        self._on_refusal = on_refusal
+        self._connections: set[Connection] = set()
+        self._server: asyncio.Server | None = None
+        self._sweeper: asyncio.Task[None] | None = None
+        self._changed = asyncio.Event()
+
+    async def open(self, host: str, port: int) -> int:
+        """Start accepting; returns the port (an ephemeral one when `port` is 0).
+
+        Raises:
+            OSError: The port cannot be opened.
+        """
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(self._connect, host, port, backlog=1024)
+        self._sweeper = loop.create_task(self._sweep())
+        sockets: list[socket.socket] = list(self._server.sockets)
+        address: tuple[str, int] = sockets[0].getsockname()
+        return address[1]
+
+    def _connect(self) -> Connection:
+        age = self.limits.grpc_age_seconds * (0.9 + 0.2 * self._draw())
+        return Connection(self, asyncio.get_running_loop(), age_seconds=age)
+
+    # --- what connections call
+
+    def opened(self, connection: Connection) -> bool:
+        """Admit a connection; False when there are too many."""
+        if len(self._connections) >= self.limits.grpc_connections:
+            self._on_refusal(503, Refusal.TOO_MANY_CONNECTIONS)
+            return False
+        self._connections.add(connection)
+        return True
+
+    def closed(self, connection: Connection) -> None:
+        """Forget a connection."""
+        self._connections.discard(connection)
+        self._changed.set()
+
+    def refused(self, refusal: RequestRefused) -> None:
+        """Count a call that is answered with a status other than OK."""
+        self._on_refusal(refusal.status, refusal.reason)
+
+    def broke(self, call: Call, error: Exception) -> None:
+        """Log a handler that broke: a defect of ours."""
+        _LOG.error("%s failed", call.head.path[:200], exc_info=error)
+
+    # --- ending
+
+    def start_draining(self) -> None:
+        """Send clients elsewhere, without losing a call; go on accepting.
+
+        A connection that is opened from now on ends with its first answer.
+        """
+        self.draining = True
+        for connection in tuple(self._connections):
+            connection.leave()
+
+    async def close(self, seconds: float) -> int:
+        """Stop accepting, let calls in hand finish, then drop what is left.
+
+        Args:
+            seconds: Longest wait for calls in hand.
+
+        Returns:
+            Calls that were dropped unanswered.
+        """
+        self.draining = True
+        if self._server is not None:
+            self._server.close()
+        # One turn of the loop delivers what is already in the sockets' buffers.
+        await asyncio.sleep(0)
+        for connection in tuple(self._connections):
+            connection.leave()
+        try:
+            async with asyncio.timeout(seconds):
+                while self._connections:
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            _LOG.warning(
+                "%d connections were still busy at the end of the drain", len(self._connections)
+            )
+        dropped = sum(connection.answering for connection in self._connections)
+        for connection in tuple(self._connections):
+            connection.abort()
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+        return dropped
+
+    async def _sweep(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(1.0)
+            now = loop.time()
+            for connection in tuple(self._connections):
+                connection.check_deadlines(now)
