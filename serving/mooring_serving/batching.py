@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 from mooring_serving.clock import Clock
+from mooring_serving.counters import Counters
 from mooring_serving.dataplane import Dataplane, Predicted, Ticket
 from mooring_serving.errors import DeadlineExceeded, ModelFault, Overloaded
 
@@ -72,6 +73,7 @@ class Batcher:
         cost: What a prediction takes here.
         settings: How requests are put together.
         threads: Threads for long batches.
+        counters: Counts what is shed and what comes too late.
         clock: Time.
     """
 
@@ -82,12 +84,14 @@ class Batcher:
         settings: BatchSettings,
         *,
         threads: int,
+        counters: Counters,
         clock: Clock,
     ) -> None:
         self._dataplane = dataplane
         self._cost = cost
         self._settings = settings
         self._threads = threads
+        self._counters = counters
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._executor = ThreadPoolExecutor(threads, thread_name_prefix="inference")
@@ -131,6 +135,7 @@ class Batcher:
             self._flush_due = self._loop.call_soon(self._flush)
 
     def _shed(self, ticket: Ticket) -> None:
+        self._counters.count_shed()
         rows = self._waiting_rows + self._running_rows
         seconds = rows * self._cost.row_ms / 1000
         ticket.settle(
@@ -191,6 +196,7 @@ class Batcher:
         return deadline is not None and deadline < self._clock.monotonic()
 
     def _expire(self, ticket: Ticket) -> None:
+        self._counters.count_late()
         seconds = self._clock.monotonic() - ticket.query.received_at
         ticket.settle(
             DeadlineExceeded(f"the request waited {seconds:.1f} s and was not predicted; retry")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from mooring_serving.arms import Arm
 from mooring_serving.clock import Clock, format_microseconds, parse_time, to_microseconds
 from mooring_serving.conversation import Query, Reply, Settle
-from mooring_serving.counters import Counters
+from mooring_serving.counters import Answered, Counters
 from mooring_serving.errors import InvalidOutput, ModelFault, RequestRefused
 from mooring_serving.log.segments import SegmentedLog
 from mooring_serving.log.tables import PredictionEntry
@@ -182,7 +182,7 @@ class Dataplane:
         """
         now = self._clock.monotonic()
         replies: list[Reply | ModelFault] = []
-        all_recorded = predicted.whole is not None
+        answered: list[Answered] = []
         rows = 0
         for ticket, outcome in zip(tickets, predicted.outcomes, strict=True):
             elapsed = now - ticket.query.received_at
@@ -191,10 +191,15 @@ class Dataplane:
                 replies.append(outcome)
                 continue
             rows += ticket.query.request.rows
-            reply, counted = self._finish_one(ticket, outcome, elapsed)
-            replies.append(reply)
-            all_recorded = all_recorded and counted
-        if all_recorded and predicted.columns is not None and predicted.whole is not None:
+            replies.append(self._finish_one(ticket, outcome, elapsed))
+            assignment = ticket.assignment
+            if assignment.live and _in_time(assignment, elapsed):
+                phase = assignment.phase if assignment.owned else None
+                answered.append((ticket.query.request.rows, elapsed * 1000, phase))
+        self._counters.count_answers(answered)
+        self._counters.count_batch(len(tickets), rows)
+        all_count = len(answered) == len(tickets)
+        if all_count and predicted.columns is not None and predicted.whole is not None:
             joined = InferenceRequest(None, predicted.columns, rows, None, {})
             self._recorder.offer(joined, predicted.whole.score)
         else:
@@ -202,8 +207,8 @@ class Dataplane:
         for ticket, reply in zip(tickets, replies, strict=True):
             ticket.settle(reply)
 
-    def _finish_one(self, ticket: Ticket, answer: Answer, elapsed: float) -> tuple[Reply, bool]:
-        """The reply, and whether the answer counts and is somebody's."""
+    def _finish_one(self, ticket: Ticket, answer: Answer, elapsed: float) -> Reply:
+        """The reply with its receipt; the log has it too."""
         query, assignment = ticket.query, ticket.assignment
         request, model = query.request, self.model
         receipt_id = self._receipts.next_id()
@@ -214,36 +219,26 @@ class Dataplane:
             predicted=model.predicted(answer.values, request.rows),
             side=(assignment.arm, assignment.phase),
         )
-        milliseconds = elapsed * 1000
-        counts = _in_time(assignment, elapsed)
-        if counts:
-            if assignment.live:
-                self._counters.count_answer(
-                    rows=request.rows,
-                    milliseconds=milliseconds,
-                    phase=assignment.phase if assignment.owned else None,
+        if self._log is not None and _in_time(assignment, elapsed):
+            self._log.offer(
+                PredictionEntry(
+                    receipt_id,
+                    ticket.event_time_us,
+                    assignment.arm,
+                    assignment.phase,
+                    request,
+                    answer.score,
                 )
-            if self._log is not None:
-                self._log.offer(
-                    PredictionEntry(
-                        receipt_id,
-                        ticket.event_time_us,
-                        assignment.arm,
-                        assignment.phase,
-                        request,
-                        answer.score,
-                    )
-                )
-        reply = Reply(
+            )
+        return Reply(
             request,
             answer.values,
             prediction_id,
             model.version,
             model.revision,
-            milliseconds,
+            elapsed * 1000,
             ticket.close,
         )
-        return reply, counts and assignment.live
 
     def _record_apart(
         self, tickets: Sequence[Ticket], outcomes: Sequence[Outcome], now: float

@@ -126,6 +126,7 @@ class Engine:
             warm.cost,
             batch_settings(settings, limits.work, model.signature.max_rows),
             threads=thread_count(),
+            counters=pod.counters,
             clock=clock,
         )
         app = InferenceApp(
