@@ -231,7 +231,7 @@ class Engine:
             self._router(forward=forward).answer,
             self._limits.http,
             wall_seconds=self._pod.clock.wall,
-            on_failure=lambda: self._pod.counters.count_refusal(500),
+            on_refusal=self._pod.counters.count_refusal,
             skip_abandoned=forward,
         )
         opened = await listener.open(host, port)

@@ -30,9 +30,10 @@ class HttpLimits:
     """Bytes of a body, counted while reading, and again while decompressing: 413. A row of 100
     features is about 2 KiB of JSON."""
 
-    receiving_bytes: Annotated[int, Field(ge=MIB, le=64 * 1024 * MIB)] = 64 * MIB
-    """Bytes of unfinished bodies of more than 64 KiB each, over all connections of a port: 503.
-    Without it, 512 slow clients could hold 4 GiB within the limit of one body."""
+    pending_body_bytes: Annotated[int, Field(ge=MIB, le=64 * 1024 * MIB)] = 64 * MIB
+    """Bytes of bodies of more than 64 KiB each that arrive or wait for their answer, over all
+    connections of a port: 503. Without it, 512 clients could hold 4 GiB within the limit of one
+    body."""
 
     header_bytes: Annotated[int, Field(ge=256, le=MIB)] = 16 * 1024
     """Bytes of all header names and values and of the URL: 431."""
@@ -41,7 +42,7 @@ class HttpLimits:
     """Headers in a request: 431."""
 
     connections: Annotated[int, Field(ge=1, le=100_000)] = 512
-    """Open connections on a listener; one more is answered 503 and closed."""
+    """Open connections of a port; one more is answered 503 and closed."""
 
     header_seconds: Annotated[float, Field(gt=0, le=600)] = 5.0
     """From a request's first byte to the end of its headers: 408 (slow clients hold a socket)."""

@@ -43,7 +43,7 @@ class Refusal(StrEnum):
     TOO_MANY_CONNECTIONS = "TooManyConnections"
     """503: too many open connections."""
     MEMORY = "Memory"
-    """503: unfinished bodies hold too much memory."""
+    """503: large bodies hold too much memory."""
     NOT_READY = "NotReady"
     """503: the model is loading or the server stops."""
     DEADLINE = "Deadline"

@@ -101,7 +101,9 @@ def judge_binary(body: bytes, header: bytes, model: Model) -> Valid:
     document = _parse(body[:length])
     inputs = document.get("inputs")
     for tensor in cast("list[Any]", inputs) if isinstance(inputs, list) else []:
-        parameters: Any = tensor.get("parameters") if isinstance(tensor, dict) else None
+        if not isinstance(tensor, dict):
+            continue
+        parameters = cast("dict[str, Any]", tensor).get("parameters")
         if isinstance(parameters, dict) and "binary_data_size" in parameters:
             parameters = cast("dict[str, Any]", parameters)
             size = parameters.pop("binary_data_size")

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import re
 import socket
 import time
 from collections.abc import Generator, Iterator
@@ -202,6 +203,132 @@ def test_slow_clients_do_not_delay_others_and_too_many_are_refused(pod: Server) 
             received = everything(refused)
         assert received.startswith(b"HTTP/1.1 503 ")
         assert b"retry-after: 1\r\n" in received
+
+
+def test_request_before_a_malformed_one_keeps_its_own_answer(pod: Server) -> None:
+    received = exchange(pod, post() + b"nonsense\r\n\r\n" + post())
+    first, second = received.split(b"HTTP/1.1 ")[1:]
+    assert first.startswith(b"200 ")
+    assert second.startswith(b"400 ")
+
+
+def test_client_that_is_refused_while_it_sends_reads_the_reason(pod: Server) -> None:
+    with connection(pod) as opened:
+        opened.sendall(HEAD + b"content-length: 30000000\r\n\r\n")
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            for _ in range(30):
+                opened.sendall(b" " * 1_000_000)
+        assert opened.recv(65_536).startswith(b"HTTP/1.1 413 ")
+
+
+@pytest.mark.parametrize("rows", [1, 200], ids=["at once", "large"])
+def test_client_that_ends_its_side_gets_its_answers(pod: Server, rows: int) -> None:
+    tensor = {"name": "input", "datatype": "FP64", "shape": [rows, 30], "data": [1.0] * 30 * rows}
+    body = json.dumps({"inputs": [tensor]}).encode()
+    with connection(pod) as opened:
+        opened.sendall(post(body) * 3)
+        opened.shutdown(socket.SHUT_WR)
+        assert everything(opened).count(b"HTTP/1.1 200 ") == 3
+
+
+@pytest.mark.parametrize("sent", [HEAD, post()[:-10]], ids=["headers", "body"])
+def test_client_that_ends_its_side_too_early_is_told_where(pod: Server, sent: bytes) -> None:
+    with connection(pod) as opened:
+        opened.sendall(sent)
+        opened.shutdown(socket.SHUT_WR)
+        received = everything(opened)
+    assert received.startswith(b"HTTP/1.1 400 ")
+    assert b"the request ends within its " in received
+
+
+def test_trailer_behind_a_chunked_body_changes_nothing(pod: Server) -> None:
+    chunk = b"%x\r\n%s\r\n" % (len(BODY), BODY)
+    trailer = b"0\r\ncontent-encoding: gzip\r\ninference-header-content-length: 5\r\n\r\n"
+    head = HEAD + b"connection: close\r\ntransfer-encoding: chunked\r\n\r\n"
+    assert exchange(pod, head + chunk + trailer).startswith(b"HTTP/1.1 200 ")
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        (b"content-encoding: gzip\r\ncontent-encoding: gzip\r\n", 415),
+        (b"inference-header-content-length: 5\r\ninference-header-content-length: 5\r\n", 400),
+        (b"accept-encoding: br\r\naccept-encoding: gzip\r\n", 200),
+    ],
+)
+def test_repeated_header_is_read_as_one_list(pod: Server, headers: bytes, status: int) -> None:
+    received = exchange(pod, post(more=headers + b"connection: close\r\n"))
+    assert received.startswith(b"HTTP/1.1 %d " % status)
+
+
+def test_connection_ends_after_so_many_requests_and_at_so_high_an_age() -> None:
+    limits = {"MOORING_LIMIT_CONNECTION_REQUESTS": "3", "MOORING_LIMIT_CONNECTION_SECONDS": "0.5"}
+    with running(cancer_package(), environment=limits) as server:
+        with connection(server) as opened:
+            opened.sendall(post() * 4)
+            received = everything(opened)
+        assert received.count(b"HTTP/1.1 200 ") == 3
+        assert received.count(b"connection: close") == 1
+        with connection(server) as opened:
+            opened.sendall(post())
+            assert b"connection: close" not in opened.recv(65_536)
+            time.sleep(0.6)
+            opened.sendall(post())
+            assert b"connection: close" in everything(opened)
+
+
+def test_large_bodies_share_a_bounded_memory_and_small_ones_are_still_answered() -> None:
+    limits = {"MOORING_LIMIT_PENDING_BODY_BYTES": "3000000"}
+    head = HEAD + b"content-length: 2000000\r\n\r\n"
+    with running(cancer_package(), environment=limits) as server, contextlib.ExitStack() as stack:
+        first = stack.enter_context(connection(server))
+        first.sendall(head + b" " * 1_900_000)
+        second = stack.enter_context(connection(server))
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+            second.sendall(head + b" " * 1_900_000)
+        received = everything(second)
+        assert received.startswith(b"HTTP/1.1 503 ")
+        assert b"retry-after: 1\r\n" in received
+        assert b"3000000 bytes of memory" in received
+        assert exchange(server, post(more=b"connection: close\r\n")).startswith(b"HTTP/1.1 200 ")
+        first.sendall(b" " * 100_000)
+        assert first.recv(65_536).startswith(b"HTTP/1.1 400 ")
+        third = stack.enter_context(connection(server))
+        third.sendall(head + b" " * 2_000_000)
+        assert third.recv(65_536).startswith(b"HTTP/1.1 400 ")
+        assert refusals(server)["Memory"] == 1
+
+
+def test_every_refusal_of_the_edge_is_counted_by_its_reason(pod: Server) -> None:
+    before = refusals(pod)
+    exchange(pod, b"nonsense\r\n\r\n")
+    exchange(pod, HEAD + b"x: " + b"y" * 20_000 + b"\r\n\r\n")
+    exchange(pod, HEAD + b"content-length: 9000000\r\n\r\n")
+    exchange(pod, HEAD)
+    found = refusals(pod)
+    for reason in ("MalformedHttp", "HeadersTooLarge", "BodyTooLarge", "TooSlow"):
+        assert found[reason] == before[reason] + 1, reason
+
+
+def test_client_that_does_not_read_its_answers_is_dropped_and_counted(pod: Server) -> None:
+    before = refusals(pod)["NotRead"]
+    get = b"GET /openapi.json HTTP/1.1\r\nhost: x\r\n\r\n"
+    with connection(pod) as opened:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        opened.settimeout(1)
+        with contextlib.suppress(TimeoutError, BrokenPipeError, ConnectionResetError):
+            for _ in range(4000):
+                opened.sendall(get * 20)
+        deadline = time.monotonic() + 8
+        while refusals(pod)["NotRead"] == before:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+
+
+def refusals(server: Server) -> dict[str, int]:
+    """What the metrics count as refused, by reason."""
+    pattern = r'mooring_requests_refused_total\{[^}]*reason="(\w+)"[^}]*\} (\S+)'
+    return {name: int(float(count)) for name, count in re.findall(pattern, server.metrics())}
 
 
 def test_client_that_vanishes_in_the_middle_harms_nobody(pod: Server) -> None:

@@ -36,8 +36,8 @@ class Limits(ApiModel):
 
     body_bytes: Annotated[int, Field(ge=1024, le=1024 * MIB)] | None = None
     """Bytes of a request's body, as sent and decompressed: 413."""
-    receiving_bytes: Annotated[int, Field(ge=MIB, le=64 * 1024 * MIB)] | None = None
-    """Bytes of all unfinished large bodies of a port: 503."""
+    pending_body_bytes: Annotated[int, Field(ge=MIB, le=64 * 1024 * MIB)] | None = None
+    """Bytes of all large bodies of a port that arrive or wait for their answer: 503."""
     header_bytes: Annotated[int, Field(ge=256, le=MIB)] | None = None
     """Bytes of a request's headers and URL: 431."""
     header_count: Annotated[int, Field(ge=8, le=10_000)] | None = None

@@ -11,8 +11,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
-import httptools
-
+from mooring_serving.http.incoming import BodyMemory, Incoming
 from mooring_serving.http.message import (
     Answer,
     HttpRequest,
@@ -22,6 +21,7 @@ from mooring_serving.http.message import (
     render_response,
 )
 from mooring_serving.limits import HttpLimits
+from mooring_serving.refusals import Refusal
 
 Handler = Callable[[HttpRequest], HttpResponse | Pending[Any] | Awaitable[HttpResponse]]
 
@@ -34,15 +34,18 @@ class _Exchange:
         request: The request.
         keep: Whether the client wants the connection kept.
         header: The `connection` line of an answer that keeps it (HTTP/1.0 needs one).
+        held: Bytes that it holds of the memory of bodies.
     """
 
     request: HttpRequest
     keep: bool
     header: bytes
+    held: int
 
 
 _CLOSE = b"connection: close\r\n"
-_KEEP_ALIVE = b"connection: keep-alive\r\n"
+_LINGER_SECONDS = 2.0
+"""How long a client that was refused may go on sending before it is cut off."""
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 
@@ -54,6 +57,7 @@ class Host(Protocol):
     date: bytes
     draining: bool
     skip_abandoned: bool
+    memory: BodyMemory
 
     def opened(self, connection: "Connection") -> bool:
         """Admit a connection; False when there are too many."""
@@ -67,6 +71,10 @@ class Host(Protocol):
         """The answer to a request whose handler broke."""
         ...
 
+    def refused(self, status: int, reason: Refusal) -> None:
+        """Count a request that no handler saw."""
+        ...
+
 
 class Connection(asyncio.Protocol):
     """The asyncio protocol of one connection; single-threaded, owned by the event loop."""
@@ -74,31 +82,19 @@ class Connection(asyncio.Protocol):
     def __init__(self, host: Host, loop: asyncio.AbstractEventLoop) -> None:
         self._host = host
         self._loop = loop
-        self._parser = httptools.HttpRequestParser(self)
         self._transport: asyncio.Transport | None = None
+        self._incoming = Incoming(self, host.limits, host.memory, loop)
         self._waiting: deque[_Exchange] = deque()
         self._task: asyncio.Task[None] | None = None
         self._unsettled: _Exchange | None = None
+        self._refusal: HttpResponse | None = None
+        self._half_closed = False
         self._closing = False
         self._writable = True
         self._paused = False
-        self._message_started: float | None = None
-        self._headers_done = False
         self._blocked_since: float | None = None
-        self._last_used = loop.time()
-        self._reset()
-
-    def _reset(self) -> None:
-        self._url = b""
-        self._headers: dict[bytes, bytes] = {}
-        self._header_bytes = 0
-        self._header_count = 0
-        self._chunks: list[bytes] = []
-        self._body_bytes = 0
-        self._body_left = 0
-        self._method = ""
-        self._keep = False
-        self._kept = b""
+        self._opened_at = self._last_used = loop.time()
+        self._answered = 0
 
     # --- asyncio callbacks
 
@@ -109,19 +105,24 @@ class Connection(asyncio.Protocol):
         if not self._host.opened(self):
             limit = self._host.limits.connections
             message = f"too many connections (limit {limit}); retry later"
-            self._refuse(error_response(503, message, retry_after=1))
+            self.refuse(503, message, Refusal.TOO_MANY_CONNECTIONS)
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio names it
         """The client is gone; an answer in hand is finished for its effects and not sent."""
         self._transport = None
         self._closing = True
-        self._waiting.clear()
+        self._incoming.drop()
+        self._forget_waiting()
         self._host.closed(self)
 
-    def eof_received(self) -> None:
-        """The sender hung up; asyncio closes the connection after this."""
+    def eof_received(self) -> bool:
+        """The sender sends no more. True: it may still read, so what is in hand is answered."""
         if self._host.skip_abandoned:
-            self._waiting.clear()
+            self._forget_waiting()
+            return False
+        self._incoming.end()
+        self._half_closed = self.answering and not self._closing
+        return self._half_closed
 
     def pause_writing(self) -> None:
         """The client reads more slowly than we answer: stop reading from it."""
@@ -136,115 +137,42 @@ class Connection(asyncio.Protocol):
         self._advance()
 
     def data_received(self, data: bytes) -> None:
-        """Feed the parser; any breach of syntax ends the connection with a 4xx."""
-        if self._message_started is None:
-            self._message_started = self._loop.time()
-            self._headers_done = False
-        rest = data
-        while rest and not self._closing:
-            rest = self._feed(rest)
+        """Some bytes of requests."""
+        self._incoming.feed(data)
 
-    def _feed(self, data: bytes) -> bytes:
-        """Parse; returns what the parser left behind a request that offers another protocol."""
-        if self._body_left:
-            piece = data[: self._body_left]
-            self._body_left -= len(piece)
-            self.on_body(piece)
-            if not self._body_left and not self._closing:
-                self._complete()
-            return data[len(piece) :]
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            # We stay with HTTP/1.1, as a server may (RFC 9110 §7.8); the parser does not.
-            self._parser = httptools.HttpRequestParser(self)
-            offset: int = upgrade.args[0]
-            return data[offset:]
-        except httptools.HttpParserError as error:
-            if not self._closing:
-                self._refuse(error_response(400, f"malformed HTTP request: {error}"))
-        return b""
+    # --- what arrives
 
-    # --- parser callbacks
+    @property
+    def deaf(self) -> bool:
+        """Whether nothing more is read: the connection ends after what is in hand."""
+        return self._closing or self._refusal is not None
 
-    def on_message_begin(self) -> None:
-        """A request starts."""
-        self._message_started = self._loop.time()
-        self._headers_done = False
-
-    def on_url(self, url: bytes) -> None:
-        """A piece of the URL."""
-        self._url += url
-        self._count_header(len(url))
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """One header."""
-        self._headers[name.lower()] = value
-        self._header_count += 1
-        self._count_header(len(name) + len(value))
-
-    def _count_header(self, size: int) -> None:
-        limits = self._host.limits
-        self._header_bytes += size
-        if self._header_bytes > limits.header_bytes or self._header_count > limits.header_count:
-            message = f"headers exceed {limits.header_bytes} bytes or {limits.header_count} entries"
-            self._refuse(error_response(431, message))
-
-    def on_headers_complete(self) -> None:
-        """Refuse a body that announces itself as too large before it is sent."""
-        self._headers_done = True
-        parser = self._parser
-        self._method = parser.get_method().decode("latin-1")
-        self._keep = parser.should_keep_alive()
-        self._kept = b"" if parser.get_http_version() == "1.1" else _KEEP_ALIVE
-        length = self._headers.get(b"content-length")
-        # A number of more than 18 digits is too large, and not worth making into an integer.
-        limit = self._host.limits.body_bytes
-        if length is not None and (len(length) > 18 or int(length) > limit):
-            self._refuse_body()
-        elif self._headers.get(b"expect", b"").lower() == b"100-continue":
-            self._write(_CONTINUE)
-
-    def on_body(self, body: bytes) -> None:
-        """A piece of the body, counted before it is kept."""
-        self._body_bytes += len(body)
-        if self._body_bytes > self._host.limits.body_bytes:
-            self._refuse_body()
-        elif not self._closing:
-            self._chunks.append(body)
-
-    def on_message_complete(self) -> None:
-        """The parser is done; the body of a request that offers another protocol is still to come.
-
-        Java's client offers HTTP/2 (`Upgrade: h2c`) with each first request.
-        """
-        if self._closing:
-            return
-        length = self._headers.get(b"content-length")
-        if length is not None and self._parser.should_upgrade():
-            self._body_left = int(length)
-        if not self._body_left:
-            self._complete()
-
-    def _complete(self) -> None:
+    def received(self, request: HttpRequest, *, keep: bool, header: bytes, held: int) -> None:
         """A whole request: answer it now, or queue it behind the one in hand."""
-        chunks = self._chunks
-        body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        path = self._url.partition(b"?")[0].decode("latin-1")
-        now = self._loop.time()
-        exchange = _Exchange(
-            HttpRequest(self._method, path, self._headers, body, now), self._keep, self._kept
-        )
-        self._message_started = None
-        self._last_used = now
-        self._reset()
-        self._waiting.append(exchange)
+        self._last_used = request.received_at
+        self._waiting.append(_Exchange(request, keep, header, held))
         if self._host.skip_abandoned:
             self._loop.call_soon(self._look_again)
         elif not self._answering:
             self._advance()
         else:
             self._update_reading()
+
+    def refuse(self, status: int, message: str, reason: Refusal) -> None:
+        """End the connection with this answer, after those to the requests before it."""
+        if self.deaf:
+            return
+        self._host.refused(status, reason)
+        self._incoming.drop()
+        self._refusal = error_response(
+            status, message, retry_after=1 if status == 503 else None, close=True
+        )
+        if not self.answering:
+            self._send_refusal(self._refusal)
+
+    def go_on(self) -> None:
+        """Tell the client that its body is wanted."""
+        self._write(_CONTINUE)
 
     # --- answering
 
@@ -274,6 +202,8 @@ class Connection(asyncio.Protocol):
                 self._answer(exchange, cast("Answer", answer))
         if self._waiting or self._task is not None or self._paused:
             self._update_reading()
+        if self._refusal is not None and not self.answering:
+            self._send_refusal(self._refusal)
 
     def _on_settled(self, pending: Pending[Any]) -> None:
         """The answer in hand is there."""
@@ -282,7 +212,7 @@ class Connection(asyncio.Protocol):
             return
         self._unsettled = None
         self._answer(exchange, self._response_of(exchange, pending))
-        if self._waiting or self._paused:
+        if self._waiting or self._paused or self._refusal is not None:
             self._advance()
 
     def _response_of(self, exchange: _Exchange, pending: Pending[Any]) -> Answer:
@@ -307,31 +237,44 @@ class Connection(asyncio.Protocol):
         self._advance()
 
     def _send(self, exchange: _Exchange, response: HttpResponse) -> None:
+        self._host.memory.held -= exchange.held
         if self._transport is None:
             return
-        ends = response.close or not exchange.keep or self._host.draining
-        data = render_response(
-            response, connection=_CLOSE if ends else exchange.header, date=self._host.date
+        host = self._host
+        now = self._last_used = self._loop.time()
+        self._answered += 1
+        ends = (
+            response.close
+            or not exchange.keep
+            or host.draining
+            or (self._half_closed and not self._waiting)
+            or self._answered >= host.limits.connection_requests
+            or now - self._opened_at > host.limits.connection_seconds
         )
+        connection = _CLOSE if ends else exchange.header
+        data = render_response(response, connection=connection, date=host.date)
         if exchange.request.method == "HEAD":
             data = data[: len(data) - len(response.body)]
         self._transport.write(data)
-        self._last_used = self._loop.time()
         if ends:
             self._end()
 
-    def _refuse_body(self) -> None:
-        limit = self._host.limits.body_bytes
-        self._refuse(error_response(413, f"the request body exceeds {limit} bytes"))
+    def _send_refusal(self, refusal: HttpResponse) -> None:
+        """Send the last answer, then read and forget for a while what the client still sends.
 
-    def _refuse(self, response: HttpResponse) -> None:
-        """Answer out of turn and end the connection; the rest of the request is not read."""
-        if self._closing:
+        Closing at once would have the kernel reset the connection, and a client in the middle of
+        its body would never see why (RFC 9112 §9.6).
+        """
+        if self._transport is None or self._closing:
             return
         self._closing = True
+        self._transport.write(render_response(refusal, connection=_CLOSE, date=self._host.date))
+        self._transport.write_eof()
+        self._loop.call_later(_LINGER_SECONDS, self.abort)
+
+    def _forget_waiting(self) -> None:
+        self._host.memory.held -= sum(exchange.held for exchange in self._waiting)
         self._waiting.clear()
-        self._write(render_response(response, connection=_CLOSE, date=self._host.date))
-        self._end()
 
     def _write(self, data: bytes) -> None:
         if self._transport is not None:
@@ -364,7 +307,7 @@ class Connection(asyncio.Protocol):
     @property
     def busy(self) -> bool:
         """Whether a request is being received or answered."""
-        return self.answering or self._message_started is not None
+        return self.answering or self._incoming.started is not None
 
     @property
     def answering(self) -> bool:
@@ -374,14 +317,16 @@ class Connection(asyncio.Protocol):
     def check_deadlines(self, now: float) -> None:
         """End a connection that is idle too long or sends too slowly."""
         limits = self._host.limits
-        started = self._message_started
+        started = self._incoming.started
         if self._blocked_since is not None and now - self._blocked_since > limits.receive_seconds:
+            self._host.refused(408, Refusal.NOT_READ)
             self.abort()  # the client does not read its answers
-            return
-        if started is not None and not self._answering and not self._closing:
-            allowed = limits.receive_seconds if self._headers_done else limits.header_seconds
+        elif started is not None and not self._answering and not self._closing:
+            done = self._incoming.headers_done
+            allowed = limits.receive_seconds if done else limits.header_seconds
             if now - started > allowed:
-                self._refuse(error_response(408, f"the request was not complete in {allowed:g} s"))
+                message = f"the request was not complete in {allowed:g} s"
+                self.refuse(408, message, Refusal.TOO_SLOW)
         elif not self.busy and now - self._last_used > limits.idle_seconds:
             self._end()
 

@@ -7,8 +7,10 @@ import socket
 from collections.abc import Callable
 
 from mooring_serving.http.connection import Connection, Handler
+from mooring_serving.http.incoming import BodyMemory
 from mooring_serving.http.message import HttpRequest, HttpResponse, error_response
 from mooring_serving.limits import HttpLimits
+from mooring_serving.refusals import Refusal
 
 _LOG = logging.getLogger(__name__)
 
@@ -20,7 +22,7 @@ class Listener:
         handler: Answers a request, at once or as an awaitable.
         limits: Limits of connections and messages.
         wall_seconds: Wall clock in seconds since the epoch, for the `Date` header.
-        on_failure: Called when a handler broke, for the metrics.
+        on_refusal: Called with status and reason of what no handler answered, for the metrics.
         skip_abandoned: Look whether the sender still waits before answering it; it costs two turns
             of the event loop.
     """
@@ -31,7 +33,7 @@ class Listener:
         limits: HttpLimits,
         *,
         wall_seconds: Callable[[], float],
-        on_failure: Callable[[], None],
+        on_refusal: Callable[[int, Refusal], None],
         skip_abandoned: bool,
     ) -> None:
         self.handler = handler
@@ -40,7 +42,8 @@ class Listener:
         self.skip_abandoned = skip_abandoned
         self.date = b""
         self._wall_seconds = wall_seconds
-        self._on_failure = on_failure
+        self.memory = BodyMemory(limits.pending_body_bytes)
+        self._on_refusal = on_refusal
         self._connections: set[Connection] = set()
         self._server: asyncio.Server | None = None
         self._sweeper: asyncio.Task[None] | None = None
@@ -75,8 +78,12 @@ class Listener:
     def failed(self, request: HttpRequest, error: BaseException) -> HttpResponse:
         """The answer to a request whose handler broke: a defect of ours, logged in full."""
         _LOG.error("%s %s failed", request.method, request.path, exc_info=error)
-        self._on_failure()
+        self._on_refusal(500, Refusal.INTERNAL)
         return error_response(500, "internal error; the server's log has the cause")
+
+    def refused(self, status: int, reason: Refusal) -> None:
+        """Count a request that no handler saw."""
+        self._on_refusal(status, reason)
 
     # --- ending
 

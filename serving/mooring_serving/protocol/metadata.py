@@ -3,7 +3,7 @@
 from mooring_serving.protocol.signature import Feature, Signature
 
 SERVER_NAME = "mooring"
-EXTENSIONS = ("feedback",)
+EXTENSIONS = ("binary_tensor_data", "feedback")
 
 
 def describe_server(version: str) -> dict[str, object]:
