@@ -24,8 +24,12 @@ WAITING = {"MOORING_BATCH_MAX_WAIT_MS": "150"}
 def together(server: Server, model: str, bodies: Sequence[dict[str, Any]]) -> list[httpx.Response]:
     """All of them at once, each on a connection of its own."""
     url = server.url(f"/v2/models/{model}/infer")
+
+    def send(body: dict[str, Any]) -> httpx.Response:
+        return httpx.post(url, json=body, timeout=30)
+
     with ThreadPoolExecutor(len(bodies)) as threads:
-        return list(threads.map(lambda body: httpx.post(url, json=body, timeout=30), bodies))
+        return list(threads.map(send, bodies))
 
 
 def cancer(start: int, rows: int = 1) -> dict[str, Any]:
