@@ -21,8 +21,10 @@ from mooring_serving.errors import DeadlineExceeded, ModelFault, Overloaded
 
 _LOG = logging.getLogger(__name__)
 
-BATCH_ROWS = 1024
-"""Rows of a batch where nothing else is set: more gain little and delay those that wait."""
+_BATCH_MS = 20.0
+"""What a batch may take where its rows are not set: those that wait behind it wait so long."""
+_BATCH_ROWS = range(64, 4097)
+"""Fewer rows gain too little, more gain nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,13 @@ class PredictionCost:
     def milliseconds(self, rows: int) -> float:
         """Expected time of a batch."""
         return self.base_ms + rows * self.row_ms
+
+    def batch_rows(self) -> int:
+        """Rows that are worth a batch of this model."""
+        if self.row_ms <= 0:
+            return _BATCH_ROWS[-1]
+        fitting = int((_BATCH_MS - self.base_ms) / self.row_ms)
+        return min(_BATCH_ROWS[-1], max(_BATCH_ROWS[0], fitting))
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from mooring_profile.sketch import cell_count
 from mooring_serving.app import AppParts, InferenceApp
-from mooring_serving.batching import BATCH_ROWS, Batcher, BatchSettings, thread_count
+from mooring_serving.batching import Batcher, BatchSettings, thread_count
 from mooring_serving.breaker import CircuitBreaker
 from mooring_serving.dataplane import Dataplane, Receipting
 from mooring_serving.feedback import FeedbackDesk
@@ -43,10 +43,11 @@ class Ports:
     grpc: int | None = None
 
 
-def batch_settings(settings: ServerSettings, work: WorkLimits, max_rows: int) -> BatchSettings:
-    """How requests are put together, for a model that takes `max_rows` at once."""
+def batch_settings(settings: ServerSettings, work: WorkLimits, warm: WarmModel) -> BatchSettings:
+    """How requests are put together, for this model as it was measured here."""
+    rows = settings.batch_max_rows or warm.cost.batch_rows()
     return BatchSettings(
-        max_rows=min(settings.batch_max_rows or BATCH_ROWS, max_rows),
+        max_rows=min(rows, warm.model.signature.max_rows),
         max_wait_seconds=settings.batch_max_wait_ms / 1000,
         max_queue=settings.batch_max_queue,
         max_queue_rows=work.queue_rows,
@@ -124,8 +125,8 @@ class Engine:
         self._batcher = Batcher(
             dataplane,
             warm.cost,
-            batch_settings(settings, limits.work, model.signature.max_rows),
-            threads=thread_count(),
+            batch_settings(settings, limits.work, warm),
+            threads=max(1, thread_count() // (settings.threads or 1)),
             counters=pod.counters,
             clock=clock,
         )

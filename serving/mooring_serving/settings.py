@@ -100,7 +100,8 @@ class ServerSettings(BaseModel):
     """Requests that may wait for the model; one more is shed with 503 and Retry-After."""
 
     threads: int | None = Field(default=None, alias="MOORING_THREADS", ge=1, le=256)
-    """Threads of the model's runtime. Absent: from the cores that the process may use."""
+    """Threads of the model's runtime for one prediction. Absent: one, and as many predictions at
+    once as there are cores, since several small ones gain more than one in several threads."""
 
     workers: int | None = Field(default=None, alias="MOORING_WORKERS", ge=1, le=256)
     """Worker processes. Absent: from the container's CPU limit."""
