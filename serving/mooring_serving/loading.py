@@ -58,7 +58,8 @@ def load_model(directory: Path, settings: ServerSettings) -> WarmModel:
         PackageRefused: The package cannot be used (see `mooring_model.errors`).
         WarmUpFailed: It loads but does not predict.
     """
-    loaded = load_package(directory, allow_code=settings.allow_code)
+    threads = settings.threads or 1
+    loaded = load_package(directory, threads=threads, allow_code=settings.allow_code)
     model = _build_served(loaded, settings)
     cost = _warm_up(model, directory, settings.warmup_requests)
     if loaded.process is not None:
