@@ -1,20 +1,16 @@
 """Columns to journal batches and to Parquet files; the only importer of pyarrow, untyped as it is.
 
-numpy arrays are handed over whole, so that the interpreter's lock is held for a few microseconds a
-column; encoding and compressing happen without it.
+Encoding and compressing happen without the interpreter's lock.
 """
 
 import importlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from mooring_serving.log.buffers import Buffers
 from mooring_serving.log.journal import Payload
-from mooring_serving.protocol.messages import Column
 
 _pa: Any = importlib.import_module("pyarrow")
 _pq: Any = importlib.import_module("pyarrow.parquet")
@@ -41,24 +37,6 @@ class ColumnKind(StrEnum):
     TIME = "time"
     """Microseconds since the epoch, written as a UTC timestamp, never null."""
 
-
-@dataclass(frozen=True, slots=True)
-class Constant:
-    """One text for all rows of a batch."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class LogColumn:
-    """One column of a batch."""
-
-    kind: ColumnKind
-    values: Column | Sequence[object] | Constant
-
-
-LogTable = Mapping[str, LogColumn]
-"""A batch's columns by name, all of one length."""
 
 _TIMESTAMP: Any = _pa.timestamp("us", tz="UTC")
 _TYPES: Mapping[ColumnKind, Any] = {
@@ -91,16 +69,18 @@ class BatchEncoder:
         )
         self.schema: Payload = memoryview(self._schema.serialize())
 
-    def encode(self, table: LogTable, rows: int) -> Payload:
-        """The bytes of a batch.
-
-        Raises:
-            ValueError: A value is not of its column's type.
-            TypeError: Likewise.
-        """
-        arrays = [_array(table[name], rows) for name in self._schema.names]
-        batch: Any = _pa.record_batch(arrays, schema=self._schema)
-        return memoryview(batch.serialize())
+    def encode(self, table: Mapping[str, Buffers]) -> Payload:
+        """The bytes of a batch; its columns have one length."""
+        arrays = [
+            _pa.Array.from_buffers(
+                field.type,
+                table[field.name].rows,
+                [None if part is None else _pa.py_buffer(part) for part in table[field.name].parts],
+                table[field.name].nulls,
+            )
+            for field in self._schema
+        ]
+        return memoryview(_pa.RecordBatch.from_arrays(arrays, schema=self._schema).serialize())
 
 
 def write_segment(path: Path, schema: Payload, batches: Sequence[Payload]) -> None:
@@ -135,18 +115,3 @@ def count_rows(path: Path) -> int | None:
     except (_pa.ArrowInvalid, OSError):
         return None
     return rows
-
-
-def _array(column: LogColumn, rows: int) -> Any:
-    kind, values = column.kind, column.values
-    if isinstance(values, Constant):
-        return _pa.repeat(_pa.scalar(values.text, _TYPES[kind]), rows)
-    match kind:
-        case ColumnKind.TIME:
-            return _pa.array(values, type=_pa.int64()).view(_TIMESTAMP)
-        case ColumnKind.NUMBER if isinstance(values, np.ndarray):
-            # from_pandas: NaN is how a missing number is held in memory, null how it is written.
-            whole = np.ascontiguousarray(values, dtype=np.float64)
-            return _pa.array(whole, type=_TYPES[kind], from_pandas=True)
-        case _:
-            return _pa.array(values, type=_TYPES[kind], from_pandas=True)

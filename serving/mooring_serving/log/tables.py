@@ -6,15 +6,31 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import numpy as np
+import numpy.typing as npt
 
 from mooring_serving.arms import Arm
 from mooring_serving.clock import to_microseconds
+from mooring_serving.log.buffers import (
+    Buffers,
+    flag_column,
+    missing_texts,
+    number_columns,
+    plain_column,
+    repeated_column,
+    text_column,
+)
 from mooring_serving.log.fields import FieldHash, LoggedFields
 from mooring_serving.log.journal import Payload
-from mooring_serving.log.parquet import BatchEncoder, ColumnKind, Constant, LogColumn, LogTable
+from mooring_serving.log.parquet import BatchEncoder, ColumnKind
 from mooring_serving.losses import Label
 from mooring_serving.protocol.datatypes import Datatype
-from mooring_serving.protocol.messages import Column, InferenceRequest, join_columns
+from mooring_serving.protocol.messages import (
+    Column,
+    Columns,
+    InferenceRequest,
+    MatrixColumns,
+    join_columns,
+)
 from mooring_serving.protocol.signature import Signature
 
 
@@ -76,11 +92,15 @@ class PredictionTables:
             for feature in signature.features
         }
         self._plain = {name: kinds[name] for name in fields.plain}
+        self._numbers = [name for name in fields.plain if kinds[name] is ColumnKind.NUMBER]
         self._hashed = fields.hashed if digest is not None else ()
-        self._wanted = (*fields.plain, *self._hashed)
+        self._positions = signature.positions
+        places = [signature.positions[name] for name in self._numbers]
+        every = places == list(range(len(signature.positions)))
+        self._places = slice(None) if every else places
         self._digest = digest
-        self._revision = LogColumn(ColumnKind.TEXT, Constant(revision))
-        self._version = LogColumn(ColumnKind.TEXT, Constant(version))
+        self._revision = revision
+        self._version = version
         columns = {
             "prediction_id": ColumnKind.KEY,
             "row": ColumnKind.ROW,
@@ -113,38 +133,46 @@ class PredictionTables:
         """
         sizes = [entry.rows for entry in entries]
         total = sum(sizes)
-        return self._encoder.encode(
-            self._build(entries, None if total == len(sizes) else sizes), total
-        )
-
-    def _build(self, entries: Sequence[PredictionEntry], sizes: list[int] | None) -> LogTable:
-        """`sizes` is None when every request has one row."""
-        requests = [entry.request for entry in entries]
-        columns = join_columns(requests, self._wanted)
-        times = np.array([entry.event_time_us for entry in entries])
-        rows: Column = np.zeros(len(entries), np.int32)
-        if sizes is not None:
-            times = np.repeat(times, sizes)
-            rows = np.concatenate([np.arange(n, dtype=np.int32) for n in sizes])
+        starts = np.cumsum(sizes) - sizes
+        rows = np.arange(total, dtype=np.int32) - np.repeat(starts, sizes).astype(np.int32)
+        times = np.array([entry.event_time_us for entry in entries], np.int64)
         table = {
-            "prediction_id": _repeated(
-                ColumnKind.KEY, [entry.prediction_id for entry in entries], sizes
-            ),
-            "row": LogColumn(ColumnKind.ROW, rows),
-            "event_time": LogColumn(ColumnKind.TIME, times),
-            "revision": self._revision,
-            "version": self._version,
-            "arm": _repeated(ColumnKind.TEXT, [entry.arm.value for entry in entries], sizes),
-            "phase": _repeated(ColumnKind.TEXT, [entry.phase for entry in entries], sizes),
+            "prediction_id": repeated_column([entry.prediction_id for entry in entries], sizes),
+            "row": plain_column(rows),
+            "event_time": plain_column(np.repeat(times, sizes)),
+            "revision": repeated_column([self._revision], [total]),
+            "version": repeated_column([self._version], [total]),
+            "arm": _repeated([entry.arm for entry in entries], sizes),
+            "phase": _repeated([entry.phase for entry in entries], sizes),
+            **self._features(entries),
         }
+        return self._encoder.encode(table)
+
+    def _features(self, entries: Sequence[PredictionEntry]) -> dict[str, Buffers]:
+        """The features that are logged, and the score."""
+        score = np.concatenate([entry.score for entry in entries])
+        block = np.empty((len(self._numbers) + 1, len(score)))
+        block[-1] = score
+        matrix = _joined([entry.request.columns for entry in entries])
+        if matrix is not None:
+            columns: Mapping[str, Column] = MatrixColumns(matrix, self._positions)
+            block[:-1] = matrix.T[self._places]
+        else:
+            requests = [entry.request for entry in entries]
+            columns = join_columns(requests, (*self._plain, *self._hashed))
+            for at, name in enumerate(self._numbers):
+                block[at] = columns[name]
+        *numbers, scores = number_columns(block)
+        table = {f"f.{name}": column for name, column in zip(self._numbers, numbers, strict=True)}
         for name, kind in self._plain.items():
-            table[f"f.{name}"] = LogColumn(kind, columns[name])
+            if kind is not ColumnKind.NUMBER:
+                values = columns[name].tolist()
+                flags = kind is ColumnKind.BOOLEAN
+                table[f"f.{name}"] = flag_column(values) if flags else text_column(values)
         if self._digest is not None:
             for name in self._hashed:
-                hashes = self._digest.column(columns[name])
-                table[f"h.{name}"] = LogColumn(ColumnKind.TEXT, hashes)
-        score = np.concatenate([entry.score for entry in entries])
-        return table | {"score": LogColumn(ColumnKind.NUMBER, score)}
+                table[f"h.{name}"] = text_column(self._digest.column(columns[name]))
+        return table | {"score": scores}
 
 
 class LabelTables:
@@ -182,21 +210,17 @@ class LabelTables:
             for row, label in enumerate(entry.labels)
             if label is not None
         ]
+        values = [None if isinstance(label, str) else float(label) for _, _, label in found]
+        times = [to_microseconds(entry.label_time) for entry, _, _ in found]
+        (numbers,) = number_columns(np.array([values], np.float64))
         table = {
-            "prediction_id": LogColumn(
-                ColumnKind.KEY, [entry.prediction_id for entry, _, _ in found]
-            ),
-            "row": LogColumn(ColumnKind.ROW, [row for _, row, _ in found]),
-            "label": LogColumn(ColumnKind.TEXT, [str(label) for _, _, label in found]),
-            "label_value": LogColumn(
-                ColumnKind.NUMBER,
-                [None if isinstance(label, str) else float(label) for _, _, label in found],
-            ),
-            "label_time": LogColumn(
-                ColumnKind.TIME, [to_microseconds(entry.label_time) for entry, _, _ in found]
-            ),
+            "prediction_id": text_column([entry.prediction_id for entry, _, _ in found]),
+            "row": plain_column(np.array([row for _, row, _ in found], np.int32)),
+            "label": text_column([str(label) for _, _, label in found]),
+            "label_value": numbers,
+            "label_time": plain_column(np.array(times, np.int64)),
         }
-        return self._encoder.encode(table, len(found))
+        return self._encoder.encode(table)
 
 
 def text_bytes(
@@ -228,12 +252,21 @@ def text_bytes(
 _KINDS = {Datatype.BYTES: ColumnKind.TEXT, Datatype.BOOL: ColumnKind.BOOLEAN}
 
 
-def _repeated(
-    kind: ColumnKind, values: Sequence[str | None], sizes: Sequence[int] | None
-) -> LogColumn:
-    """Each value repeated for the rows of its request; one text for all when there is just one."""
-    if values[0] is not None and values.count(values[0]) == len(values):
-        return LogColumn(kind, Constant(values[0]))
-    if sizes is None:
-        return LogColumn(kind, values)
-    return LogColumn(kind, np.repeat(np.array(values, dtype=np.object_), sizes))
+def _repeated(values: Sequence[str | None], sizes: Sequence[int]) -> Buffers:
+    """Each value as often as its request has rows."""
+    first, total = values[0], sum(sizes)
+    if values.count(first) == len(values):
+        return missing_texts(total) if first is None else repeated_column([first], [total])
+    return text_column(
+        [value for value, size in zip(values, sizes, strict=True) for _ in range(size)]
+    )
+
+
+def _joined(columns: Sequence[Columns]) -> npt.NDArray[np.float64] | None:
+    """The matrices of requests one below the other; None when not all came as matrices."""
+    matrices = [each.matrix for each in columns if isinstance(each, MatrixColumns)]
+    if len(matrices) < len(columns):
+        return None
+    # Joined as bytes: numpy gives the interpreter's lock up for each piece of some size.
+    data = b"".join([matrix.tobytes() for matrix in matrices])
+    return np.frombuffer(data).reshape(-1, matrices[0].shape[1])

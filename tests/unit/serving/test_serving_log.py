@@ -14,11 +14,12 @@ import pytest
 from pydantic import ValidationError
 
 from mooring_serving.arms import Arm
+from mooring_serving.log.buffers import plain_column
 from mooring_serving.log.counts import RowTotals
 from mooring_serving.log.errors import LogFieldsInvalid, LogUriInvalid
 from mooring_serving.log.fields import FieldHash, choose_fields
 from mooring_serving.log.journal import Journal, Payload, read_journal
-from mooring_serving.log.parquet import BatchEncoder, ColumnKind, LogColumn, write_segment
+from mooring_serving.log.parquet import BatchEncoder, ColumnKind, write_segment
 from mooring_serving.log.retention import DELETES_AT_ONCE, Retention, expired, is_elected
 from mooring_serving.log.sampling import is_sampled
 from mooring_serving.log.segments import QueueLimits, SegmentedLog
@@ -27,9 +28,8 @@ from mooring_serving.log.shipping import Shipper
 from mooring_serving.log.spool import Spool, SpoolTaken
 from mooring_serving.log.store import DirectoryStore, SegmentStore, open_store
 from mooring_serving.log.tables import PredictionEntry, PredictionTables
-from mooring_serving.protocol.datatypes import Datatype
 from mooring_serving.protocol.messages import InferenceRequest
-from mooring_serving.protocol.signature import Feature, Signature
+from mooring_serving.protocol.signature import build_signature
 
 _parquet: Any = importlib.import_module("pyarrow.parquet")
 
@@ -55,7 +55,7 @@ class Rows:
 
     def encode(self, entries: Sequence[Entry]) -> Payload:
         values = [entry.value for entry in entries for _ in range(entry.rows)]
-        return self._encoder.encode({"row": LogColumn(ColumnKind.ROW, values)}, len(values))
+        return self._encoder.encode({"row": plain_column(np.array(values, np.int32))})
 
 
 class FailingStore(DirectoryStore):
@@ -404,25 +404,16 @@ def test_journal_is_as_before_when_the_disk_is_full(tmp_path: Path) -> None:
 # --- fields
 
 
-def feature(name: str, datatype: Datatype) -> Feature:
-    return Feature(name, datatype, nullable=True)
+@dataclass(frozen=True)
+class Input:
+    name: str
+    datatype: str
+    nullable: bool = True
+    categories: tuple[str, ...] | None = None
 
 
-SIGNATURE = Signature(
-    features=(
-        feature("age", Datatype.FP64),
-        feature("customer_id", Datatype.BYTES),
-        feature("vip", Datatype.BOOL),
-    ),
-    by_name={},
-    positions={},
-    outputs=(),
-    accepts_matrix=False,
-    nullable=(True, True, True),
-    max_rows=10,
-    output_names=frozenset(),
-    any_nullable=True,
-    plain=False,
+SIGNATURE = build_signature(
+    [Input("age", "FP64"), Input("customer_id", "BYTES"), Input("vip", "BOOL")], [], max_rows=10
 )
 
 
