@@ -62,16 +62,14 @@ def flag_column(values: Sequence[object]) -> Buffers:
     return Buffers(len(values), nulls, (valid, bits))
 
 
-def text_column(values: Sequence[str | None]) -> Buffers:
+def text_column(values: Sequence[object]) -> Buffers:
     """UTF-8 texts or None.
 
     Raises:
         ValueError: A text cannot be encoded.
         TypeError: A value is no text.
     """
-    if any(value is not None and not isinstance(value, str) for value in values):
-        raise TypeError("a value of a text column is no text")
-    encoded = [b"" if value is None else value.encode() for value in values]
+    encoded = [_encoded(value) for value in values]
     valid, nulls = _validity(values)
     return Buffers(len(values), nulls, (valid, _offsets(encoded), b"".join(encoded)))
 
@@ -89,6 +87,16 @@ def repeated_column(texts: Sequence[str], sizes: Sequence[int]) -> Buffers:
 def missing_texts(rows: int) -> Buffers:
     """A text column of which every value is missing."""
     return Buffers(rows, rows, (bytes(rows // 8 + 1), bytes(4 * rows + 4), b""))
+
+
+def _encoded(text: object) -> bytes:
+    match text:
+        case None:
+            return b""
+        case str():
+            return text.encode()
+        case _:
+            raise TypeError(f"a {type(text).__name__} is no text")
 
 
 def _offsets(encoded: Sequence[bytes]) -> npt.NDArray[np.int32]:
