@@ -1,7 +1,8 @@
 """A witness beside a benchmark: how fast a server's probe answers, and what its memory is.
 
 `python -m tests.bench.observer PID PORT SECONDS` writes a JSON line every SECONDS until its
-standard input is closed. It is a process of its own, so that a busy load generator does not delay it.
+standard input is closed. It is a process of its own, so that a busy load generator does not
+delay it.
 """
 
 import contextlib

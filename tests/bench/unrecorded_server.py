@@ -7,7 +7,7 @@ from mooring_serving.recorder import Recorder
 from tests.serving.server_process import main
 
 
-def offer_nothing(recorder: Recorder, request: InferenceRequest, score: Column) -> None:
+def offer_nothing(self: Recorder, request: InferenceRequest, score: Column) -> None:
     """Record nothing."""
 
 
