@@ -13,6 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from tests.bench.closed_loop import LoadResult, run_load
 from tests.bench.models import build_model
@@ -41,7 +42,7 @@ def memory_slope(
         return None
     hours = np.array([each.at for each in samples]) / 3600
     megabytes = np.array([each.resident for each in samples]) / 1e6
-    slope, level = np.polyfit(hours, megabytes, 1)
+    slope, level = _fit_line(hours, megabytes)
     residuals = megabytes - (slope * hours + level)
     starts = len(samples) - block + 1
     needed = -(-len(samples) // block)
@@ -50,9 +51,16 @@ def memory_slope(
         firsts = generator.integers(0, max(1, starts), needed)
         order = (firsts[:, None] + np.arange(block)).ravel()[: len(samples)]
         noisy = slope * hours + level + residuals[order % len(samples)]
-        drawn.append(float(np.polyfit(hours, noisy, 1)[0]))
+        drawn.append(_fit_line(hours, noisy)[0])
     low, high = np.quantile(drawn, [0.025, 0.975])
-    return float(slope), float(low), float(high)
+    return slope, float(low), float(high)
+
+
+def _fit_line(x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> tuple[float, float]:
+    """Slope and level by least squares."""
+    centred = x - x.mean()
+    slope = float(centred @ y / (centred @ centred))
+    return slope, float(y.mean() - slope * x.mean())
 
 
 def main() -> None:
