@@ -31,7 +31,7 @@ from mooring_operator.reconcile.sync_state import DeploymentState, ReadyPod
 
 log = logging.getLogger(__name__)
 _SOON = timedelta(seconds=1)
-"""Pause before the next round after one that some pod did not answer."""
+"""Pause before the next round after one that some pod did not answer, or while one leaves."""
 _SLOWEST = timedelta(minutes=5)
 
 Notify = Callable[[ObjectKey], None]
@@ -121,7 +121,9 @@ class Sync:
         elapsed = self._tools.clock.monotonic() - started
         self._tools.metrics.sync_round_time.observe(elapsed)
         self._tell(key, state)
-        return self._next(key, state, resource, complete=complete)
+        # A leaving pod counts on until it is gone, and its last numbers go with it.
+        hurry = not complete or any(answers[len(ready) :])
+        return self._next(key, state, resource, hurry=hurry)
 
     async def _exchange(self, state: DeploymentState, pod: ReadyPod, deployment_uid: str) -> bool:
         """One message to one pod; returns whether it answered. Asks again who it is once."""
@@ -206,14 +208,14 @@ class Sync:
             self._wake(key)
 
     def _next(
-        self, key: ObjectKey, state: DeploymentState, resource: ModelDeployment, *, complete: bool
+        self, key: ObjectKey, state: DeploymentState, resource: ModelDeployment, *, hurry: bool
     ) -> timedelta:
         period = self._period(state, resource)
         watcher = self._watchers.get(key)
         if watcher is not None and watcher.window_ends is not None:
             until = watcher.window_ends - self._tools.clock.now()
             period = min(period, max(until, timedelta(milliseconds=100)))
-        return period if complete else min(period, _SOON)
+        return min(period, _SOON) if hurry else period
 
     def _period(self, state: DeploymentState, resource: ModelDeployment) -> timedelta:
         asked = parse_duration(resource.spec.monitoring.interval)

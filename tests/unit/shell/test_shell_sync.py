@@ -213,10 +213,12 @@ async def test_leaving_pod_gives_its_last_counters() -> None:
     world.scheduled.clear()
     world.sync.noticed(KEY)
     assert world.scheduled == [KEY]
-    await world.sync.round(KEY)
+    assert await world.sync.round(KEY) == timedelta(seconds=1), "it still answers requests"
+    leaving.counters = _phase(31)
+    assert await world.sync.round(KEY) == timedelta(seconds=1)
     world.remove("2", R1)
     await world.sync.round(KEY)
-    assert world.seen().phases[f"{R2}/0"].stable.requests == 25
+    assert world.seen().phases[f"{R2}/0"].stable.requests == 31
     assert world.seen().routes[R1] == (ANALYSING[R1],)
 
 
