@@ -61,7 +61,7 @@ def served(package: Path) -> Generator[ServerProcess]:
 @contextlib.contextmanager
 def conformance_setting(scratch: Path) -> Generator[tuple[Path, ServerProcess]]:
     """Both servers, the file that tells clients about them, and the numeric model's server."""
-    packages = {"numeric": cancer_package("linear"), "text": mixed_package()}
+    packages = {"numeric": cancer_package(), "text": mixed_package()}
     with contextlib.ExitStack() as running:
         document: dict[str, Any] = {"scratch": str(scratch)}
         servers: dict[str, ServerProcess] = {}

@@ -111,6 +111,12 @@ def test_answer_says_which_version_and_revision_gave_it_and_carries_a_receipt(
     assert server.post("/v2/models/cancer/feedback", label).json()["accepted"] == 1
 
 
+def test_raw_tensor_is_read_when_it_carries_the_parameter_of_rest(client: Client) -> None:
+    request = matrix_request(values(2))
+    request.inputs[0].parameters["binary_data_size"].int64_param = 2 * 30 * 8
+    assert len(read_output(client.infer(request), "label")) == 2
+
+
 def test_answer_has_the_wanted_outputs_in_the_wanted_order(client: Client) -> None:
     request = matrix_request(values(2))
     request.outputs.add(name="probability")

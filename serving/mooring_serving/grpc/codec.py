@@ -104,7 +104,10 @@ def decode_request(
             "data": data,
         }
         if tensor.parameters:
-            entry["parameters"] = _read_parameters(tensor.parameters, f"input {name[:128]!r}")
+            parameters = _read_parameters(tensor.parameters, f"input {name[:128]!r}")
+            # kserve's client sends REST's parameter here too; the message itself says the size.
+            parameters.pop("binary_data_size", None)
+            entry["parameters"] = parameters
         tensors.append(entry)
     fields: dict[str, object] = {"inputs": tensors}
     if document.id:
