@@ -36,6 +36,9 @@ def package_(
     rules: Annotated[
         Path | None, typer.Option(help="Instead: a decision table or expressions, YAML or JSON.")
     ] = None,
+    composite: Annotated[
+        Path | None, typer.Option(help="Instead: a graph of packages, YAML or JSON.")
+    ] = None,
     python: Annotated[
         Path | None, typer.Option(help="Instead: a directory with code/, data/, wheels/.")
     ] = None,
@@ -54,14 +57,15 @@ def package_(
     code: packages.CodeOptions | None = None
     if python is not None and entrypoint:
         code = packages.CodeOptions(python, entrypoint, task)
-    given = [kind for kind in (model, rules, code) if kind is not None]
+    given = [kind for kind in (model, rules, composite, code) if kind is not None]
     if len(given) != 1:
         raise typer.BadParameter(
-            "give one of --model FILE, --rules FILE, --python DIRECTORY with --entrypoint"
+            "give one of --model FILE, --rules FILE, --composite FILE, --python DIRECTORY with"
+            " --entrypoint"
         )
     options = packages.PackageOptions(
-        model=model or rules, code=code, data=data, target=target, out=out,
-        name=name or (model or rules or python or out).stem,
+        model=model or rules or composite, code=code, data=data, target=target, out=out,
+        name=name or (model or rules or composite or python or out).stem,
         time_column=time_column or None, format=format, test=test,
     )  # fmt: skip
     packages.build(options)

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Literal
 
 from mooring_model.assemble import Assembly, Lineage
-from mooring_model.author import SUFFIXES
+from mooring_model.author import SUFFIXES, read_author_file
+from mooring_model.composite.source import CompositeSource
 from mooring_model.errors import PackageRefused, RefusalReason
 from mooring_model.evaluate import Metric
 from mooring_model.infer_schema import feature_names, infer_schema
@@ -121,7 +122,10 @@ def _open(model: object) -> Source:
     """What was given, by the file's name where it is one."""
     if not isinstance(model, (str, Path)) or Path(model).suffix not in SUFFIXES:
         return ModelSource.open(model)
-    return RulesSource.read(Path(model))
+    path = Path(model)
+    return (
+        CompositeSource.read(path) if "nodes" in read_author_file(path) else RulesSource.read(path)
+    )
 
 
 def _fresh(folder: Path) -> Path:

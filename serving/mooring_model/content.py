@@ -60,6 +60,10 @@ def check_format(directory: Path, manifest: Manifest) -> None:
     if found is manifest.format and not strangers:
         if found is Format.ONNX:
             check_graph(path)
+        elif found is Format.COMPOSITE:
+            from mooring_model.composite.check import check_composite
+
+            check_composite(directory, manifest.files)
         return
     content = f"its content is {found}" if found else _why_unknown(path)
     raise PackageRefused(

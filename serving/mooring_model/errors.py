@@ -30,6 +30,7 @@ class RefusalReason(StrEnum):
     LOCK_INVALID = "LockInvalid"
     GRAPH_REFUSED = "GraphRefused"
     SCHEMA_INVALID = "SchemaInvalid"
+    GRAPH_INVALID = "GraphInvalid"
     LOAD_FAILED = "LoadFailed"
     REPLAY_MISMATCH = "ReplayMismatch"
 

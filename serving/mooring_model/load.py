@@ -6,8 +6,13 @@ from typing import TYPE_CHECKING
 
 from mooring_model.content import check_format
 from mooring_model.documents import document_invalid, read_document
-from mooring_model.errors import PackageRefused, RefusalReason
-from mooring_model.manifest import Format, Manifest, check_code_allowed, verify_files
+from mooring_model.manifest import (
+    Format,
+    Manifest,
+    check_code_allowed,
+    read_manifest,
+    verify_files,
+)
 from mooring_model.prediction import Answerer, Columns, Prediction, Runtime
 from mooring_model.schema import Inference, ModelSchema, read_inference, read_schema
 from mooring_profile.document import ReferenceProfile
@@ -98,11 +103,13 @@ def load_runtime(path: Path, format_: Format, schema: ModelSchema, threads: int)
 
             return RulesRuntime.open(path, schema)
         case Format.COMPOSITE:
-            raise PackageRefused(
-                RefusalReason.FORMAT_MISMATCH,
-                f"{path}: this release loads no {format_} packages",
-                "use a release that does",
-            )
+            from mooring_model.runtimes.composite import CompositeRuntime
+
+            def open_node(directory: Path, node: ModelSchema) -> Runtime:
+                kind = read_manifest(directory).format
+                return load_runtime(directory / kind.file, kind, node, threads)
+
+            return CompositeRuntime.open(path, schema, open_node)
 
 
 def read_profile(directory: Path) -> ReferenceProfile:

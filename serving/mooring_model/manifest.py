@@ -26,11 +26,10 @@ MAX_FILE_BYTES = 8 << 30
 MAX_DOCUMENT_BYTES = 64 << 20
 """Of a JSON document."""
 CHUNK = 1 << 20
-FOLDERS = ("code", "data", "wheels")
-"""Where a package of format python has files besides those of every package."""
+_FOLDERS = ("code", "data", "wheels", "nodes")
 _FILE_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 _INNER_NAME = r"[A-Za-z0-9_][A-Za-z0-9._-]{0,149}"
-_PATH = rf"(?:(?:{'|'.join(FOLDERS)})(?:/{_INNER_NAME}){{1,6}}|{_FILE_NAME})"
+_PATH = rf"(?:(?:{'|'.join(_FOLDERS)})(?:/{_INNER_NAME}){{1,6}}|{_FILE_NAME})"
 _REPACKAGE = "package the model again with `mooring package`"
 
 
@@ -47,6 +46,17 @@ class Format(StrEnum):
     def file(self) -> str:
         """The model's file in the package; of format python its declaration."""
         return _MODEL_FILES[self]
+
+    @property
+    def folders(self) -> tuple[str, ...]:
+        """Where a package of this format may have files besides those of every package."""
+        match self:
+            case Format.PYTHON:
+                return ("code", "data", "wheels")
+            case Format.COMPOSITE:
+                return ("nodes",)
+            case _:
+                return ()
 
 
 _MODEL_FILES = {
@@ -138,7 +148,7 @@ def list_files(directory: Path, format_: Format) -> tuple[FileEntry, ...]:
     Raises:
         PackageRefused: a link, a folder that the format has not, or an odd file name is there.
     """
-    folders = FOLDERS if format_ is Format.PYTHON else ()
+    folders = format_.folders
     entries: list[FileEntry] = []
     for path in _files(directory, lambda folder: folder.split("/")[0] in folders):
         if path != MANIFEST:
@@ -185,8 +195,9 @@ def _fault(manifest: Manifest) -> str | None:
     inner = {parent for path in paths for parent in _parents(path)}
     if inner & set(paths):
         return f"{min(inner & set(paths))} is listed as a file and as a folder"
-    if inner and manifest.format is not Format.PYTHON:
-        return f"a package of format {manifest.format} is flat, and has no {min(inner)}/"
+    odd = {parent for parent in inner if parent.split("/")[0] not in manifest.format.folders}
+    if odd:
+        return f"a package of format {manifest.format} has no {min(odd)}/"
     if MANIFEST in paths or manifest.format.file not in paths:
         return f"must list {manifest.format.file} and not itself"
     return None
@@ -339,7 +350,7 @@ def _check_entry(directory: Path, entry: os.DirEntry[str], path: str) -> None:
         raise PackageRefused(
             RefusalReason.LINK_REFUSED,
             f"{directory}: {path} is a link or not a plain file",
-            "replace it by the file itself; only the folders of format python may hold more",
+            "replace it by the file itself; only formats python and composite have folders",
         )
     if entry.stat(follow_symlinks=False).st_nlink > 1:
         raise PackageRefused(

@@ -1,6 +1,6 @@
 """What a model answers, whatever its format."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mooring_model.errors import PackageRefused, RefusalReason
-from mooring_model.schema import Inference, ModelSchema, Task
+from mooring_model.schema import Inference, ModelSchema, OutputSpec, Task
 
 Array = npt.NDArray[Any]
 Columns = Mapping[str, Array]
@@ -64,6 +64,11 @@ class Explained:
 class ExplainingRuntime(Runtime, Protocol):
     """A model that gives outputs beyond its answer: the rule that fired, say."""
 
+    @property
+    def extras(self) -> Sequence[OutputSpec]:
+        """These outputs."""
+        ...
+
     def explain(self, columns: Columns) -> Explained:
         """The answer and the extra outputs of n rows.
 
@@ -95,10 +100,12 @@ class Answerer:
             PackageRefused: SchemaInvalid; the schema has outputs that the model does not give.
         """
         explaining = runtime if isinstance(runtime, ExplainingRuntime) else None
-        if schema.extras and explaining is None:
+        given = () if explaining is None else tuple(explaining.extras)
+        if schema.extras not in ((), given):
+            names = ", ".join(spec.name for spec in given) or "none"
             raise PackageRefused(
                 RefusalReason.SCHEMA_INVALID,
-                f"schema.json: the model gives no output {schema.extras[0].name}",
+                f"schema.json: outputs: beyond the answer the model gives {names}",
                 "package the model again with `mooring package`",
             )
         names = schema.classes or ()

@@ -16,6 +16,7 @@ from mooring_model.documents import read_typed
 from mooring_model.errors import PackageRefused, RefusalReason
 from mooring_model.load import LoadedModel, load_package, read_profile
 from mooring_model.manifest import (
+    Format,
     Manifest,
     check_code_allowed,
     package_digest,
@@ -23,7 +24,7 @@ from mooring_model.manifest import (
 )
 from mooring_model.prediction import Array, Columns, PredictionFailed
 from mooring_model.samples import Samples, read_samples
-from mooring_model.schema import read_inference, read_schema
+from mooring_model.schema import ModelSchema, read_inference, read_schema
 
 METRICS = "metrics.json"
 LATENCY_CALLS = 200
@@ -114,6 +115,7 @@ def check(directory: Path, digest: str | None, *, allow_code: bool = False) -> M
     check_format(directory, manifest)
     read_inference(directory)
     schema = read_schema(directory)
+    _check_meaning(directory, manifest, schema)
     read_samples(directory, schema)
     profiled = [feature.name for feature in read_profile(directory).features]
     if profiled != [spec.name for spec in schema.inputs]:
@@ -124,6 +126,27 @@ def check(directory: Path, digest: str | None, *, allow_code: bool = False) -> M
         )
     _metrics(directory)
     return manifest
+
+
+def _check_meaning(directory: Path, manifest: Manifest, schema: ModelSchema) -> None:
+    """What can be told of rules and graphs without running them."""
+    path = directory / manifest.format.file
+    if manifest.format is Format.RULES:
+        from mooring_model.rules.document import read_rules
+        from mooring_model.runtimes.rules import check_rules
+
+        check_rules(path, read_rules(path), schema)
+    elif manifest.format is Format.COMPOSITE:
+        from mooring_model.composite.check import node_directory
+        from mooring_model.composite.document import read_composite
+        from mooring_model.composite.graph import check_graph
+
+        document = read_composite(path)
+        places = {node.name: node_directory(directory, node.name) for node in document.nodes}
+        for node in document.nodes:
+            check(places[node.name], node.digest)
+        schemas = {name: read_schema(place) for name, place in places.items()}
+        check_graph(path, document, schemas, schema)
 
 
 def replay(directory: Path, *, allow_code: bool = False) -> VerificationReport:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from mooring_model.build import package
-from tests.serving.served_packages import cancer_table
+from tests.serving.served_packages import cancer_package, cancer_table
 
 _tree: Any = importlib.import_module("sklearn.tree")
 
@@ -56,6 +56,51 @@ def cancer_rules_file() -> Path:
     document = {"rules": rules, "default": {"probability": 0.5}, "checks": {"gaps": "refuse"}}
     path.write_text(json.dumps(document))
     return path
+
+
+@functools.cache
+def cancer_gate_package() -> Path:
+    """Rules that answer the clear cases and leave the others to the default."""
+    document = json.loads(cancer_rules_file().read_text())
+    clear = [rule for rule in document["rules"] if abs(rule["then"]["probability"] - 0.5) > 0.49]
+    path = folder() / "cancer-gate.rules.yaml"
+    path.write_text(json.dumps({"rules": clear, "default": {"probability": 0.5}}))
+    out = folder() / "cancer-gate"
+    package(path, cancer_table(), target="benign", out=out, name="gate")
+    return out
+
+
+@functools.cache
+def cancer_composite_file() -> Path:
+    """Rules answer the clear cases, a linear model the rest, a forest where that is unsure."""
+    document = {
+        "nodes": [
+            {"name": "gate", "package": str(cancer_gate_package())},
+            {
+                "name": "linear",
+                "package": str(cancer_package()),
+                "if": "gate.rule == 'default'",
+            },
+            {
+                "name": "forest",
+                "package": str(cancer_package("forest")),
+                "if": "abs(linear.probability - 0.5) < 0.45",
+            },
+        ],
+        "answer": {"take": "last", "of": ["gate", "linear", "forest"]},
+        "outputs": {"rule": "gate.rule"},
+    }
+    path = folder() / "cancer.composite.json"
+    path.write_text(json.dumps(document))
+    return path
+
+
+@functools.cache
+def cancer_composite_package() -> Path:
+    """The cascade on the breast cancer set."""
+    out = folder() / "cancer-composite"
+    package(cancer_composite_file(), cancer_table(), target="benign", out=out, name="cancer")
+    return out
 
 
 @functools.cache

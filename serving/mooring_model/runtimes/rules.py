@@ -18,6 +18,8 @@ RULE = OutputSpec(name="rule", datatype=Datatype.BYTES)
 class RulesRuntime:
     """Compiled rules, fed column by column."""
 
+    extras = (RULE,)
+
     def __init__(self, document: RulesDocument, schema: ModelSchema) -> None:
         """Compiles.
 
