@@ -4,6 +4,7 @@ import base64
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -89,6 +90,11 @@ class Server:
     def metrics(self) -> str:
         """The Prometheus exposition."""
         return self.client.get(self.managed("/metrics")).text
+
+    def refusals(self) -> dict[str, int]:
+        """What the metrics count as refused, by reason."""
+        pattern = r'mooring_requests_refused_total\{[^}]*reason="(\w+)"[^}]*\} (\S+)'
+        return {name: int(float(count)) for name, count in re.findall(pattern, self.metrics())}
 
     def terminate(self) -> None:
         """Send SIGTERM."""

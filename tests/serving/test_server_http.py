@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import re
 import socket
 import time
 from collections.abc import Generator, Iterator
@@ -296,22 +295,22 @@ def test_large_bodies_share_a_bounded_memory_and_small_ones_are_still_answered()
         third = stack.enter_context(connection(server))
         third.sendall(head + b" " * 2_000_000)
         assert third.recv(65_536).startswith(b"HTTP/1.1 400 ")
-        assert refusals(server)["Memory"] == 1
+        assert server.refusals()["Memory"] == 1
 
 
 def test_every_refusal_of_the_edge_is_counted_by_its_reason(pod: Server) -> None:
-    before = refusals(pod)
+    before = pod.refusals()
     exchange(pod, b"nonsense\r\n\r\n")
     exchange(pod, HEAD + b"x: " + b"y" * 20_000 + b"\r\n\r\n")
     exchange(pod, HEAD + b"content-length: 9000000\r\n\r\n")
     exchange(pod, HEAD)
-    found = refusals(pod)
+    found = pod.refusals()
     for reason in ("MalformedHttp", "HeadersTooLarge", "BodyTooLarge", "TooSlow"):
         assert found[reason] == before[reason] + 1, reason
 
 
 def test_client_that_does_not_read_its_answers_is_dropped_and_counted(pod: Server) -> None:
-    before = refusals(pod)["NotRead"]
+    before = pod.refusals()["NotRead"]
     get = b"GET /openapi.json HTTP/1.1\r\nhost: x\r\n\r\n"
     with connection(pod) as opened:
         opened.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -320,15 +319,9 @@ def test_client_that_does_not_read_its_answers_is_dropped_and_counted(pod: Serve
             for _ in range(4000):
                 opened.sendall(get * 20)
         deadline = time.monotonic() + 8
-        while refusals(pod)["NotRead"] == before:
+        while pod.refusals()["NotRead"] == before:
             assert time.monotonic() < deadline
             time.sleep(0.1)
-
-
-def refusals(server: Server) -> dict[str, int]:
-    """What the metrics count as refused, by reason."""
-    pattern = r'mooring_requests_refused_total\{[^}]*reason="(\w+)"[^}]*\} (\S+)'
-    return {name: int(float(count)) for name, count in re.findall(pattern, server.metrics())}
 
 
 def test_client_that_vanishes_in_the_middle_harms_nobody(pod: Server) -> None:

@@ -28,6 +28,7 @@ from mooring_serving.protocol.tensors import (
     parse_datatype,
     parse_shape,
 )
+from mooring_serving.refusals import Refusal
 
 HEADER_LENGTH: Final = "inference-header-content-length"
 OCTETS: Final = "application/octet-stream"
@@ -160,7 +161,8 @@ def _read_texts(name: str, data: memoryview, total: int, limits: TensorLimits) -
         if length > limits.text_bytes:
             raise RequestRefused(
                 f"input {name[:128]!r}: element {len(texts)} has {length} bytes, at most "
-                f"{limits.text_bytes}"
+                f"{limits.text_bytes}",
+                reason=Refusal.TEXT_TOO_LONG,
             )
         try:
             texts.append(bytes(data[at : at + length]).decode())

@@ -34,6 +34,7 @@ from mooring_serving.protocol.tensors import (
     parse_shape,
     read_numbers,
 )
+from mooring_serving.refusals import Refusal
 
 _FIELDS: Final = frozenset({"inputs", "outputs", "parameters", "id", "labels"})
 """What is read, and checked for its exact structure; anything else is passed over."""
@@ -55,12 +56,17 @@ def parse_json_object(body: bytes, limits: TensorLimits) -> dict[str, object]:
     try:
         document: object = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        raise RequestRefused(f"the body is not JSON: {error}") from error
+        raise RequestRefused(
+            f"the body is not JSON: {error}", reason=Refusal.MALFORMED_BODY
+        ) from error
     if not is_object(document):
         raise RequestRefused("the body must be a JSON object")
     for name in document.keys() - _FIELDS if not document.keys() <= _FIELDS else ():
         if exceeds_depth(document[name], limits.json_depth):
-            raise RequestRefused(f"{name[:128]!r} nests more than {limits.json_depth} levels deep")
+            raise RequestRefused(
+                f"{name[:128]!r} nests more than {limits.json_depth} levels deep",
+                reason=Refusal.TOO_DEEP,
+            )
     return document
 
 
@@ -104,7 +110,10 @@ def _decode_large(
     """The same for one large matrix whose numbers were never Python objects."""
     for name, value in document.rest.items():
         if name not in _FIELDS and exceeds_depth(value, limits.json_depth):
-            raise RequestRefused(f"{name[:128]!r} nests more than {limits.json_depth} levels deep")
+            raise RequestRefused(
+                f"{name[:128]!r} nests more than {limits.json_depth} levels deep",
+                reason=Refusal.TOO_DEEP,
+            )
     return decode_document(
         {**document.rest, "inputs": [{**document.tensor, "data": document.values}]},
         signature,
@@ -116,7 +125,10 @@ def _parse_tensors(value: object, limits: TensorLimits) -> dict[str, dict[str, o
     if not is_list(value) or not value:
         raise RequestRefused("inputs must be a list of at least one tensor")
     if len(value) > limits.tensors:
-        raise RequestRefused(f"inputs has {len(value)} tensors, at most {limits.tensors}")
+        raise RequestRefused(
+            f"inputs has {len(value)} tensors, at most {limits.tensors}",
+            reason=Refusal.TENSOR_TOO_LARGE,
+        )
     tensors: dict[str, dict[str, object]] = {}
     for index, item in enumerate(value):
         if not is_object(item):
@@ -305,5 +317,6 @@ def _check_rows(name: str, rows: int, signature: Signature) -> None:
     if rows > signature.max_rows:
         raise RequestRefused(
             f"input {name!r} has {rows} rows, this model takes at most {signature.max_rows} a "
-            "request; send several requests"
+            "request; send several requests",
+            reason=Refusal.TENSOR_TOO_LARGE,
         )

@@ -137,8 +137,10 @@ def _read(
     return {"get": {"operationId": operation, "summary": summary, "responses": responses}}
 
 
-def _posts(operation: str, summary: str, request: Schema, answer: Schema) -> dict[str, object]:
-    responses: dict[str, object] = {"200": _json("The answer", answer)}
+def _posts(
+    operation: str, summary: str, request: Schema, answer: dict[str, object]
+) -> dict[str, object]:
+    responses: dict[str, object] = {"200": answer}
     responses |= dict.fromkeys(("400", "408", "413", "415", "431", "500", "504"), _ERROR)
     responses |= dict.fromkeys(("429", "503"), _LATER)
     return {
@@ -153,14 +155,21 @@ def _posts(operation: str, summary: str, request: Schema, answer: Schema) -> dic
 
 def _infer(operation: str, api: ApiDescription) -> dict[str, object]:
     request: Schema = {"schema": _ref("InferRequest"), "example": dict(api.example)}
-    return _posts(operation, "Predict some rows", request, _ref("InferAnswer"))
+    answer: dict[str, object] = {
+        "description": "The answer; JSON followed by tensors as bytes when these are asked for "
+        "(the binary tensor extension, of which this document describes the JSON alone)",
+        "content": {
+            "application/json": {"schema": _ref("InferAnswer")},
+            "application/octet-stream": {"schema": {}},
+        },
+    }
+    return _posts(operation, "Predict some rows", request, answer)
 
 
 def _feedback(api: ApiDescription) -> dict[str, object]:
     request: Schema = {"schema": _ref("FeedbackRequest")}
-    return _posts(
-        "feedback", f"Labels of predictions of {api.name}", request, _ref("FeedbackAnswer")
-    )
+    answer = _json("What became of each label", _ref("FeedbackAnswer"))
+    return _posts("feedback", f"Labels of predictions of {api.name}", request, answer)
 
 
 def _server_metadata() -> Schema:

@@ -50,7 +50,7 @@ def infer_request(signature: Signature, limits: TensorLimits) -> Schema:
                 "maxLength": limits.id_length,
                 "description": "Echoed in the answer.",
             },
-            "parameters": _parameters(limits),
+            "parameters": _parameters(limits, "binary_data_output"),
             "inputs": {"type": "array"} | _any_of(ways),
             "outputs": {
                 "type": ["array", "null"],
@@ -60,7 +60,7 @@ def infer_request(signature: Signature, limits: TensorLimits) -> Schema:
                     "required": ["name"],
                     "properties": {
                         "name": {"enum": [item.name for item in signature.outputs]},
-                        "parameters": {"type": ["object", "null"]},
+                        "parameters": _parameters(limits, "binary_data"),
                     },
                 },
                 "description": "The outputs that are wanted, in this order, each once at most; "
@@ -153,9 +153,11 @@ def _any_of(schemas: Sequence[Schema]) -> Schema:
     return dict(schemas[0]) if len(schemas) == 1 else {"anyOf": list(schemas)}
 
 
-def _parameters(limits: TensorLimits) -> Schema:
+def _parameters(limits: TensorLimits, binary: str) -> Schema:
+    """An object of parameters; `binary` is the one that asks for outputs as bytes."""
     return {
         "type": ["object", "null"],
+        "properties": {binary: {"type": "boolean"}},
         "maxProperties": limits.parameters,
         "additionalProperties": {"type": ["string", "number", "boolean"]},
     }

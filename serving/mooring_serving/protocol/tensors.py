@@ -17,6 +17,7 @@ from mooring_serving.errors import RequestRefused
 from mooring_serving.limits import TensorLimits
 from mooring_serving.protocol.datatypes import DATATYPES, NUMBERS, Datatype, NumberRange
 from mooring_serving.protocol.messages import Column
+from mooring_serving.refusals import Refusal
 
 Shape: TypeAlias = tuple[int, *tuple[int, ...]]
 """At least one dimension, each at least 1."""
@@ -54,7 +55,8 @@ def parse_shape(name: str, value: object, limits: TensorLimits) -> Shape:
         raise RequestRefused(f"input {name!r}: shape must be a list of positive integers")
     if len(value) > limits.rank:
         raise RequestRefused(
-            f"input {name!r}: shape has {len(value)} dimensions, at most {limits.rank} are accepted"
+            f"input {name!r}: shape has {len(value)} dimensions, at most {limits.rank}",
+            reason=Refusal.TENSOR_TOO_LARGE,
         )
     product = 1
     shape: list[int] = []
@@ -66,7 +68,10 @@ def parse_shape(name: str, value: object, limits: TensorLimits) -> Shape:
             )
         product *= dimension
         if product > limits.elements:
-            raise RequestRefused(f"input {name!r}: shape has more than {limits.elements} elements")
+            raise RequestRefused(
+                f"input {name!r}: shape has more than {limits.elements} elements",
+                reason=Refusal.TENSOR_TOO_LARGE,
+            )
         shape.append(dimension)
     return shape[0], *shape[1:]
 
@@ -226,7 +231,8 @@ def build_texts(
         raise RequestRefused(f"input {name!r}: every value of a BYTES tensor must be a string")
     if any(isinstance(value, str) and len(value) > limits.text_bytes for value in values):
         raise RequestRefused(
-            f"input {name!r}: a string is longer than {limits.text_bytes} characters"
+            f"input {name!r}: a string is longer than {limits.text_bytes} characters",
+            reason=Refusal.TEXT_TOO_LONG,
         )
     array = np.empty(len(values), dtype=np.object_)
     array[:] = values
