@@ -1,5 +1,8 @@
 """The operator's own Prometheus metrics. Names follow controller-runtime, so dashboards work."""
 
+from collections.abc import Mapping
+from contextlib import suppress
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 
@@ -43,11 +46,30 @@ class OperatorMetrics:
         self.sync_round_time = self._histogram(
             "mooring_sync_round_seconds", "Time of one sync round over the pods of a deployment."
         )
+        self.rows = self._gauge(
+            "mooring_deployment_rows",
+            "Rows that the pods of a deployment told of since this process leads: answered, "
+            "sketched (in the drift counts) and dropped (in none).",
+            "namespace",
+            "deployment",
+            "outcome",
+        )
         self.events = self._counter(
             "mooring_events",
             "Events for people: posted, aggregated, or dropped by the rate limit or an error.",
             "result",
         )
+
+    def count_rows(self, namespace: str, deployment: str, rows: Mapping[str, int]) -> None:
+        """Sets the rows of a deployment by outcome."""
+        for outcome, count in rows.items():
+            self.rows.labels(namespace, deployment, outcome).set(count)
+
+    def forget_rows(self, namespace: str, deployment: str) -> None:
+        """Drops the series of a deployment that is no more."""
+        for outcome in ("answered", "sketched", "dropped"):
+            with suppress(KeyError):
+                self.rows.remove(namespace, deployment, outcome)
 
     def exposition(self) -> bytes:
         """The text that Prometheus scrapes."""

@@ -124,6 +124,10 @@ class DeploymentState:
         """The last answer of every pod that exists."""
         return [state.snapshot for state in self.pods.values() if state.snapshot is not None]
 
+    def totals(self) -> Totals:
+        """What all pods counted, those that are gone included."""
+        return self.gone.plus(self.snapshots())
+
     def telemetry(
         self, ready: Iterable[ReadyPod], now: float, patience: float
     ) -> TelemetryObservation | None:
@@ -137,7 +141,7 @@ class DeploymentState:
         if self.at is None:
             return None
         serving = [self.pods.get(pod.uid) or PodState(pod, now) for pod in ready]
-        totals = self.gone.plus(self.snapshots())
+        totals = self.totals()
         stable = self.stable or Revision("")
         return TelemetryObservation(
             at=self.at,

@@ -19,17 +19,20 @@ class Totals:
         labelled: labelled predictions, by the revision of the pod that was told the label.
         rows: answered rows by revision.
         sketched: rows in sketches by revision.
+        dropped: rows that were answered and will never be in a sketch, by revision.
     """
 
     phases: Mapping[str, PhaseCounts] = field(default_factory=dict[str, PhaseCounts])
     labelled: Mapping[str, LossCounts] = field(default_factory=dict[str, LossCounts])
     rows: Mapping[str, int] = field(default_factory=dict[str, int])
     sketched: Mapping[str, int] = field(default_factory=dict[str, int])
+    dropped: Mapping[str, int] = field(default_factory=dict[str, int])
 
     def plus(self, snapshots: Iterable[Snapshot]) -> "Totals":
         """These totals and the snapshots' counters."""
         phases, labelled = dict(self.phases), dict(self.labelled)
         rows, sketched = dict(self.rows), dict(self.sketched)
+        dropped = dict(self.dropped)
         for snapshot in snapshots:
             for name in sorted(snapshot.phases.keys() | snapshot.labels.keys()):
                 phases[name] = _add(phases.get(name, _NOTHING), _phase(snapshot, name))
@@ -38,9 +41,10 @@ class Totals:
             labelled[revision] = _add_losses(before, _losses(snapshot.labelled))
             rows[revision] = rows.get(revision, 0) + snapshot.rows
             sketched[revision] = sketched.get(revision, 0) + snapshot.sketched_rows
+            dropped[revision] = dropped.get(revision, 0) + snapshot.dropped_rows
         # Phases are added in the order in which they began; the newest are the ones still judged.
         kept = dict(list(phases.items())[-_MOST_PHASES:])
-        return Totals(kept, labelled, rows, sketched)
+        return Totals(kept, labelled, rows, sketched, dropped)
 
     def coverage(self, revision: str) -> float | None:
         """Rows in sketches / answered rows of a revision; None before the first row."""

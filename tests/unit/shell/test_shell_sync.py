@@ -47,9 +47,8 @@ class World:
         messages = Messages(
             self.signer.sign, lambda: self.epoch, start=start, ttl=timedelta(seconds=60)
         )
-        tools = SyncTools(
-            self.pods, messages, self.clock, OperatorMetrics(), ttl=timedelta(seconds=60)
-        )
+        self.metrics = OperatorMetrics()
+        tools = SyncTools(self.pods, messages, self.clock, self.metrics, ttl=timedelta(seconds=60))
         self.sync = Sync(self.cache, tools, wake=self.woken.append, schedule=self.scheduled.append)
         return self.sync
 
@@ -220,6 +219,23 @@ async def test_leaving_pod_gives_its_last_counters() -> None:
     await world.sync.round(KEY)
     assert world.seen().phases[f"{R2}/0"].stable.requests == 31
     assert world.seen().routes[R1] == (ANALYSING[R1],)
+
+
+async def test_rows_of_a_deployment_are_told_to_prometheus_until_it_is_gone() -> None:
+    world = World()
+    world.add("1", R1, rows=100, sketchedRows=90, droppedRows=10)
+    leaving = world.add("2", R1, rows=7, sketchedRows=7)
+    world.sync.push(KEY, {R1: STABLE})
+    await world.sync.round(KEY)
+    world.remove("2", R1)
+    await world.sync.round(KEY)
+    assert leaving.route is not None
+    series = f'deployment="{KEY.name}",namespace="{KEY.namespace}",outcome='
+    told = world.metrics.exposition().decode()
+    for outcome, rows in (("answered", 107), ("sketched", 97), ("dropped", 10)):
+        assert f'mooring_deployment_rows{{{series}"{outcome}"}} {rows}.0' in told
+    world.sync.forget(KEY)
+    assert "mooring_deployment_rows{" not in world.metrics.exposition().decode()
 
 
 async def test_restarted_operator_of_the_same_epoch_is_listened_to() -> None:
