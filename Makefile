@@ -84,5 +84,8 @@ bench-soak: $(STAMP) ## twelve minutes at full load: memory every ten seconds
 conformance: $(STAMP) ## foreign clients against our server: a matrix; exits with 1 on a miss
 	@$(BIN)/python -m tests.conformance.matrix $(ARGS)
 
+prove-availability: $(STAMP) ## 100,000 requests across restarts, kills and drains (15 minutes)
+	@MOORING_PROOF=full $(BIN)/python -m pytest tests/cluster/test_availability_end_to_end.py -s
+
 clean: ## remove what was built here (the cache outside the checkout stays)
 	@rm -rf build dist .pytest_cache .ruff_cache .hypothesis $(VENV)

@@ -9,15 +9,21 @@ import uuid
 from collections.abc import Generator
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 from _pytest.capture import CaptureManager
 
+from tests.cluster.operator_process import start_operator
+from tests.cluster.scene import SINGLE, Scene
+from tests.cluster.small_model import Fleet, build_fleet, open_namespace
 from tests.cluster_tools.cluster import Cluster, borrow, open_provider
 from tests.cluster_tools.images import OPERATOR, SERVING, STORE_IMAGE, ensure_images
 from tests.cluster_tools.layout import default_layout
 from tests.cluster_tools.progress import Progress
 from tests.cluster_tools.provider import chosen_provider
+
+ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
@@ -109,6 +115,24 @@ def namespace(cluster: Cluster) -> Generator[str]:
     cluster.kubectl("wait", "--for=create", "serviceaccount/default", "-n", name, "--timeout=30s")
     yield name
     cluster.kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture(scope="session")
+def fleet(cluster: Cluster, images: Images, tmp_path_factory: pytest.TempPathFactory) -> Fleet:
+    """Three versions of a small model in a store of the cluster."""
+    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-k", ROOT / "crds")
+    return build_fleet(cluster, tmp_path_factory.mktemp("packages"))
+
+
+@pytest.fixture
+def scene(cluster: Cluster, namespace: str, fleet: Fleet, tmp_path: Path) -> Generator[Scene]:
+    """A namespace with an operator of its own."""
+    open_namespace(cluster, namespace, fleet.store)
+    log = tmp_path / "operator.log"
+    operator = start_operator(cluster.kubeconfig, namespace, log, environment=SINGLE)
+    stage = Scene(cluster, namespace, fleet, log, operator)
+    yield stage
+    stage.operator.kill()
 
 
 def _uses(item: pytest.Item, fixture: str) -> bool:

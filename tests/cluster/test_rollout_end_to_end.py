@@ -1,130 +1,24 @@
 """Rollouts with real pods, real traffic and a real operator process, killed where it hurts."""
 
 import json
-import subprocess
-import threading
-from collections.abc import Callable, Generator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.cluster.operator_process import OperatorProcess, start_operator, until
+from tests.cluster.operator_process import until
+from tests.cluster.scene import Scene
 from tests.cluster.small_model import (
     MODEL,
-    Fleet,
-    build_fleet,
     deployment_manifest,
-    model_manifest,
-    open_namespace,
     policy_manifest,
-    requests,
 )
-from tests.cluster_tools.cluster import Cluster
-from tests.demo.replay import Replay
-from tests.demo.setting import service_url
-from tests.demo.world import Object, World, condition, is_true
+from tests.demo.world import condition, is_true
 
 ROOT = Path(__file__).parents[2]
 RATE = 60.0
 ROLLOUT_SECONDS = 120.0
 STAGE = r'jsonpath={.status.candidate.stage}{"\n"}'
 pytestmark = pytest.mark.timeout(400)
-
-
-@pytest.fixture(scope="module")
-def fleet(cluster: Cluster, images: object, tmp_path_factory: pytest.TempPathFactory) -> Fleet:
-    cluster.kubectl("apply", "--server-side", "--force-conflicts", "-k", ROOT / "crds")
-    return build_fleet(cluster, tmp_path_factory.mktemp("packages"))
-
-
-@dataclass
-class Scene:
-    """One namespace with an operator of its own, and what a user does there."""
-
-    cluster: Cluster
-    namespace: str
-    fleet: Fleet
-    log: Path
-    operator: OperatorProcess
-
-    @property
-    def world(self) -> World:
-        return World(self.cluster)
-
-    def kill_operator_and_start_another(self) -> None:
-        self.operator.kill()
-        self.operator = start_operator(
-            self.cluster.kubeconfig, self.namespace, self.log, environment=SINGLE
-        )
-
-    def kill_operator_at_stage(self, stage: str) -> None:
-        """kill -9 the moment that the API server tells of the stage, then another operator.
-
-        A stage is written before the side effects that it stands for, and a rollback takes some
-        170 ms: polling would miss it.
-        """
-        watch = [self.cluster.kubectl_path, f"--kubeconfig={self.cluster.kubeconfig}"]
-        watch += ["get", "mdep", MODEL, "-n", self.namespace, "--watch", "-o", STAGE]
-        with subprocess.Popen(watch, stdout=subprocess.PIPE, text=True) as process:
-            assert process.stdout is not None
-            ended = threading.Timer(ROLLOUT_SECONDS, process.kill)
-            ended.start()
-            seen = any(line.strip() == stage for line in process.stdout)
-            self.operator.kill()
-            ended.cancel()
-            process.kill()
-        assert seen, f"no candidate came to {stage}"
-        self.kill_operator_and_start_another()
-
-    def declare(self, *names: str, follow: bool = False) -> None:
-        versions = [self.fleet.versions[name] for name in names]
-        self.world.apply(model_manifest(self.namespace, versions, follow=follow))
-
-    def deploy(self, version: str) -> None:
-        self.world.apply(deployment_manifest(self.namespace, {"version": version}))
-
-    def mdep(self) -> Object:
-        return self.world.get("mdep", MODEL, self.namespace)
-
-    def wait(self, until_: Callable[[Object], bool], what: str) -> Object:
-        return self.world.wait(
-            "mdep", MODEL, self.namespace, until=until_, what=what, seconds=ROLLOUT_SECONDS
-        )
-
-    def wait_ready(self, version: str) -> Object:
-        return self.wait(
-            lambda seen: is_true(seen, "Ready") and seen["status"].get("version") == version,
-            f"Ready with {version}",
-        )
-
-    def wait_stage(self, stage: str) -> Object:
-        return self.wait(
-            lambda seen: seen["status"].get("candidate", {}).get("stage") == stage,
-            f"a candidate {stage}",
-        )
-
-    def traffic(self) -> Replay:
-        replay = Replay(service_url(self.cluster, MODEL, self.namespace), MODEL, requests(), RATE)
-        replay.start()
-        return replay
-
-    def names(self, kind: str) -> set[str]:
-        listed = self.cluster.kubectl("get", kind, "-n", self.namespace, "-o", "name")
-        return set(listed.split())
-
-
-SINGLE = {"MOORING_LEADER_ELECTION": "false"}
-
-
-@pytest.fixture
-def scene(cluster: Cluster, namespace: str, fleet: Fleet, tmp_path: Path) -> Generator[Scene]:
-    open_namespace(cluster, namespace, fleet.store)
-    log = tmp_path / "operator.log"
-    operator = start_operator(cluster.kubeconfig, namespace, log, environment=SINGLE)
-    stage = Scene(cluster, namespace, fleet, log, operator)
-    yield stage
-    stage.operator.kill()
 
 
 def test_bad_version_is_rolled_back_and_stays_out_until_the_spec_names_another(
