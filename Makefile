@@ -11,7 +11,8 @@ CODE := operator serving tests
 export PYTHONUNBUFFERED := 1
 
 .PHONY: help demo test verify static crds proto images cluster-up cluster-down cluster-check clean \
-        bench-serving bench-recording bench-overload bench-soak conformance sim-update lock
+        bench-serving bench-recording bench-overload bench-soak prove-availability conformance \
+        sim-update lock
 
 help: ## list the commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
