@@ -208,6 +208,12 @@ class _Families:
         return [
             self._counter("sketched_rows", "Rows counted in the sketches.", scrape.sketched_rows),
             self._logged(),
+            self._counters(
+                "payload_events",
+                "Payload events by what became of them.",
+                "outcome",
+                self._totals.events,
+            ),
             self._gauge(
                 "prediction_log_sample",
                 "Share of requests that are logged.",

@@ -14,6 +14,8 @@ from mooring_serving.recorder import Recorder
 from mooring_serving.routing import Routes
 from mooring_serving.settings import ServerSettings
 from mooring_serving.workers.layout import (
+    EVENT_OUTCOMES,
+    EVENTS,
     HEARTBEAT_NS,
     LOG_CELLS,
     LOG_OUTCOMES,
@@ -96,6 +98,7 @@ class Pod:
         self.routes = routes
         self._duties: Duties | None = None
         self._logged = self._logged_before()
+        self._events = [self.counters.memory.ints[at] for at in range(EVENTS.start, EVENTS.stop)]
         self._ends = self.counters.memory.ints[Cell.MODEL_ENDS]
 
     def adopt(self, duties: Duties) -> None:
@@ -123,6 +126,9 @@ class Pod:
             for offset, outcome in enumerate(LOG_OUTCOMES):
                 cells[start + offset] = before[offset] + getattr(rows, outcome)
             cells[start + len(LOG_OUTCOMES)] = rows.waiting
+        events = duties.logs.event_counts()
+        for offset, outcome in enumerate(EVENT_OUTCOMES):
+            cells[EVENTS.start + offset] = self._events[offset] + getattr(events, outcome)
 
     def flush(self) -> None:
         """Count everything that was answered into the sketches."""

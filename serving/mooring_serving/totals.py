@@ -12,6 +12,8 @@ from mooring_serving.workers.layout import (
     ARM_SIZE,
     ARMS,
     BATCHES,
+    EVENT_OUTCOMES,
+    EVENTS,
     FAULT_KINDS,
     FAULTS,
     FIRST_STATUS,
@@ -121,6 +123,11 @@ class Totals:
             name: dict(zip(LOG_OUTCOMES, counts[start:], strict=False))
             for name, start in zip(LOGS, range(0, len(counts), LOG_CELLS), strict=True)
         }
+
+    @property
+    def events(self) -> dict[str, int]:
+        """Payload events by outcome."""
+        return dict(zip(EVENT_OUTCOMES, self._list(EVENTS), strict=True))
 
     @property
     def log_waiting(self) -> dict[str, int]:

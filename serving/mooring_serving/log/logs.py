@@ -12,10 +12,12 @@ from pathlib import Path
 from mooring_serving.clock import Clock
 from mooring_serving.limits import WorkLimits
 from mooring_serving.log.counts import RowTotals
+from mooring_serving.log.event_sender import EventCounts, EventSender
+from mooring_serving.log.events import EventOrigin, EventSink
 from mooring_serving.log.fields import FieldHash, LoggedFields, choose_fields
 from mooring_serving.log.retention import Retention
 from mooring_serving.log.segments import QueueLimits, SegmentedLog
-from mooring_serving.log.settings import LogSettings, RotateSettings
+from mooring_serving.log.settings import EventSettings, LogSettings, RotateSettings
 from mooring_serving.log.shipping import Shipper
 from mooring_serving.log.spool import Spool
 from mooring_serving.log.store import SegmentStore, open_store
@@ -30,6 +32,8 @@ from mooring_serving.protocol.signature import Signature
 from mooring_serving.settings import ServerSettings
 
 PREDICTIONS = "predictions"
+_EVENT_SECONDS = 2.0
+"""How long a draining server goes on sending payload events."""
 LABELS = "labels"
 
 
@@ -39,6 +43,7 @@ class PredictionLogs:
     Attributes:
         predictions: The prediction log.
         labels: The label log.
+        events: Takes payload events; None where none are asked for.
     """
 
     def __init__(
@@ -47,9 +52,12 @@ class PredictionLogs:
         labels: SegmentedLog[LabelEntry] | None = None,
         shipper: Shipper | None = None,
         *,
+        events: EventSender | None = None,
         scratch: Path | None = None,
     ) -> None:
         self.predictions = predictions
+        self.events: EventSink | None = events
+        self._sender = events
         self.labels = labels
         self._shipper = shipper
         self._scratch = scratch
@@ -61,6 +69,8 @@ class PredictionLogs:
 
     def start(self) -> None:
         """Start the threads."""
+        if self._sender is not None:
+            self._sender.start()
         if self.predictions is None or self.labels is None or self._shipper is None:
             return
         self.predictions.start()
@@ -73,6 +83,8 @@ class PredictionLogs:
         What the store did not take stays on the pod's disk for the container that follows, or is
         dropped where the disk is a scratch folder of this process.
         """
+        if self._sender is not None:
+            self._sender.stop(_EVENT_SECONDS)
         if self.predictions is None or self.labels is None or self._shipper is None:
             return
         end = time.monotonic() + seconds
@@ -82,6 +94,10 @@ class PredictionLogs:
             for spool in self._shipper.spools:
                 spool.drop_waiting()
             shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def event_counts(self) -> EventCounts:
+        """Payload events by what became of them."""
+        return EventCounts() if self._sender is None else self._sender.counts
 
     def totals(self) -> Mapping[str, RowTotals]:
         """Rows by what became of them, for each log; of this process' spools."""
@@ -164,11 +180,13 @@ def open_logs(
     Raises:
         LogUriInvalid: The URI cannot be written.
         LogFieldsInvalid: A field is unknown, or hashed without a salt.
+        EventsUrlInvalid: Payload events cannot go where they are to go.
         OSError: The journals' folder cannot be written.
     """
-    if settings.prediction_log_uri is None:
-        return PredictionLogs()
     log = settings.prediction_log or LogSettings()
+    events = None if log.events is None else open_events(settings, log.events, clock)
+    if settings.prediction_log_uri is None:
+        return PredictionLogs(events=events)
     salt = settings.prediction_log_salt
     fields = choose_fields([feature.name for feature in signature.features], log, salt)
     digest = FieldHash(salt) if fields.hashed and salt is not None else None
@@ -190,7 +208,18 @@ def open_logs(
         ),
         worker=worker,
     )
-    return _open(site, signature, fields, digest, scratch=scratch)
+    return _open(site, signature, fields, digest, events=events, scratch=scratch)
+
+
+def open_events(settings: ServerSettings, events: EventSettings, clock: Clock) -> EventSender:
+    """The sender of payload events.
+
+    Raises:
+        EventsUrlInvalid: Their URL cannot be used.
+    """
+    facts = {"mooring-model-version": settings.version, "mooring-revision": settings.revision}
+    origin = EventOrigin(settings.deployment or "local", settings.namespace, facts)
+    return EventSender(events, origin, monotonic=clock.monotonic)
 
 
 def _open(
@@ -199,6 +228,7 @@ def _open(
     fields: LoggedFields,
     digest: FieldHash | None,
     *,
+    events: EventSender | None,
     scratch: Path | None,
 ) -> PredictionLogs:
     log, settings = site.log, site.settings
@@ -246,5 +276,6 @@ def _open(
             limits=site.limits,
         ),
         shipper=shipper,
+        events=events,
         scratch=scratch,
     )

@@ -71,6 +71,8 @@ class Cell(IntEnum):
 
 LOG_OUTCOMES = ("written", "recovered", "dropped", "lost", "sampled_out")
 """What became of a log's rows (`mooring_serving.log.counts`)."""
+EVENT_OUTCOMES = ("sent", "failed", "dropped", "sampled_out")
+"""What became of payload events (`mooring_serving.log.event_sender`)."""
 LOG_CELLS = len(LOG_OUTCOMES) + 1
 """Rows of a log by outcome, and those waiting (a gauge)."""
 
@@ -104,7 +106,8 @@ SHADOWS = FORWARDS.after(len(ShadowOutcome))
 FAULTS = SHADOWS.after(len(FAULT_KINDS))
 REFUSED = FAULTS.after(len(Refusal))
 LOG_ROWS = REFUSED.after(len(LOGS) * LOG_CELLS)
-SUMMED = Span(0, LOG_ROWS.stop)
+EVENTS = LOG_ROWS.after(len(EVENT_OUTCOMES))
+SUMMED = Span(0, EVENTS.stop)
 """All whole numbers that are added over the slots."""
 
 FLOATS = SUMMED.after(3)
