@@ -183,6 +183,10 @@ class Incoming:
         limit = self._limits.body_bytes
         if length is not None and (len(length) > 18 or int(length) > limit):
             self._refuse_body()
+        elif headers.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
+            # The parser takes `gzip, chunked` for chunks, and another server may take it for less.
+            message = "transfer-encoding: only chunked is read"
+            self._sink.refuse(400, message, Refusal.MALFORMED_HTTP)
         elif b"expect" in headers and headers[b"expect"].lower() == b"100-continue":
             self._sink.go_on()
 
