@@ -21,6 +21,7 @@ _simdjson: Any = importlib.import_module("simdjson")
 
 LARGE_BODY: Final = 4096
 """Bytes from which on this is quicker."""
+_OPENS_LIST: Final = ord("[")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +56,8 @@ def read_matrix_document(body: bytes) -> MatrixDocument | None:
             return None
         others = _count_lists(rest) + _count_lists(fields)
         # As many lists as are known and no more: so every value of `data` is a number.
-        if body.count(b"[") != 2 + _rows_of(data, fields.get("shape")) + others:
+        lists = np.count_nonzero(np.frombuffer(body, np.uint8) == _OPENS_LIST)
+        if lists != 2 + _rows_of(data, fields.get("shape")) + others:
             return None
         return MatrixDocument(rest, fields, np.frombuffer(data.as_buffer(of_type="d")))
     except (ValueError, TypeError, KeyError, IndexError, AttributeError, RuntimeError):
