@@ -228,6 +228,7 @@ class Dataplane:
                     assignment.phase,
                     request,
                     answer.score,
+                    answer.values,
                 )
             )
         return Reply(

@@ -1,5 +1,6 @@
 """A decision table on real data, through the real server: answered, explained, monitored."""
 
+import importlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,11 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from mooring_model.build import package
 from mooring_model.manifest import Format, read_manifest
 from mooring_model.verify import check, replay
 from tests.serving.kind_packages import cancer_rules_file, cancer_rules_package, cancer_tree
 from tests.serving.running_server import Server, running
 from tests.serving.served_packages import cancer_table
+
+_parquet: Any = importlib.import_module("pyarrow.parquet")
 
 
 @pytest.fixture(scope="module")
@@ -116,8 +120,6 @@ def test_missing_feature_and_text_for_a_number_are_refused_by_name(pod: Server) 
 
 
 def test_rules_of_one_file_have_one_digest(tmp_path: Path) -> None:
-    from mooring_model.build import package
-
     first = read_manifest(cancer_rules_package())
     package(
         cancer_rules_file(),
@@ -128,3 +130,14 @@ def test_rules_of_one_file_have_one_digest(tmp_path: Path) -> None:
         created_at=first.created_at,
     )
     assert read_manifest(tmp_path / "again") == first
+
+
+def test_log_says_the_rule_of_every_row(tmp_path: Path) -> None:
+    uri = f"file://{tmp_path}"
+    with running(cancer_rules_package(), environment={"MOORING_PREDICTION_LOG_URI": uri}) as server:
+        document = server.post("/v2/models/cancer/infer", request(slice(0, 30))).json()
+    outputs = {item["name"]: item["data"] for item in document["outputs"]}
+    (segment,) = tmp_path.rglob("predictions/**/*.parquet")
+    table = _parquet.read_table(segment)
+    assert table["o.rule"].to_pylist() == outputs["rule"]
+    assert [name for name in table.column_names if name.startswith("o.")] == ["o.rule"]

@@ -29,6 +29,7 @@ from mooring_serving.protocol.messages import (
     Columns,
     InferenceRequest,
     MatrixColumns,
+    OutputArrays,
     join_columns,
 )
 from mooring_serving.protocol.signature import Signature
@@ -44,6 +45,8 @@ class PredictionEntry:
     phase: str | None
     request: InferenceRequest
     score: Column
+    values: OutputArrays
+    """All outputs of the model; the log holds those beyond its answer."""
 
     @property
     def rows(self) -> int:
@@ -69,7 +72,7 @@ class PredictionTables:
     """Batches of the prediction log of one revision.
 
     Args:
-        signature: The model's features.
+        signature: The model's features and outputs.
         fields: What is logged of them, and how.
         digest: Makes the hashes; None where no field is hashed.
         revision: The pod's revision.
@@ -99,6 +102,11 @@ class PredictionTables:
         every = places == list(range(len(signature.positions)))
         self._places = slice(None) if every else places
         self._digest = digest
+        self._extras = {
+            output.name: _KINDS.get(output.datatype, ColumnKind.NUMBER)
+            for output in signature.outputs
+            if output.name not in _ANSWERS and output.width == 1
+        }
         self._revision = revision
         self._version = version
         columns = {
@@ -112,6 +120,7 @@ class PredictionTables:
             **{f"f.{name}": kind for name, kind in self._plain.items()},
             **{f"h.{name}": ColumnKind.TEXT for name in self._hashed},
             "score": ColumnKind.NUMBER,
+            **{f"o.{name}": kind for name, kind in self._extras.items()},
         }
         more = {
             "mooring.omitted": json.dumps(fields.omitted),
@@ -145,6 +154,7 @@ class PredictionTables:
             "arm": _repeated([entry.arm for entry in entries], sizes),
             "phase": _repeated([entry.phase for entry in entries], sizes),
             **self._features(entries),
+            **self._outputs(entries),
         }
         return self._encoder.encode(table)
 
@@ -173,6 +183,20 @@ class PredictionTables:
             for name in self._hashed:
                 table[f"h.{name}"] = text_column(self._digest.column(columns[name]))
         return table | {"score": scores}
+
+    def _outputs(self, entries: Sequence[PredictionEntry]) -> dict[str, Buffers]:
+        """What the model says beyond its answer: the rule that fired, say."""
+        table: dict[str, Buffers] = {}
+        for name, kind in self._extras.items():
+            values = np.concatenate([entry.values[name].reshape(-1) for entry in entries])
+            match kind:
+                case ColumnKind.TEXT:
+                    table[f"o.{name}"] = text_column(values.tolist())
+                case ColumnKind.BOOLEAN:
+                    table[f"o.{name}"] = flag_column(values.tolist())
+                case _:
+                    (table[f"o.{name}"],) = number_columns(values.astype(np.float64)[None, :])
+        return table
 
 
 class LabelTables:
@@ -249,6 +273,7 @@ def text_bytes(
     return measure
 
 
+_ANSWERS = ("label", "probability", "prediction")
 _KINDS = {Datatype.BYTES: ColumnKind.TEXT, Datatype.BOOL: ColumnKind.BOOLEAN}
 
 

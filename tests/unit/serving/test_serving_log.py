@@ -421,7 +421,7 @@ def prediction(**columns: Any) -> PredictionEntry:
     arrays: dict[str, Any] = {name: np.array(values) for name, values in columns.items()}
     rows = len(next(iter(arrays.values())))
     request = InferenceRequest(None, arrays, rows, None, {})
-    return PredictionEntry("aa" * 8, 1_000_000, Arm.STABLE, None, request, np.full(rows, 0.5))
+    return PredictionEntry("aa" * 8, 1_000_000, Arm.STABLE, None, request, np.full(rows, 0.5), {})
 
 
 def written(tmp_path: Path, tables: PredictionTables, entry: PredictionEntry) -> Any:
