@@ -142,7 +142,14 @@ class Engine:
                 forward_limit=limits.work.in_flight,
             )
         )
-        self._rest = RestInference(app, model, pod.counters, limits.tensors)
+        self._rest = RestInference(
+            app,
+            model,
+            pod.counters,
+            limits.tensors,
+            events=self._logs.events,
+            wall=clock.wall,
+        )
         service = GrpcService(app, model, limits.tensors, is_ready=lambda: pod.lifecycle.ready)
         self._grpc = GrpcListener(
             service.handle,

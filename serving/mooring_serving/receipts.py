@@ -169,6 +169,14 @@ def parse_receipt(text: str, key: bytes | None) -> Receipt:
         )
 
 
+def receipt_id(text: str) -> str:
+    """The id of a receipt that was just written, or the text itself when it is none."""
+    try:
+        return parse_receipt(text, None).id
+    except ReceiptInvalid:
+        return text[:MAX_LENGTH]
+
+
 def _tag(encoded: bytes, key: bytes | None) -> str:
     if key is None:
         return _UNAUTHENTICATED

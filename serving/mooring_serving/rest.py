@@ -1,5 +1,7 @@
 """REST's side of inference: HTTP messages to queries, replies and errors to HTTP messages."""
 
+from collections.abc import Callable
+
 from mooring_serving.app import InferenceApp
 from mooring_serving.arms import Arm
 from mooring_serving.conversation import Query, Reply
@@ -22,6 +24,7 @@ from mooring_serving.http.message import (
     render_headers,
 )
 from mooring_serving.limits import TensorLimits
+from mooring_serving.log.events import EventSink, Exchange
 from mooring_serving.protocol.binary import (
     HEADER_LENGTH,
     OCTETS,
@@ -30,12 +33,15 @@ from mooring_serving.protocol.binary import (
 )
 from mooring_serving.protocol.codec import decode_request
 from mooring_serving.protocol.encode import encode_answer
+from mooring_serving.receipts import receipt_id
 from mooring_serving.served import ServedModel
 
 _JSON_TYPES = (b"application/json", b"text/json", b"application/x-www-form-urlencoded")
 """The last is what `curl -d` says when it is not told otherwise."""
 
 _HEADER_LENGTH = HEADER_LENGTH.encode()
+_CE_ID = b"ce-id"
+_CONTENT_TYPE = b"content-type"
 
 Answered = Reply | ServingError
 Response = HttpResponse | Pending[Answered]
@@ -49,6 +55,8 @@ class RestInference:
         model: The served model.
         counters: Counts refusals.
         limits: Limits of bodies.
+        events: Takes what clients asked and got; None where nobody wants it.
+        wall: Seconds since the epoch.
     """
 
     def __init__(
@@ -57,11 +65,16 @@ class RestInference:
         model: ServedModel,
         counters: Counters,
         limits: TensorLimits,
+        *,
+        events: EventSink | None,
+        wall: Callable[[], float],
     ) -> None:
         self._app = app
         self._model = model
         self._counters = counters
         self._limits = limits
+        self._events = events
+        self._wall = wall
         self._block = render_headers(
             ((HEADER_VERSION, model.version), (HEADER_REVISION, model.revision))
         )
@@ -72,7 +85,7 @@ class RestInference:
             query = self._decode(http, pinned=pinned)
         except RequestRefused as refusal:
             return self.refuse(refusal)
-        pending = Pending(self._encode)
+        pending = Pending(self._encode if self._events is None else self._telling(http))
         self._app.submit(query, pending.settle)
         return pending
 
@@ -93,6 +106,29 @@ class RestInference:
             return self._report_fault(refusal)
         self._counters.count_refusal(refusal.status, refusal.reason)
         return error_response(refusal.status, str(refusal), retry_after=refusal.retry_after)
+
+    def _telling(self, http: HttpRequest) -> Callable[[Answered], HttpResponse]:
+        """Encodes, and offers request and answer as events."""
+
+        def encode(outcome: Answered) -> HttpResponse:
+            response = self._encode(outcome)
+            if self._events is not None and isinstance(outcome, Reply):
+                self._events.offer(self._exchange(http, outcome, response))
+            return response
+
+        return encode
+
+    def _exchange(self, http: HttpRequest, reply: Reply, response: HttpResponse) -> Exchange:
+        given = http.headers.get(_CE_ID)
+        return Exchange(
+            id=receipt_id(reply.prediction_id) if given is None else given.decode("latin-1"),
+            request=http.body,
+            response=response.body,
+            answered_at=self._wall(),
+            request_type=http.headers.get(_CONTENT_TYPE, b"application/json").decode("latin-1"),
+            response_type=response.content_type,
+            endpoint="default" if reply.revision == self._model.revision else "canary",
+        )
 
     def _decode(self, http: HttpRequest, *, pinned: bool) -> Query:
         check_encoding(http)

@@ -1,6 +1,7 @@
 """Payload events as a real sink gets them, read by the CloudEvents SDK; and a sink that fails."""
 
 import importlib
+import json
 import socket
 import threading
 import time
@@ -22,7 +23,9 @@ from mooring_serving.log.event_sender import (
 )
 from mooring_serving.log.events import REQUEST_TYPE, RESPONSE_TYPE, EventOrigin, Exchange
 from mooring_serving.log.settings import EventMode, EventSettings
-from tests.serving.running_server import await_true
+from mooring_serving.receipts import parse_receipt
+from tests.serving.running_server import await_true, running
+from tests.serving.served_packages import cancer_package, cancer_table
 
 _binding: Any = importlib.import_module("cloudevents.core.bindings.http")
 
@@ -280,3 +283,26 @@ def test_target_keeps_port_and_path_and_ipv6() -> None:
     assert parse_target("https://sink.ns.svc").authority == "sink.ns.svc"
     target = parse_target("http://[::1]:8080/a/b")
     assert (target.authority, target.path, target.port) == ("[::1]:8080", "/a/b", 8080)
+
+
+def test_served_requests_and_answers_arrive_as_events_and_refused_ones_do_not() -> None:
+    values = cancer_table().drop(columns="benign").to_numpy()[:1]
+    tensor = {"name": "input", "datatype": "FP64", "shape": [1, 30], "data": values.tolist()}
+    with running_sink() as sink:
+        settings = {"MOORING_PREDICTION_LOG": json.dumps({"events": {"url": sink.url}})}
+        with running(cancer_package(), environment=settings) as server:
+            answer = server.post("/v2/models/cancer/infer", {"inputs": [tensor]})
+            assert server.post("/v2/models/cancer/infer", {"inputs": []}).status_code == 400
+            url = server.url("/v2/models/cancer/infer")
+            named = server.client.post(url, json={"inputs": [tensor]}, headers={"ce-id": "mine"})
+            await_true(lambda: len(sink.got) == 4, what="two pairs of events")
+            request, response, *second = sink.events()
+    assert request.get_data() == {"inputs": [tensor]}
+    assert response.get_data() == answer.json()
+    assert (
+        request.get_id()
+        == response.get_id()
+        == parse_receipt(answer.json()["parameters"]["prediction_id"], None).id
+    )
+    assert [event.get_id() for event in second] == ["mine", "mine"]
+    assert second[1].get_data() == named.json()
