@@ -55,15 +55,21 @@ class Client:
         headers = {item.key: item.value for item in call.initial_metadata()}
         return pb.ModelInferResponse.FromString(answer), headers
 
-    def refused(self, request: Message | bytes, method: str = "ModelInfer", **options: Any) -> Any:
-        """The error of a call that must fail: it has code() and details()."""
+    def attempt(self, body: bytes, method: str = "ModelInfer", **options: Any) -> Any:
+        """The error of a call, None when it was answered."""
         options.setdefault("timeout", 10)
-        body = request if isinstance(request, bytes) else request.SerializeToString()
         try:
             self.raw(method)(body, **options)
         except grpc.RpcError as error:
             return error
-        raise AssertionError("the call was answered")
+        return None
+
+    def refused(self, request: Message | bytes, method: str = "ModelInfer", **options: Any) -> Any:
+        """The error of a call that must fail: it has code() and details()."""
+        body = request if isinstance(request, bytes) else request.SerializeToString()
+        error = self.attempt(body, method, **options)
+        assert error is not None, "the call was answered"
+        return error
 
 
 @contextlib.contextmanager

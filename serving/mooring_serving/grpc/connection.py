@@ -83,7 +83,7 @@ class Connection(asyncio.Protocol):
         self._sent = 0
         now = loop.time()
         self._opened_at = self._heard_at = self._used_at = self._stuck_since = now
-        self._asked_alive = False
+        self._asked_at: float | None = None
         self._too_old_at = now + age_seconds
         self._transport: asyncio.Transport | None = None
         self._outbox: Outbox
@@ -101,10 +101,15 @@ class Connection(asyncio.Protocol):
         # uvloop's transports have the interface of asyncio.Transport but not its class.
         self._transport = cast("asyncio.Transport", transport)
         self._outbox = Outbox(self._transport)
-        limits = self._host.limits
         self._streams = Streams(
             self._host, self._outbox, self._loop, on_idle=self._on_idle, on_close=self.leave
         )
+        if not self._host.opened(self):
+            self._greet()
+            self._end(ErrorCode.NO_ERROR, "too many connections; retry later")
+
+    def _greet(self) -> None:
+        limits = self._host.limits
         settings = {
             Setting.MAX_CONCURRENT_STREAMS: limits.grpc_streams,
             # A whole message fits: only the connection's window is ever given back.
@@ -114,8 +119,6 @@ class Connection(asyncio.Protocol):
         }
         spare = _SPARE_WINDOW - DEFAULT_WINDOW
         self._outbox.write(build_settings(settings) + build_window_update(0, spare))
-        if not self._host.opened(self):
-            self._end(ErrorCode.NO_ERROR, "too many connections; retry later")
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio names it
         """The client is gone; an answer in hand is finished for its effects and not sent."""
@@ -162,6 +165,7 @@ class Connection(asyncio.Protocol):
             self._closing = True
             return len(buffer)
         self._greeted = True
+        self._greet()
         rest = buffer[len(PREFACE) :]
         return len(PREFACE) + self._read_frames(rest)
 
@@ -262,6 +266,7 @@ class Connection(asyncio.Protocol):
                 raise ConnectionFault(ErrorCode.FRAME_SIZE_ERROR, "an acknowledgement with content")
             return
         self._settled = True
+        self._outbox.write(SETTINGS_ACK)
         for name, value in read_settings(payload):
             if name == Setting.INITIAL_WINDOW_SIZE:
                 calls = list(self._streams.calls.values())
@@ -269,7 +274,6 @@ class Connection(asyncio.Protocol):
                     self._streams.complete(call)
             elif name == Setting.MAX_FRAME_SIZE:
                 self._outbox.frame_bytes = min(value, self._host.limits.grpc_frame_bytes)
-        self._outbox.write(SETTINGS_ACK)
 
     def _read_priority(self, stream: int, payload: bytes) -> None:
         if not stream:
@@ -346,12 +350,13 @@ class Connection(asyncio.Protocol):
         limits, streams = self._host.limits, self._streams
         self._nuisance, self._answered = 0, streams.answered
         streams.check_deadlines()
-        opening = self._opened_at if not self._greeted else streams.block_started
-        unfinished = not self._greeted or streams.block_stream
-        if unfinished and now - opening > limits.grpc_header_seconds:
-            self._end(ErrorCode.ENHANCE_YOUR_CALM, "too slow")
+        if not self._greeted:
+            if now - self._opened_at > limits.grpc_header_seconds:
+                self.abort()
         elif self._is_stuck(now) or self._is_dead(now):
             self.abort()
+        elif streams.block_stream and now - streams.block_started > limits.grpc_header_seconds:
+            self._end(ErrorCode.ENHANCE_YOUR_CALM, "too slow")
         elif self._leaving_since is not None:
             if now - self._leaving_since > limits.grpc_leave_seconds:
                 self._take_no_more()
@@ -371,10 +376,11 @@ class Connection(asyncio.Protocol):
     def _is_dead(self, now: float) -> bool:
         """Whether a silent client does not answer a ping either."""
         limits = self._host.limits
-        silent = now - self._heard_at
-        if silent <= limits.grpc_keepalive_seconds or self._paused:
-            self._asked_alive = False
-        elif not self._asked_alive:
-            self._asked_alive = True
+        if self._asked_at is not None and self._heard_at >= self._asked_at:
+            self._asked_at = None
+        if self._asked_at is not None:
+            return now - self._asked_at > limits.grpc_keepalive_timeout_seconds
+        if now - self._heard_at > limits.grpc_keepalive_seconds and not self._paused:
+            self._asked_at = now
             self._outbox.write(build_ping(_ALIVE, ack=False))
-        return silent > limits.grpc_keepalive_seconds + limits.grpc_keepalive_timeout_seconds
+        return False

@@ -1,0 +1,447 @@
+"""The gRPC port against clients that are slow, greedy, broken or hostile, frame by frame."""
+
+import socket
+import time
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.serving.grpc_client import connected, matrix_request, pb
+from tests.serving.http2_wire import (
+    CONTINUATION,
+    DATA,
+    END_HEADERS,
+    END_STREAM,
+    GOAWAY,
+    HEADERS,
+    PADDED,
+    PING,
+    PRIORITY,
+    PUSH,
+    RESET,
+    SETTINGS,
+    WINDOW,
+    Wire,
+    frame,
+    message,
+    setting,
+    wired,
+)
+from tests.serving.running_server import Server, await_true, running
+from tests.serving.served_packages import cancer_package, cancer_table
+
+INFER = "/inference.GRPCInferenceService/ModelInfer"
+LIVE = "/inference.GRPCInferenceService/ServerLive"
+PROTOCOL_ERROR, FLOW_CONTROL_ERROR, STREAM_CLOSED, FRAME_SIZE_ERROR = 1, 3, 5, 6
+REFUSED_STREAM, COMPRESSION_ERROR, ENHANCE_YOUR_CALM = 7, 9, 11
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with running(
+        cancer_package(),
+        MOORING_LIMIT_GRPC_HEADER_SECONDS="1",
+        MOORING_LIMIT_GRPC_RECEIVE_SECONDS="2",
+        MOORING_LIMIT_GRPC_STREAMS="4",
+        MOORING_LIMIT_GRPC_IDLE_FRAMES="200",
+        MOORING_LIMIT_GRPC_WAITING_BYTES="1048576",
+    ) as running_server:
+        yield running_server
+
+
+def values(rows: int) -> Any:
+    return cancer_table().drop(columns="benign").to_numpy()[:rows]
+
+
+def infer_body(rows: int = 1) -> bytes:
+    return matrix_request(values(rows)).SerializeToString()
+
+
+def test_call_is_answered_frame_by_frame(server: Server) -> None:
+    with wired(server.grpc) as wire:
+        for stream in (1, 3, 5):
+            wire.call(stream, INFER, infer_body())
+            answer = wire.answer(stream)
+            assert answer.headers[":status"] == "200"
+            assert answer.headers["content-type"] == "application/grpc"
+            assert answer.headers["mooring-model-version"] == "v1"
+            assert answer.status == 0
+            response = pb.ModelInferResponse.FromString(answer.body[5:])
+            assert len(response.outputs) == 2
+
+
+def test_call_is_answered_when_it_comes_a_byte_at_a_time(server: Server) -> None:
+    with wired(server.grpc) as wire:
+        head = frame(HEADERS, END_HEADERS, 1, wire.head(LIVE))
+        for byte in head + frame(DATA, END_STREAM, 1, message(b"")):
+            wire.send(bytes([byte]))
+        assert wire.answer(1).status == 0
+
+
+def test_padding_priority_and_continuation_are_read(server: Server) -> None:
+    with wired(server.grpc) as wire:
+        block = wire.head(LIVE)
+        padded = b"\3" + bytes(4) + b"\x10" + block[:5] + b"pad"
+        wire.send(
+            frame(HEADERS, PADDED | 0x20, 1, padded),
+            frame(CONTINUATION, 0, 1, block[5:8]),
+            frame(CONTINUATION, END_HEADERS, 1, block[8:]),
+            frame(DATA, PADDED, 1, b"\2" + message(b"")[:3] + b"\0\0"),
+            frame(DATA, 0, 1, b""),
+            frame(DATA, END_STREAM, 1, message(b"")[3:]),
+        )
+        assert wire.answer(1).status == 0
+
+
+def test_call_that_ends_with_trailers_is_answered(server: Server) -> None:
+    with wired(server.grpc) as wire:
+        wire.send(
+            frame(HEADERS, END_HEADERS, 1, wire.head(LIVE)),
+            frame(DATA, 0, 1, message(b"")),
+            frame(HEADERS, END_HEADERS | END_STREAM, 1, wire.encoder.encode([("x", "y")])),
+        )
+        assert wire.answer(1).status == 0
+
+
+def test_answer_waits_for_the_clients_window(server: Server) -> None:
+    """64 rows are answered with more than the 100 bytes that this client allows at a time."""
+    with wired(server.grpc, settings=setting(4, 100)) as wire:
+        wire.call(1, INFER, infer_body(64))
+        received = b""
+        while len(received) < 100:
+            found = wire.read()
+            assert found is not None
+            if found.kind == DATA:
+                received += found.payload
+        assert len(received) == 100
+        wire.send(frame(WINDOW, 0, 1, (50).to_bytes(4, "big")))
+        found = wire.read()
+        while found is not None and found.kind != DATA:
+            found = wire.read()
+        assert found is not None
+        assert len(found.payload) == 50
+        received += found.payload
+        wire.send(frame(SETTINGS, 0, 0, setting(4, 100_000)))
+        answer = wire.answer(1)
+        response = pb.ModelInferResponse.FromString((received + answer.body)[5:])
+        assert list(response.outputs[0].shape) == [64]
+
+
+def test_client_that_reads_nothing_of_its_answer_is_cut_off(server: Server) -> None:
+    with wired(server.grpc, settings=setting(4, 10)) as wire:
+        wire.call(1, INFER, infer_body(64))
+        started = time.monotonic()
+        wire.ended()
+        assert 1.0 < time.monotonic() - started < 8.0
+
+
+@pytest.mark.parametrize(
+    ("head", "body", "status", "said"),
+    [
+        pytest.param({}, b"", 3, "no message", id="no message"),
+        pytest.param({}, b"\0\0\0\0", 3, "no message", id="half a prefix"),
+        pytest.param({}, message(b"")[:5] + b"x", 3, "exactly one", id="more than announced"),
+        pytest.param({}, message(b"xx")[:-1], 3, "exactly one", id="less than announced"),
+        pytest.param({}, message(b"") * 2, 3, "exactly one", id="two messages"),
+        pytest.param({}, message(b"", flag=2), 3, "first byte", id="an unknown flag"),
+        pytest.param({}, message(b"", flag=1), 12, "grpc-encoding", id="compressed as nothing"),
+        pytest.param(
+            {"grpc_encoding": "br"}, message(b"", flag=1), 12, "'br'", id="an unknown compression"
+        ),
+        pytest.param(
+            {"grpc_encoding": "gzip"}, message(b"plain", flag=1), 3, "not gzip", id="not gzip"
+        ),
+        pytest.param(
+            {"grpc_encoding": "deflate"},
+            message(zlib.compress(b"x")[:-2], flag=1),
+            3,
+            "one whole",
+            id="gzip cut short",
+        ),
+        pytest.param(
+            {"grpc_encoding": "deflate"},
+            message(zlib.compress(bytes(20_000_000)), flag=1),
+            8,
+            "decompressed",
+            id="a bomb",
+        ),
+        pytest.param({}, b"\0\xff\xff\xff\xff", 8, "at most", id="four gigabytes announced"),
+        pytest.param({"grpc_timeout": "1n"}, message(b""), 4, "deadline", id="no time left"),
+    ],
+)
+def test_unusable_message_ends_its_call_and_not_the_connection(
+    server: Server, head: dict[str, str], body: bytes, status: int, said: str
+) -> None:
+    with wired(server.grpc) as wire:
+        wire.send(
+            frame(HEADERS, END_HEADERS, 1, wire.head(LIVE, **head)),
+            frame(DATA, END_STREAM, 1, body),
+        )
+        answer = wire.answer(1)
+        assert answer.status == status
+        assert said in answer.said
+        wire.call(3, LIVE, b"")
+        assert wire.answer(3).status == 0
+
+
+def test_answer_to_an_unknown_compression_says_what_is_read(server: Server) -> None:
+    with wired(server.grpc) as wire:
+        wire.send(
+            frame(HEADERS, END_HEADERS, 1, wire.head(LIVE, grpc_encoding="br")),
+            frame(DATA, END_STREAM, 1, message(b"", flag=1)),
+        )
+        assert wire.answer(1).headers["grpc-accept-encoding"] == "identity,deflate,gzip"
+
+
+def test_what_is_no_grpc_call_is_told_so(server: Server) -> None:
+    with wired(server.grpc) as wire:
+        json_head = wire.head("/v2", content_type="application/json")
+        wire.send(frame(HEADERS, END_HEADERS | END_STREAM, 1, json_head))
+        answer = wire.answer(1)
+        assert answer.headers[":status"] == "415"
+        assert b"speaks gRPC" in answer.body
+
+
+def test_http_1_client_is_told_so(server: Server) -> None:
+    with socket.create_connection(("127.0.0.1", server.grpc), timeout=5) as opened:
+        opened.sendall(b"GET /v2/health/live HTTP/1.1\r\nhost: x\r\n\r\n")
+        answer = b""
+        while data := opened.recv(4096):
+            answer += data
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"speaks gRPC" in answer
+
+
+@pytest.mark.parametrize(
+    ("frames", "code"),
+    [
+        pytest.param([frame(DATA, 0, 0, b"x")], PROTOCOL_ERROR, id="data of the connection"),
+        pytest.param([frame(DATA, 0, 9, b"x")], PROTOCOL_ERROR, id="data of an idle stream"),
+        pytest.param([frame(HEADERS, 5, 2, b"")], PROTOCOL_ERROR, id="an even stream"),
+        pytest.param([frame(HEADERS, 5, 1, b"\x80")], COMPRESSION_ERROR, id="index 0"),
+        pytest.param([frame(HEADERS, 5, 1, b"\xff\xff")], COMPRESSION_ERROR, id="half an integer"),
+        pytest.param([frame(CONTINUATION, 4, 1)], PROTOCOL_ERROR, id="continuation of nothing"),
+        pytest.param([frame(PUSH, 4, 1, bytes(4))], PROTOCOL_ERROR, id="a push"),
+        pytest.param([frame(PING, 0, 1, bytes(8))], PROTOCOL_ERROR, id="a ping on a stream"),
+        pytest.param([frame(PING, 0, 0, bytes(7))], FRAME_SIZE_ERROR, id="a short ping"),
+        pytest.param([frame(SETTINGS, 0, 1)], PROTOCOL_ERROR, id="settings on a stream"),
+        pytest.param([frame(SETTINGS, 0, 0, b"x")], FRAME_SIZE_ERROR, id="odd settings"),
+        pytest.param([frame(SETTINGS, 1, 0, bytes(6))], FRAME_SIZE_ERROR, id="a full ack"),
+        pytest.param(
+            [frame(SETTINGS, 0, 0, setting(4, 1 << 31))], FLOW_CONTROL_ERROR, id="a huge window"
+        ),
+        pytest.param(
+            [frame(SETTINGS, 0, 0, setting(5, 100))], PROTOCOL_ERROR, id="a tiny frame size"
+        ),
+        pytest.param([frame(SETTINGS, 0, 0, setting(2, 2))], PROTOCOL_ERROR, id="push of 2"),
+        pytest.param([frame(WINDOW, 0, 0, bytes(4))], PROTOCOL_ERROR, id="a window of 0"),
+        pytest.param([frame(WINDOW, 0, 0, bytes(3))], FRAME_SIZE_ERROR, id="a short window"),
+        pytest.param([frame(WINDOW, 0, 9, b"\0\0\0\1")], PROTOCOL_ERROR, id="an idle window"),
+        pytest.param(
+            [frame(WINDOW, 0, 0, b"\x7f\xff\xff\xff")], FLOW_CONTROL_ERROR, id="an overflow"
+        ),
+        pytest.param([frame(RESET, 0, 9, bytes(4))], PROTOCOL_ERROR, id="reset of an idle stream"),
+        pytest.param([frame(PRIORITY, 0, 0, bytes(5))], PROTOCOL_ERROR, id="priority of 0"),
+        pytest.param([frame(GOAWAY, 0, 1, bytes(8))], PROTOCOL_ERROR, id="goaway on a stream"),
+        pytest.param([frame(DATA, 0, 0, bytes(70_000))], FRAME_SIZE_ERROR, id="a large frame"),
+        pytest.param(
+            [frame(HEADERS, 0, 1, b"\x88"), frame(PING, 0, 0, bytes(8))],
+            PROTOCOL_ERROR,
+            id="a frame within headers",
+        ),
+        pytest.param(
+            [frame(HEADERS, 0, 1), *[frame(CONTINUATION, 0, 1, b"\x88" * 900)] * 30],
+            ENHANCE_YOUR_CALM,
+            id="endless headers",
+        ),
+        pytest.param([frame(PING, 0, 0, bytes(8))] * 300, ENHANCE_YOUR_CALM, id="pings"),
+        pytest.param([frame(SETTINGS, 0, 0)] * 300, ENHANCE_YOUR_CALM, id="settings"),
+        pytest.param([frame(99, 0, 0)] * 300, ENHANCE_YOUR_CALM, id="unknown frames"),
+    ],
+)
+def test_breach_of_the_protocol_ends_the_connection_with_its_code(
+    server: Server, frames: list[bytes], code: int
+) -> None:
+    with wired(server.grpc) as wire:
+        wire.send(*frames)
+        assert wire.ended() == code
+
+
+def test_too_many_headers_end_the_connection(server: Server) -> None:
+    with wired(server.grpc) as wire:
+        block = wire.encoder.encode([(f"x-{n}", "y" * 100) for n in range(200)], huffman=False)
+        pieces = [block[at : at + 16_000] for at in range(0, len(block), 16_000)]
+        wire.send(
+            frame(HEADERS, 0, 1, pieces[0]),
+            *[frame(CONTINUATION, 0, 1, piece) for piece in pieces[1:]],
+        )
+        assert wire.ended() == ENHANCE_YOUR_CALM
+
+
+def test_frame_before_the_settings_ends_the_connection(server: Server) -> None:
+    with wired(server.grpc, greet=False) as wire:
+        wire.send(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", frame(PING, 0, 0, bytes(8)))
+        assert wire.ended() == PROTOCOL_ERROR
+
+
+def test_calls_beyond_the_limit_are_refused_for_another_try(server: Server) -> None:
+    with wired(server.grpc) as wire:
+        for stream in (1, 3, 5, 7):
+            wire.send(frame(HEADERS, END_HEADERS, stream, wire.head(LIVE)))
+        wire.send(frame(HEADERS, END_HEADERS, 9, wire.head(LIVE)))
+        assert wire.answer(9).reset == REFUSED_STREAM
+        wire.send(frame(DATA, END_STREAM, 1, message(b"")))
+        assert wire.answer(1).status == 0
+        wire.call(11, LIVE, b"")
+        assert wire.answer(11).status == 0
+
+
+def test_rapid_resets_end_the_connection(server: Server) -> None:
+    with wired(server.grpc) as wire:
+        for stream in range(1, 201, 2):
+            wire.send(
+                frame(HEADERS, END_HEADERS, stream, wire.head(LIVE)),
+                frame(RESET, 0, stream, (8).to_bytes(4, "big")),
+            )
+        assert wire.ended() == ENHANCE_YOUR_CALM
+    with connected(server.grpc) as client:
+        assert client.call("ServerLive", pb.ServerLiveRequest()).live
+
+
+def test_data_after_the_end_resets_the_stream(server: Server) -> None:
+    with wired(server.grpc) as wire:
+        wire.call(1, LIVE, b"")
+        assert wire.answer(1).status == 0
+        wire.send(frame(DATA, END_STREAM, 1, b"more"))
+        assert wire.answer(1).reset == STREAM_CLOSED
+
+
+def test_answered_call_may_go_on_sending_for_a_while(server: Server) -> None:
+    """The refusal comes when the prefix announces too much; the rest is passed over."""
+    with wired(server.grpc) as wire:
+        wire.send(
+            frame(HEADERS, END_HEADERS, 1, wire.head(INFER)),
+            frame(DATA, 0, 1, b"\0\x7f\xff\xff\xff"),
+        )
+        assert wire.answer(1).status == 8
+        assert wire.answer(1).reset == 0
+        wire.send(frame(DATA, 0, 1, bytes(9000)), frame(DATA, END_STREAM, 1, bytes(9000)))
+        wire.call(3, LIVE, b"")
+        assert wire.answer(3).status == 0
+
+
+def test_slow_preface_and_slow_headers_end_the_connection(server: Server) -> None:
+    with wired(server.grpc, greet=False) as silent, wired(server.grpc) as slow:
+        slow.send(frame(HEADERS, 0, 1, b"\x83"))
+        assert silent.ended() is None
+        assert slow.ended() == ENHANCE_YOUR_CALM
+
+
+def test_slow_message_is_refused_and_does_not_delay_others(server: Server) -> None:
+    with wired(server.grpc) as slow, connected(server.grpc) as client:
+        slow.send(
+            frame(HEADERS, END_HEADERS, 1, slow.head(INFER)), frame(DATA, 0, 1, message(b"")[:2])
+        )
+        started = time.monotonic()
+        assert client.infer(matrix_request(values(1))).outputs
+        assert time.monotonic() - started < 1.0
+        answer = slow.answer(1)
+        assert (answer.status, "2 s" in answer.said) == (4, True)
+
+
+def test_unfinished_messages_are_refused_before_they_take_much_memory(server: Server) -> None:
+    """The limit is 1 MiB here; each of these calls announces 8 MB and stops at 0.6."""
+    prefix = b"\0" + (8_000_000).to_bytes(4, "big")
+    chunk = [frame(DATA, 0, 1, bytes(60_000))] * 10
+    with wired(server.grpc) as first, wired(server.grpc) as second:
+        for wire in (first, second):
+            wire.send(
+                frame(HEADERS, END_HEADERS, 1, wire.head(INFER)), frame(DATA, 0, 1, prefix), *chunk
+            )
+            if wire is first:  # its bytes are there when a later call of it is answered
+                wire.call(3, LIVE, b"")
+                assert wire.answer(3).status == 0
+        answer = second.answer(1)
+        assert answer.status == 14
+        assert answer.headers["grpc-retry-pushback-ms"] == "1000"
+        assert answer.headers["grpc-status-details-bin"]
+        first.send(frame(RESET, 0, 1, (8).to_bytes(4, "big")))
+    with connected(server.grpc) as client:
+        assert client.infer(matrix_request(values(500))).outputs
+
+
+def test_sixty_four_slow_clients_do_not_delay_the_others(server: Server) -> None:
+    opened: list[Any] = []
+    try:
+        for _ in range(64):
+            connection = socket.create_connection(("127.0.0.1", server.grpc))
+            wire = Wire(connection)
+            wire.greet()
+            wire.send(frame(HEADERS, END_HEADERS, 1, wire.head(INFER)))
+            opened.append(connection)
+        taken: list[float] = []
+        with connected(server.grpc) as client:
+            for _ in range(50):
+                started = time.perf_counter()
+                client.infer(matrix_request(values(1)))
+                taken.append(time.perf_counter() - started)
+        assert float(np.median(taken)) < 0.05
+    finally:
+        for connection in opened:
+            connection.close()
+
+
+def test_connection_beyond_the_limit_is_sent_away_and_counted() -> None:
+    with (
+        running(cancer_package(), MOORING_LIMIT_GRPC_CONNECTIONS="1") as server,
+        wired(server.grpc) as first,
+    ):
+        first.call(1, LIVE, b"")
+        assert first.answer(1).status == 0
+        with wired(server.grpc) as second:
+            assert second.ended() == 0
+        lines = [line for line in server.metrics().splitlines() if "TooManyConnections" in line]
+        assert sum(float(line.rpartition(" ")[2]) for line in lines) == 1
+        first.call(3, LIVE, b"")
+        assert first.answer(3).status == 0
+
+
+def test_old_and_idle_connections_are_asked_to_leave_and_silent_ones_to_answer() -> None:
+    with running(
+        cancer_package(),
+        MOORING_LIMIT_GRPC_AGE_SECONDS="2",
+        MOORING_LIMIT_GRPC_KEEPALIVE_SECONDS="0.5",
+        MOORING_LIMIT_GRPC_KEEPALIVE_TIMEOUT_SECONDS="0.5",
+    ) as server:
+        with wired(server.grpc) as wire:
+            wire.call(1, LIVE, b"")
+            assert wire.answer(1).status == 0
+            assert wire.ended() == 0
+            assert b"alive?\0\0" in wire.pings
+            assert wire.goaways == [((1 << 31) - 1, 0), (1, 0)]
+        with socket.create_connection(("127.0.0.1", server.grpc)) as dead:
+            dead.settimeout(8)
+            Wire(dead).greet()
+            received = b""
+            while data := dead.recv(4096):  # never answers the ping
+                received += data
+            assert b"alive?" in received
+
+
+def test_late_answer_is_a_deadline_exceeded_and_counted() -> None:
+    with running(cancer_package("forest")) as server, wired(server.grpc) as wire:
+        body = matrix_request(np.tile(values(500), (2, 1))).SerializeToString()
+        pieces = [body[at : at + 60_000] for at in range(0, len(body), 60_000)]
+        prefix = b"\0" + len(body).to_bytes(4, "big")
+        wire.send(
+            frame(HEADERS, END_HEADERS, 1, wire.head(INFER, grpc_timeout="2m")),
+            frame(DATA, 0, 1, prefix),
+            *[frame(DATA, 0, 1, piece) for piece in pieces],
+            frame(DATA, END_STREAM, 1),
+        )
+        answer = wire.answer(1)
+        assert answer.status == 4
+        await_true(lambda: 'reason="Deadline"' in server.metrics(), what="the counter")
