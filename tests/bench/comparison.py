@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tests.bench.closed_loop import LoadResult
-from tests.bench.contenders import CONTENDERS, Role
+from tests.bench.contenders import CONTENDERS, Contender, Pairing, Role
 from tests.bench.payloads import Protocol
 from tests.bench.processes import ROOT
 
@@ -78,6 +78,8 @@ class Ruled:
 
     runs: Mapping[Key, Sequence[Measurement]]
     absent: Mapping[str, str]
+    generator: LoadResult | None
+    """What the load generator drove at the compiled floor's `/trivial`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,21 +115,33 @@ def compare(ruled: Ruled, ours: str, other: str, case: tuple[str, int, Protocol]
 
 
 def ratios(ruled: Ruled, ours: str = "mooring") -> list[Ratio]:
-    """Against the fastest rival of each case, and against each floor."""
+    """Against the fastest rival of each case and pairing, and against each floor."""
     found: list[Ratio] = []
     for case in dict.fromkeys(key.case for key in ruled.runs):
-        rivals = [key for key in ruled.runs if key.case == case and _role(key) is Role.RIVAL]
-        fastest = sorted(rivals, key=lambda key: -_median([run.rate for run in ruled.runs[key]]))
-        floors = [key for key in ruled.runs if key.case == case and _role(key) is Role.FLOOR]
-        for key in [*fastest[:1], *floors]:
+        keys = [key for key in ruled.runs if key.case == case]
+        against = [key for key in keys if _contender(key).role is Role.FLOOR]
+        for pairing in Pairing:
+            rivals = [key for key in keys if _is_rival(key, pairing)]
+            if rivals:
+                against.insert(0, max(rivals, key=lambda key: _rate(ruled.runs[key])))
+        for key in against:
             ratio = compare(ruled, ours, key.server, case)
             if ratio is not None:
                 found.append(ratio)
     return found
 
 
-def _role(key: Key) -> Role:
-    return CONTENDERS[key.server].role
+def _contender(key: Key) -> Contender:
+    return CONTENDERS[key.server]
+
+
+def _is_rival(key: Key, pairing: Pairing) -> bool:
+    contender = _contender(key)
+    return contender.role is Role.RIVAL and contender.pairing is pairing
+
+
+def _rate(runs: Sequence[Measurement]) -> float:
+    return _median([run.rate for run in runs])
 
 
 _COLUMNS: Sequence[tuple[str, Callable[[Sequence[Measurement]], str]]] = (
@@ -171,6 +185,18 @@ def print_tables(ruled: Ruled) -> None:
             f"  {model:<7}{rows:>3} {protocol:<7}{ratio.against:<20}{ratio.median:>7.2f}"
             f"  [{ratio.low:.2f}, {ratio.high:.2f}] n={ratio.n}   CPU {ratio.cpu:.2f}"
         )
+    for key, runs in ruled.runs.items():
+        half = runs[-1].half
+        if key.server == "mooring" and half and half.p50_ms and half.p99_ms:
+            print(
+                f"  at half of saturation, {key.model} {key.rows} {key.protocol}:"
+                f" p99 / p50 = {half.p99_ms / half.p50_ms:.2f} (n={half.good})"
+            )
+    if ruled.generator is not None:
+        print(
+            f"  the load generator drove {ruled.generator.rate:.0f} requests a second at a server"
+            f" that does nothing, {ruled.generator.generator_us:.1f} µs of its own core each"
+        )
     for name, why in ruled.absent.items():
         print(f"  not measured: {name}: {why.strip().splitlines()[-1]}")
 
@@ -184,8 +210,14 @@ def write_document(ruled: Ruled, *, rounds: int, seconds: float) -> Path:
         "rounds": rounds,
         "seconds": seconds,
         "notes": {name: contender.note for name, contender in CONTENDERS.items()},
+        "generator": None if ruled.generator is None else asdict(ruled.generator),
         "results": [
-            {**asdict(key), "role": _role(key), "runs": [asdict(run) for run in runs]}
+            {
+                **asdict(key),
+                "role": _contender(key).role,
+                "pairing": _contender(key).pairing,
+                "runs": [asdict(run) for run in runs],
+            }
             for key, runs in ruled.runs.items()
         ],
         "ratios": [asdict(ratio) for ratio in ratios(ruled)],

@@ -9,7 +9,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
@@ -37,6 +37,7 @@ REQUIREMENTS: Mapping[str, tuple[str, ...]] = {
     "bentoml": ("bentoml==1.4.39",),
 }
 _KERNELS = ("onnxruntime", "scikit-learn", "joblib", "numpy")
+_SKLEARN = " sklearn"
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
@@ -49,6 +50,15 @@ class Role(StrEnum):
     """A loop without any duty: what the machine allows."""
     RIVAL = "rival"
     """A Python model server that people use."""
+
+
+class Pairing(StrEnum):
+    """What a contender predicts with."""
+
+    SAME_FILE = "same ONNX file"
+    """The ONNX file that all others have."""
+    OWN_DEFAULT = "its own default"
+    """The pickled scikit-learn pipeline."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +82,13 @@ class Contender:
     path: str = payloads.INFER_PATH
     encode: Callable[[Matrix], bytes] = payloads.protocol_json
     note: str = ""
-    environment: str | None = field(default=None)
+    environment: str | None = None
+
+    @property
+    def pairing(self) -> Pairing:
+        """What it predicts with."""
+        sklearn = self.name.endswith(_SKLEARN)
+        return Pairing.OWN_DEFAULT if sklearn else Pairing.SAME_FILE
 
     def prepare(self) -> None:
         """Install what it needs.
@@ -164,7 +180,8 @@ def _kserve(pairing: str) -> Callable[[BenchModel, Path], Command]:
         python = str(_binaries("kserve") / "python")
         script = str(RIVALS / "kserve_server.py")
         ports = ("--http_port", "{http}", "--grpc_port", "{grpc}")
-        quiet = ("--enable_latency_logging", "false")
+        # A log line a request would be charged to it alone: none of the others writes one.
+        quiet = ("--enable_latency_logging", "false", "--configure_logging", "false")
         return Command(
             (python, script, *ports, *quiet), _settings(model, pairing, 0), False, scratch
         )

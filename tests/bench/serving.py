@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.bench.closed_loop import run_load
+from tests.bench.closed_loop import LoadResult, build_request, run_load
 from tests.bench.comparison import Key, Measurement, Ruled, print_tables, write_document
 from tests.bench.contenders import CONTENDERS, Contender
 from tests.bench.environments import EnvironmentUnavailable
@@ -99,6 +99,7 @@ class Bench:
         self._options = options
         self._absent: dict[str, str] = {}
         self._runs: dict[Key, list[Measurement]] = {}
+        self._generator: LoadResult | None = None
 
     def run(self, root: Path) -> Ruled:
         """Measure everything; returns what was found."""
@@ -110,11 +111,12 @@ class Bench:
             with contextlib.ExitStack() as running:
                 found = [self._start(each, model, rows, running) for each in contenders]
                 candidates = [each for each in found if each is not None]
+                self._measure_generator(candidates)
                 for number in range(self._options.rounds):
                     print(f"[mooring] {kind}: round {number + 1}", flush=True)
                     self._round(kind, candidates, rows)
                 self._half_load(kind, candidates)
-        return Ruled(self._runs, self._absent)
+        return Ruled(self._runs, self._absent, self._generator)
 
     def _prepared(self) -> Iterator[Contender]:
         for name in self._options.servers:
@@ -164,6 +166,17 @@ class Bench:
                     self._absent[label] = fault
         server.pause()
         return Candidate(contender, server, loads)
+
+    def _measure_generator(self, candidates: Sequence[Candidate]) -> None:
+        """What the load generator can drive: the compiled floor answers this path at once."""
+        for candidate in candidates:
+            if candidate.contender.name != "compiled" or self._generator is not None:
+                continue
+            port = candidate.server.ports["http"]
+            load = HttpLoad(port, build_request("/trivial", b"{}", port=port))
+            candidate.server.resume()
+            self._generator = run_load(load, connections=CONNECTIONS, seconds=1)
+            candidate.server.pause()
 
     def _round(self, kind: str, candidates: Sequence[Candidate], rows: Sequence[int]) -> None:
         for count in rows:
@@ -223,7 +236,7 @@ def parse_options(arguments: Sequence[str] | None = None) -> Options:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--seconds", type=float, default=1.5, help="length of one measurement")
-    parser.add_argument("--open-seconds", type=float, default=3, help="at half load; 0: leave out")
+    parser.add_argument("--open-seconds", type=float, default=2, help="at half load; 0: leave out")
     parser.add_argument("--servers", nargs="*", default=list(CONTENDERS), choices=list(CONTENDERS))
     parser.add_argument("--cases", nargs="*", default=list(CASES), choices=CASES)
     parser.add_argument(
