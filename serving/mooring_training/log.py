@@ -6,6 +6,7 @@ pods, and rows of the shadow arm are left out: nobody was answered with them.
 
 import importlib
 import io
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -38,12 +39,15 @@ class LogTables:
         labels: `prediction_id`, `row`, `label`, `label_value`, `label_time`.
         segments: Parquet files read.
         unreadable: Names of files that are no Parquet, which were skipped.
+        withheld: Rows of segments that leave out or hash one of the features, which were skipped:
+            an absent column must not pass for missing values.
     """
 
     predictions: Frame
     labels: Frame
     segments: int
     unreadable: tuple[str, ...]
+    withheld: int = 0
 
 
 def read_logs(place: Place, deployment: str, features: Sequence[str]) -> LogTables:
@@ -60,6 +64,15 @@ def read_logs(place: Place, deployment: str, features: Sequence[str]) -> LogTabl
     """
     wanted = [*PREDICTION_COLUMNS, *(FEATURE_PREFIX + name for name in features)]
     predictions = _read(place, f"{deployment}/predictions", wanted)
+    if predictions.table is None and predictions.withheld:
+        names = ", ".join(sorted(predictions.withheld_features))
+        raise Refused(
+            RefusalReason.SCHEMA_MISMATCH,
+            f"the prediction log of {deployment} leaves out or hashes {names}"
+            " (spec.predictionLog.fields), which the champion needs",
+            remedy="let the ModelDeployment log these features and wait for traffic, or retrain"
+            " from a champion that does without them",
+        )
     if predictions.table is None:
         raise Refused(
             RefusalReason.NO_LOG,
@@ -85,6 +98,7 @@ def read_logs(place: Place, deployment: str, features: Sequence[str]) -> LogTabl
         labels=_first_labels(labels.table.reindex(columns=list(LABEL_COLUMNS))),
         segments=predictions.segments + labels.segments,
         unreadable=(*predictions.unreadable, *labels.unreadable),
+        withheld=predictions.withheld,
     )
 
 
@@ -93,21 +107,28 @@ class _Read:
     table: Frame | None
     segments: int
     unreadable: tuple[str, ...]
+    withheld: int
+    withheld_features: frozenset[str]
 
 
 def _read(place: Place, folder: str, columns: Sequence[str]) -> _Read:
     names = place.names(folder, ".parquet")
     tables: list[Any] = []
     unreadable: list[str] = []
+    withheld = 0
+    features: set[str] = set()
     for batch in _batches(names):
         for name, data in sorted(place.read(batch).items()):
             table = _parse(data, columns)
             if table is None:
                 unreadable.append(name)
+            elif missing := _withheld(table.schema, columns):
+                withheld += table.num_rows
+                features |= missing
             else:
                 tables.append(table)
     if not tables:
-        return _Read(None, 0, tuple(unreadable))
+        return _Read(None, 0, tuple(unreadable), withheld, frozenset(features))
     # Segments of an older version may lack a feature or hold another number type.
     try:
         joined = _arrow.concat_tables(tables, promote_options="permissive")
@@ -117,7 +138,17 @@ def _read(place: Place, folder: str, columns: Sequence[str]) -> _Read:
             f"segments of {folder} disagree about a column's type: {str(error)[:300]}",
             remedy="move the segments of the version with the other type out of the log",
         ) from error
-    return _Read(joined.to_pandas(), len(tables), tuple(unreadable))
+    read = joined.to_pandas()
+    return _Read(read, len(tables), tuple(unreadable), withheld, frozenset(features))
+
+
+def _withheld(schema: Any, columns: Sequence[str]) -> set[str]:
+    """Features among the columns that the segment's own metadata says it does not hold."""
+    facts: dict[bytes, bytes] = schema.metadata or {}
+    names: list[str] = []
+    for fact in (b"mooring.omitted", b"mooring.hashed"):
+        names += json.loads(facts.get(fact, b"[]"))
+    return {name for name in names if FEATURE_PREFIX + name in columns}
 
 
 def _batches(names: Sequence[str]) -> Iterator[Sequence[str]]:

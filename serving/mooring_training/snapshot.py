@@ -51,8 +51,9 @@ class SnapshotRecord:
         coverage: Share of them that had a label, 0 to 1.
         versions: Rows of the window by the version that answered.
         unknown_labels: Rows left out since the champion knows no such class.
-        unusable: Rows of the log left out since their time lies in the future, or since they lack
-            a value that the champion does not answer without.
+        unusable: Rows of the log left out since their time lies in the future, since they lack a
+            value that the champion does not answer without, or since the log withholds a feature
+            (`spec.predictionLog.fields`).
         segments: Log segments read.
         unreadable: Segments skipped because they are no Parquet.
         columns: Name and type of each column.
@@ -146,7 +147,7 @@ def assemble(
         coverage=len(known) / len(in_window),
         versions=_counted(in_window["version"]),
         unknown_labels=len(joined) - len(known),
-        unusable=len(logs.predictions) - len(predictions),
+        unusable=len(logs.predictions) - len(predictions) + logs.withheld,
         segments=logs.segments,
         unreadable=logs.unreadable,
         columns={str(name): str(kind) for name, kind in rows.dtypes.items()},

@@ -1,6 +1,7 @@
 """Which rows a run takes, how they are split, and what its digest depends on."""
 
 import importlib
+import json
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from mooring_training.snapshot import (
 from tests.builders.training_log import labels, moment, predictions, write_segments
 
 pandas: Any = importlib.import_module("pandas")
+parquet: Any = importlib.import_module("pyarrow.parquet")
 
 SCHEMA = ModelSchema(
     task=Task.BINARY,
@@ -229,6 +231,41 @@ def test_run_is_refused_when_the_log_lacks_a_feature(tmp_path: Path) -> None:
     with pytest.raises(Refused, match=r"f\.wind") as caught:
         read_logs(DirectoryPlace(tmp_path), "ns/dep", ("carrier", "wind"))
     assert caught.value.reason is RefusalReason.SCHEMA_MISMATCH
+
+
+def withhold(root: Path, feature: str, *, fact: str, pod: str = "pod-a") -> None:
+    """Rewrite a pod's segments as a server does whose log leaves out or hashes a feature."""
+    folder = root / "ns" / "dep" / "predictions"
+    for path in folder.rglob(f"{pod}-*.parquet"):
+        table = parquet.ParquetFile(path).read().drop_columns([f"f.{feature}"])
+        facts = {b"mooring.sample": b"1.0", fact.encode(): json.dumps([feature]).encode()}
+        parquet.write_table(table.replace_schema_metadata(facts), path)
+
+
+@pytest.mark.parametrize("fact", ["mooring.omitted", "mooring.hashed"])
+def test_run_is_refused_with_the_remedy_when_the_log_withholds_a_feature(
+    tmp_path: Path, fact: str
+) -> None:
+    logged(tmp_path, traffic(30))
+    withhold(tmp_path, "delay", fact=fact)
+    with pytest.raises(Refused, match=r"leaves out or hashes delay") as caught:
+        read(tmp_path)
+    assert caught.value.reason is RefusalReason.SCHEMA_MISMATCH
+    assert "let the ModelDeployment log these features" in caught.value.remedy
+
+
+def test_rows_without_a_withheld_feature_are_left_out_and_never_read_as_missing(
+    tmp_path: Path,
+) -> None:
+    rows = traffic(60)
+    logged(tmp_path, rows.iloc[:720], pod="pod-a")
+    logged(tmp_path, rows.iloc[720:], pod="pod-b")
+    withhold(tmp_path, "delay", fact="mooring.omitted")
+    tables = read(tmp_path)
+    assert (tables.withheld, len(tables.predictions)) == (720, 720)
+    made = snapshot(tables)
+    assert made.record.unusable == 720
+    assert made.record.window_rows <= 720
 
 
 def test_segment_is_skipped_and_named_when_it_is_no_parquet(tmp_path: Path) -> None:
