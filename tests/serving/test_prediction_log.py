@@ -4,19 +4,27 @@ import http.client
 import importlib
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from mooring_serving.log.retention import Retention
 from mooring_serving.log.sampling import is_sampled
 from mooring_serving.log.segments import FLUSH_SECONDS
+from mooring_serving.log.store import open_store
+from mooring_training.log import read_logs
+from mooring_training.places import DirectoryPlace
 from tests.serving.running_server import ROOT, Server, await_true, running
 from tests.serving.served_packages import cancer_package, cancer_table, mixed_package
+from tests.serving.stores import s3_server
 
 _dataset: Any = importlib.import_module("pyarrow.dataset")
 SALT = "a salt of enough bytes"
@@ -190,6 +198,10 @@ def test_sampled_log_holds_what_the_ids_say_and_all_labels(tmp_path: Path) -> No
     assert counted["sampled_out"] == 100 - len(logged) > 0
     facts = table(tmp_path).schema.metadata
     assert facts[b"mooring.sample"] == b"0.3"
+    features = [name for name in cancer_table().columns if name != "benign"]
+    read = read_logs(DirectoryPlace(tmp_path), "tests/cancer", features)
+    assert set(read.predictions["prediction_id"]) == logged
+    assert (len(read.predictions), len(read.labels), read.withheld) == (len(logged), 100, 0)
 
 
 def test_server_ends_with_the_remedy_when_a_field_is_to_be_hashed_without_a_salt(
@@ -211,3 +223,85 @@ def test_server_ends_with_the_remedy_when_a_field_is_to_be_hashed_without_a_salt
     assert ended.returncode == 1
     assert "saltSecretName" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.s3
+def test_retention_deletes_old_days_of_a_bucket_and_nothing_else(tmp_path: Path) -> None:
+    now = datetime(2026, 3, 1, 12, tzinfo=UTC)
+    source = tmp_path / "segment"
+    source.write_bytes(b"PAR1")
+    with s3_server(tmp_path / "s3") as server, pytest.MonkeyPatch.context() as patch:
+        for name, value in server.environment().items():
+            patch.setenv(name, value)
+        (server.root / "logs").mkdir()
+        store = open_store("s3://logs/flights")
+        prefix = "ns/dep/predictions"
+        for day in ("2026-02-01", "2026-02-20", "2026-02-21", "2026-03-01"):
+            for number in range(3):
+                store.put(f"{prefix}/date={day}/pod-1-0-{number}.parquet", source)
+        store.put(f"{prefix}-of-others/date=2026-02-01/pod-1-0-0.parquet", source)
+        retention = Retention(store, prefix, "pod-1", timedelta(days=7))
+        assert retention.sweep(now) == (6, False)
+        assert retention.sweep(now) == (0, False)
+        left = sorted(path.parent.name for path in (server.root / "logs").rglob("*.parquet"))
+    assert left == ["date=2026-02-01", *["date=2026-02-21"] * 3, *["date=2026-03-01"] * 3]
+
+
+class _Slow:
+    """A server that takes connections and never answers."""
+
+    def __enter__(self) -> int:
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        return self._socket.getsockname()[1]
+
+    def __exit__(self, *_: object) -> None:
+        self._socket.close()
+
+
+def latencies(server: Server, count: int) -> list[float]:
+    """Seconds of each of `count` requests on one connection, sorted."""
+    connection = http.client.HTTPConnection("127.0.0.1", server.http, timeout=10)
+    body = json.dumps(request()).encode()
+    taken: list[float] = []
+    for _ in range(count):
+        began = time.perf_counter()
+        connection.request("POST", "/v2/models/cancer/infer", body)
+        answer = connection.getresponse()
+        answer.read()
+        taken.append(time.perf_counter() - began)
+        assert answer.status == 200
+    connection.close()
+    return sorted(taken)
+
+
+@pytest.mark.s3
+def test_store_that_never_answers_delays_no_prediction_and_is_counted(tmp_path: Path) -> None:
+    """Alternated rounds of both servers, so that a busy machine slows both."""
+    with _Slow() as port:
+        variables = {
+            "AWS_ACCESS_KEY_ID": "x",
+            "AWS_SECRET_ACCESS_KEY": "y",
+            "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+            "AWS_REGION": "us-east-1",
+            "MOORING_PREDICTION_LOG_URI": "s3://logs/flights",
+            "MOORING_PREDICTION_LOG": json.dumps({"rotate": {"seconds": 0.2}}),
+            "MOORING_PREDICTION_LOG_JOURNAL": str(tmp_path / "journal"),
+            "MOORING_LIMIT_LOG_DISK_BYTES": str(1 << 20),
+        }
+        with (
+            running(cancer_package()) as plain,
+            running(cancer_package(), environment=variables) as logging,
+        ):
+            seconds: dict[str, list[float]] = {"plain": [], "logging": []}
+            for _ in range(6):
+                seconds["plain"] += latencies(plain, 400)
+                seconds["logging"] += latencies(logging, 400)
+            rows = log_rows(logging)
+            logging.process.kill()
+    p99 = {name: sorted(taken)[int(len(taken) * 0.99)] for name, taken in seconds.items()}
+    assert p99["logging"] < 2 * p99["plain"] + 0.005, p99
+    assert rows["written"] == 0
+    assert rows["waiting"] + rows["dropped"] == 2400
+    assert rows["dropped"] > 0  # the disk's limit holds 512 KiB of a stream
+    used = sum(path.stat().st_size for path in (tmp_path / "journal").rglob("*.*"))
+    assert used <= 1 << 20
