@@ -73,7 +73,7 @@ class Limits(ApiModel):
     text_bytes: Annotated[int, Field(ge=1, le=MIB)] | None = None
     """Bytes of one text value: 400."""
     in_flight: Annotated[int, Field(ge=1, le=100_000)] | None = None
-    """Requests that wait for the model's threads or for another pod: 503."""
+    """Requests that wait for another pod; one more is answered by the pod itself."""
 
 
 class Runtime(ApiModel):
