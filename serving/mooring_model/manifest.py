@@ -243,8 +243,9 @@ def check_code_allowed(manifest: Manifest, *, where: str, allowed: bool) -> None
         raise PackageRefused(
             RefusalReason.CODE_NOT_ALLOWED,
             f"{where}: format python runs the package's own code, which is not allowed here",
-            "an administrator allows it with the namespace label mooring.dev/allow-code=true, "
-            "elsewhere MOORING_ALLOW_CODE=true does; or package the model as ONNX, skops or rules",
+            "let an administrator label the namespace mooring.dev/allow-code=true and declare the "
+            "version under a new name, set MOORING_ALLOW_CODE=true where there is no operator, or "
+            "package the model as ONNX, skops or rules",
         )
 
 

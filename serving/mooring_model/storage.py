@@ -124,6 +124,20 @@ def fetch(
     return manifest
 
 
+def discard(out: Path, *, keep: bool) -> None:
+    """Removes a fetched package that turned out to be unfit.
+
+    Args:
+        out: where it is.
+        keep: whether the empty directory stays: it was there before, a mount, say.
+    """
+    for left in list(out.iterdir()):
+        shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink()
+    if not keep:
+        with suppress(OSError):
+            out.rmdir()
+
+
 def upload(
     directory: Path, uri: str, *, allow_file: bool = False, access: Access = _POD
 ) -> Manifest:
@@ -224,11 +238,7 @@ def _staging(out: Path) -> Generator[Path]:
     try:
         yield staging
     except BaseException:
-        for left in list(out.iterdir()):
-            shutil.rmtree(left, ignore_errors=True) if left.is_dir() else left.unlink()
-        if made:
-            with suppress(OSError):
-                out.rmdir()
+        discard(out, keep=not made)
         raise
 
 

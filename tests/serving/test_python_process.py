@@ -1,5 +1,7 @@
 """What a model of code may and may not do: faults cost a call, the fence holds, nothing leaks."""
 
+import hashlib
+import importlib
 import os
 import tempfile
 import threading
@@ -7,18 +9,23 @@ import time
 from collections.abc import Generator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from mooring_model.build import package
 from mooring_model.errors import PackageRefused, RefusalReason
 from mooring_model.load import load_package
 from mooring_model.prediction import PredictionFailed
 from mooring_model.python.declaration import ChildLimits
 from mooring_model.python.process import CRASHES, WINDOW_SECONDS, ModelProcess
+from mooring_model.python.source import CodeModel
 from tests.builders.code_packages import MOODY, code_package
+from tests.builders.hostile_payloads import zipped
 from tests.serving.running_server import Server, await_true, running
 
+_pandas: Any = importlib.import_module("pandas")
 QUICK = ChildLimits(call_seconds=1, start_seconds=20)
 
 
@@ -115,6 +122,45 @@ def test_calls_of_many_threads_are_each_answered(process: ModelProcess) -> None:
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+def test_locked_wheel_is_unpacked_for_the_code_and_removed_with_its_process(tmp_path: Path) -> None:
+    """The package's own library comes before one of the image of the same name."""
+    source = tmp_path / "given"
+    (source / "code").mkdir(parents=True)
+    (source / "wheels").mkdir()
+    text = """
+import packaging, rates
+class Model:
+    def __init__(self, directory): self.places = packaging.__file__, rates.__file__
+    def predict(self, columns):
+        if columns["x"][0] == -1:
+            raise ValueError(" ".join(self.places))
+        return {"prediction": rates.double(columns["x"])}
+"""
+    (source / "code" / "model.py").write_text(text)
+    library = b"def double(x): return 2 * x\n"
+    rates = zipped(("rates.py", library), ("rates-1.0.data/scripts/run", b"#!/bin/sh\n"))
+    own = zipped(("packaging/__init__.py", b""))
+    lock = ""
+    for name, data in (("rates", rates), ("packaging", own)):
+        (source / "wheels" / f"{name}-1.0-py3-none-any.whl").write_bytes(data)
+        lock += f"{name}==1.0 \\\n    --hash=sha256:{hashlib.sha256(data).hexdigest()}  # it\n"
+    (source / "requirements.lock").write_text(lock)
+    x = np.arange(20.0)
+    table = _pandas.DataFrame({"x": x, "y": 2 * x})
+    out = tmp_path / "package"
+    code = CodeModel(source, "model:Model")
+    package(None, table, target="y", out=out, name="double", code=code)
+    with closing(ModelProcess(out)) as process:
+        assert ask(process, 4) == [8, 8]
+        with pytest.raises(PredictionFailed, match="mooring-libraries-") as failed:
+            ask(process, -1)
+        places = [Path(word) for word in str(failed.value).split()[1:]]
+        assert all("mooring-libraries-" in str(place) for place in places)
+        assert places[1].exists()
+        assert not (places[1].parent / "rates-1.0.data").exists()
+    assert not places[1].exists()
 
 
 def test_closed_process_is_gone(moody: Path) -> None:

@@ -33,6 +33,9 @@ class Label(StrEnum):
     """On a namespace: which environment it is (dev, preprod, prod)."""
     OPERATOR = "mooring.dev/operator"
     """On a namespace: the namespace of the one operator that serves it; absent: any."""
+    ALLOW_CODE = "mooring.dev/allow-code"
+    """On a namespace: `true` lets models of format python, which run their own code, be verified
+    there. Set by administrators: whoever may label a namespace decides."""
     MANAGED_BY = "app.kubernetes.io/managed-by"
     """On every child: `mooring`."""
     DEPLOYMENT = "mooring.dev/deployment"

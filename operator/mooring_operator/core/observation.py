@@ -134,6 +134,8 @@ class ModelObservation:
     records: tuple[RecordObservation, ...]
     deployments: tuple[ModelDeployment, ...] = ()
     """ModelDeployments of the same namespace that name this model."""
+    code_allowed: bool = False
+    """Whether the namespace has the label mooring.dev/allow-code=true."""
 
 
 @dataclass(frozen=True)

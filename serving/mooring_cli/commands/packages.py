@@ -167,13 +167,20 @@ def fetch(options: FetchOptions, log: Path | None) -> None:
 
 
 def _fetch_into(options: FetchOptions, out: Path) -> "Manifest":
-    from mooring_model.storage import Access
+    from mooring_model.errors import PackageRefused
+    from mooring_model.storage import Access, discard
     from mooring_model.storage import fetch as fetch_package
     from mooring_model.verify import check
 
     access = Access(file=True, loopback=options.allow_loopback, code=options.allow_code)
+    before = set(out.iterdir()) if out.is_dir() else None
     fetch_package(options.uri, options.digest, out, access=access)
-    return check(out, options.digest, allow_code=options.allow_code)
+    try:
+        return check(out, options.digest, allow_code=options.allow_code)
+    except PackageRefused:
+        if not before:  # what was there before is not ours to remove
+            discard(out, keep=before is not None)
+        raise
 
 
 def push(directory: Path, uri: str) -> None:

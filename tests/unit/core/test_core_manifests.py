@@ -29,6 +29,7 @@ ENVIRONMENT = {
     "MOORING_SYNC_KEYS": "/etc/mooring/sync/keys.json",
     "MOORING_EVENT_TIME": "Arrival",
     "MOORING_DRAIN_SECONDS": "5",
+    "MOORING_ALLOW_CODE": "true",
 }
 """Contract §3."""
 

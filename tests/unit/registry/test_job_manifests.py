@@ -1,6 +1,7 @@
 """What verification and training Jobs look like: names, confinement, credentials."""
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -159,6 +160,15 @@ def test_attempt_is_read_back_from_the_name_it_was_given(attempt: int) -> None:
 @pytest.mark.parametrize("name", ["base-1", "base-0", "base-02", "base-x", "base", "other-2"])
 def test_foreign_names_are_no_attempts(name: str) -> None:
     assert attempt_of("base", name) == (1 if name == "base" else None)
+
+
+def test_code_is_allowed_to_both_containers_only_where_the_namespace_says_so() -> None:
+    for allowed in (False, True):
+        pod = verification_job(registry_model("v1"), replace(task(), code_allowed=allowed), CONFIG)
+        spec = pod["spec"]["template"]["spec"]
+        wanted = [{"name": "MOORING_ALLOW_CODE", "value": "true"}] if allowed else []
+        for container in (*spec["initContainers"], *spec["containers"]):
+            assert container.get("env", []) == wanted
 
 
 def test_verification_job_is_named_by_version_digest_and_image() -> None:

@@ -184,6 +184,23 @@ def test_verdict_of_a_job_with_the_same_name_and_another_owner_does_not_count() 
     assert observation.jobs == {}
 
 
+@pytest.mark.parametrize(("value", "allowed"), [("true", True), ("false", False), ("", False)])
+def test_code_is_allowed_where_the_namespace_carries_the_label(value: str, allowed: bool) -> None:
+    cache = Cache()
+    manifest = _model(cache)
+    namespace: dict[str, Any] = {
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {
+            "name": manifest["metadata"]["namespace"],
+            "labels": {"mooring.dev/allow-code": value},
+        },
+    }
+    assert not observe_model(cache, manifest, NOW)[0].code_allowed
+    cache.store(namespace)
+    assert observe_model(cache, manifest, NOW)[0].code_allowed is allowed
+
+
 def test_pod_of_another_job_does_not_answer() -> None:
     cache = Cache()
     manifest = _model(cache)

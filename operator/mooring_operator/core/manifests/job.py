@@ -18,6 +18,7 @@ from mooring_operator.api.model import Model
 from mooring_operator.api.retrain import RetrainPolicy
 from mooring_operator.core.decision import Manifest, OperatorConfig
 from mooring_operator.core.manifests.workload import (
+    CODE_ALLOWED,
     MODEL_DIRECTORY,
     MODEL_VOLUME,
     USER,
@@ -80,6 +81,8 @@ class VerificationTask:
     digest: str
     uri: str
     secret_name: str | None = None
+    code_allowed: bool = False
+    """Whether a package of format python may be run."""
 
 
 def verification_job(model: Model, task: VerificationTask, config: OperatorConfig) -> Manifest:
@@ -103,6 +106,9 @@ def verification_job(model: Model, task: VerificationTask, config: OperatorConfi
         _mount("model", MODEL_VOLUME, read_only=True),
         _mount("tmp", SCRATCH),
     ]
+    if task.code_allowed:
+        for container in (fetch, verify):
+            container["env"] = [dict(CODE_ALLOWED)]
     volumes = [
         _empty("model", PACKAGE_SIZE_LIMIT),
         _empty("tmp", VERIFY_SCRATCH_LIMIT),

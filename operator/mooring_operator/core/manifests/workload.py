@@ -30,6 +30,9 @@ MODEL_VOLUME = "/var/lib/mooring"
 MODEL_DIRECTORY = f"{MODEL_VOLUME}/model"
 SYNC_DIRECTORY = "/etc/mooring/sync"
 CLAIM_SCHEME = "pvc://"
+CODE_ALLOWED = {"name": "MOORING_ALLOW_CODE", "value": "true"}
+"""Every pod may run a package of code: it serves verified versions alone, and whether code is
+verified in a namespace is the administrator's decision (ADR 5)."""
 DRAIN_SECONDS = 5
 """How long a terminating pod still accepts: endpoints take a moment to hear of it."""
 WRITE_SECONDS = 20
@@ -123,6 +126,7 @@ def _fetch(owner: ModelDeployment, ref: RevisionRef, config: OperatorConfig) -> 
     container = _container("fetch", owner, ref, config)
     container["command"] = ["mooring", "fetch"]
     container["args"] = ["--uri", ref.uri, "--digest", ref.digest, "--out", MODEL_DIRECTORY]
+    container["env"] = [dict(CODE_ALLOWED)]
     container["volumeMounts"] = mounts
     if ref.secret_name is not None:
         container["envFrom"] = [{"secretRef": {"name": ref.secret_name}}]
@@ -202,6 +206,7 @@ def _environment(
     values |= runtime_environment(owner.spec.runtime)
     fields = {"MOORING_POD_UID": "metadata.uid", "MOORING_POD_NAME": "metadata.name"}
     return [
+        dict(CODE_ALLOWED),
         *({"name": name, "value": value} for name, value in values.items()),
         *log_environment(owner.spec.prediction_log),
         *(

@@ -143,6 +143,7 @@ def _jobs(
                 digest=one.version.digest,
                 uri=one.version.uri,
                 secret_name=one.version.secret_name,
+                code_allowed=observation.code_allowed,
             )
             yield verification_job(observation.resource, task, config)
 
