@@ -146,6 +146,9 @@ def build_graph(
     Raises:
         GraphInvalid: with its fault.
     """
+    for name in document.answer.of:
+        if name not in schemas:
+            raise GraphInvalid(GraphFault.UNKNOWN_NODE, f"answer: there is no node {name}")
     sources = _sources(document, schemas, inputs)
     conditions = {node.name: _condition(node, sources) for node in document.nodes}
     edges = {node.name: dict(_edges(node, schemas[node.name], sources)) for node in document.nodes}
@@ -336,9 +339,6 @@ def _check_answer(
     document: CompositeDocument, schemas: Mapping[str, ModelSchema], steps: Sequence[Step]
 ) -> None:
     names = document.answer.of
-    for name in names:
-        if name not in schemas:
-            raise GraphInvalid(GraphFault.UNKNOWN_NODE, f"answer: there is no node {name}")
     first = schemas[names[0]]
     for name in names[1:]:
         schema = schemas[name]

@@ -72,6 +72,8 @@ def check_rules(path: Path, document: RulesDocument, schema: ModelSchema) -> Non
     Raises:
         PackageRefused: SchemaInvalid, with the first fault.
     """
+    if schema.extras not in ((), (RULE,)):
+        raise refuse_rules(path, f"gives no outputs beyond its answer but {RULE.name}")
     try:
         compile_rules(document, schema)
         faults = [
