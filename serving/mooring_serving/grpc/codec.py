@@ -6,7 +6,6 @@ arrays in place of lists, and `decode_document` judges it.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -14,6 +13,7 @@ from google.protobuf.message import DecodeError
 
 from mooring_serving.conversation import Reply
 from mooring_serving.errors import RequestRefused
+from mooring_serving.grpc.columns import read_raw_columns
 from mooring_serving.grpc.proto import open_inference_pb2 as pb
 from mooring_serving.limits import TensorLimits
 from mooring_serving.protocol.binary import decode_raw, encode_raw
@@ -21,7 +21,7 @@ from mooring_serving.protocol.codec import decode_document
 from mooring_serving.protocol.datatypes import Datatype
 from mooring_serving.protocol.encode import select_outputs, shape_of
 from mooring_serving.protocol.messages import Column, InferenceRequest, Scalar
-from mooring_serving.protocol.signature import Signature
+from mooring_serving.protocol.signature import MATRIX_NAME, Signature
 from mooring_serving.protocol.tensors import parse_datatype, parse_shape
 from mooring_serving.refusals import Refusal
 
@@ -43,23 +43,6 @@ _CONTENTS: Final = {
     Datatype.BYTES: "bytes_contents",
 }
 """The field of InferTensorContents for each datatype; FP16 and BF16 have none, they go raw."""
-
-
-@dataclass(slots=True)
-class InferMessage:
-    """A decoded ModelInfer request.
-
-    Attributes:
-        request: The request.
-        model: The model that it names.
-        version: The version that it names, empty for whichever there is.
-        raw: Whether it came with raw contents, so that the answer goes back like this.
-    """
-
-    request: InferenceRequest
-    model: str
-    version: str
-    raw: bool
 
 
 def parse_request(message: bytes, limits: TensorLimits) -> pb.ModelInferRequest:
@@ -84,32 +67,19 @@ def decode_request(
     Raises:
         RequestRefused: What is wrong, naming the tensor where there is one.
     """
-    inputs, raw = document.inputs, document.raw_input_contents
-    if raw and len(raw) != len(inputs):
-        raise RequestRefused(
-            f"raw_input_contents has {len(raw)} entries for {len(inputs)} inputs; send one for "
-            "each input, or none"
-        )
-    tensors: list[object] = []
-    for index, tensor in enumerate(inputs[: limits.tensors + 1]):
-        name = tensor.name
-        shape = list(tensor.shape)
-        data = (
-            _read_raw(tensor, shape, raw[index], limits) if raw else _read_contents(tensor, limits)
-        )
-        entry: dict[str, object] = {
-            "name": name,
-            "datatype": tensor.datatype,
-            "shape": shape,
-            "data": data,
-        }
-        if tensor.parameters:
-            parameters = _read_parameters(tensor.parameters, f"input {name[:128]!r}")
-            # kserve's client sends REST's parameter here too; the message itself says the size.
-            parameters.pop("binary_data_size", None)
-            entry["parameters"] = parameters
-        tensors.append(entry)
-    fields: dict[str, object] = {"inputs": tensors}
+    fields: dict[str, object] = {}
+    matrix = read_raw_columns(document, signature)
+    if matrix is not None:
+        fields["inputs"] = [
+            {
+                "name": MATRIX_NAME,
+                "datatype": Datatype.FP64,
+                "shape": list(matrix.shape),
+                "data": matrix.ravel(),
+            }
+        ]
+    else:
+        fields["inputs"] = _read_tensors(document, limits)
     if document.id:
         fields["id"] = document.id
     if document.parameters:
@@ -147,6 +117,36 @@ def encode_reply(reply: Reply, signature: Signature, *, model: str, raw: bool) -
         else:
             _fill_contents(tensor.contents, values, output.datatype)
     return response.SerializeToString()
+
+
+def _read_tensors(document: pb.ModelInferRequest, limits: TensorLimits) -> list[object]:
+    """The tensors as JSON would have them, with arrays in place of lists of numbers."""
+    inputs, raw = document.inputs, document.raw_input_contents
+    if raw and len(raw) != len(inputs):
+        raise RequestRefused(
+            f"raw_input_contents has {len(raw)} entries for {len(inputs)} inputs; send one for "
+            "each input, or none"
+        )
+    tensors: list[object] = []
+    for index, tensor in enumerate(inputs[: limits.tensors + 1]):
+        name = tensor.name
+        shape = list(tensor.shape)
+        data = (
+            _read_raw(tensor, shape, raw[index], limits) if raw else _read_contents(tensor, limits)
+        )
+        entry: dict[str, object] = {
+            "name": name,
+            "datatype": tensor.datatype,
+            "shape": shape,
+            "data": data,
+        }
+        if tensor.parameters:
+            parameters = _read_parameters(tensor.parameters, f"input {name[:128]!r}")
+            # kserve's client sends REST's parameter here too; the message itself says the size.
+            parameters.pop("binary_data_size", None)
+            entry["parameters"] = parameters
+        tensors.append(entry)
+    return tensors
 
 
 def _check_parts(message: bytes, limit: int) -> None:
