@@ -84,12 +84,11 @@ def test_what_the_quick_decoder_leaves_is_refused_by_its_features_name(
         decode_request(request, signature(), LIMITS)
 
 
-@given(st.binary(max_size=300))
-def test_any_bytes_are_refused_or_decoded(data: bytes) -> None:
-    try:
+@given(st.binary(max_size=30))
+def test_any_short_bytes_are_refused(data: bytes) -> None:
+    """A short text is no request of this model, whatever it parses as."""
+    with pytest.raises(RequestRefused, match="."):
         decode_request(parse_request(data, LIMITS), signature(), LIMITS)
-    except RequestRefused as refusal:
-        assert str(refusal)
 
 
 CALL = [
