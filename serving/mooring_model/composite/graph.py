@@ -79,6 +79,7 @@ class Graph:
         task: of the nodes that answer.
         classes: of these, in the first one's order.
         target: of the first one.
+        answering: the nodes that answer.
     """
 
     steps: tuple[Step, ...]
@@ -88,6 +89,7 @@ class Graph:
     task: Task
     classes: tuple[str | int, ...] | None
     target: str
+    answering: tuple[str, ...]
 
     @property
     def read(self) -> dict[str, dict[str, Source]]:
@@ -178,6 +180,7 @@ def build_graph(
         task=first.task,
         classes=first.classes,
         target=first.target,
+        answering=document.answer.of,
     )
 
 

@@ -77,12 +77,11 @@ class CompositeRuntime:
         places = {node.name: node_directory(path.parent, node.name) for node in document.nodes}
         schemas = {name: read_schema(place) for name, place in places.items()}
         graph = check_graph(path, document, schemas, schema)
-        nodes = {
-            step.name: _load(
-                step, graph, document, schemas[step.name], places[step.name], open_node
-            )
-            for step in graph.steps
-        }
+        nodes: dict[str, LoadedNode] = {}
+        for step in graph.steps:
+            place, node = places[step.name], schemas[step.name]
+            answerer = Answerer.of(open_node(place, node), node, read_inference(place))
+            nodes[step.name] = load_node(step, graph, node, answerer)
         return cls(graph, document, nodes)
 
     @property
@@ -152,22 +151,21 @@ class CompositeRuntime:
         return totals / weights[:, None], decided
 
 
-def _load(
-    step: Step,
-    graph: Graph,
-    document: CompositeDocument,
-    schema: ModelSchema,
-    directory: Path,
-    open_node: OpenNode,
-) -> LoadedNode:
-    runtime = open_node(directory, schema)
-    answers = _answers(schema, graph) if step.name in document.answer.of else None
+def load_node(step: Step, graph: Graph, schema: ModelSchema, answerer: Answerer) -> LoadedNode:
+    """A node with its model.
+
+    Args:
+        step: of the graph.
+        graph: the whole.
+        schema: of the node.
+        answerer: its model.
+    """
     return LoadedNode(
         step=step,
         condition=None if step.condition is None else compile_flag(step.condition),
-        answerer=Answerer.of(runtime, schema, read_inference(directory)),
+        answerer=answerer,
         read=graph.read[step.name],
-        answers=answers,
+        answers=_answers(schema, graph) if step.name in graph.answering else None,
     )
 
 
