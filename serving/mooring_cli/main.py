@@ -133,9 +133,15 @@ def serve(
     health_port: Annotated[int, typer.Option(help="For probes, metrics and sync.")] = 8081,
     forward_port: Annotated[int, typer.Option(help="For pods of the same deployment.")] = 0,
     grpc_port: Annotated[int, typer.Option(help="For gRPC clients; 0: a free one.")] = 9000,
+    workers: Annotated[
+        int,
+        typer.Option(help="Processes that answer; 0: MOORING_WORKERS, or what the CPUs allow."),
+    ] = 0,
 ) -> None:
     """Serve a package over the Open Inference Protocol."""
-    processes.serve(directory, host, http_port, health_port, forward_port or None, grpc_port)
+    processes.serve(
+        directory, host, http_port, health_port, forward_port or None, grpc_port, workers or None
+    )
 
 
 @app.command()

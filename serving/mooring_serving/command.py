@@ -5,89 +5,51 @@ import gc
 import logging
 import os
 import signal
-import threading
-from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import uvloop
 
 from mooring_model.errors import PackageError
+from mooring_serving.batching import thread_count
 from mooring_serving.clock import Clock
-from mooring_serving.engine import Engine, Ports
-from mooring_serving.forward import Addresses, service_addresses
+from mooring_serving.engine import Engine, Surroundings
 from mooring_serving.lifecycle import Event
-from mooring_serving.limits import EngineLimits, LimitInvalid, read_limits
-from mooring_serving.loading import WarmModel, WarmUpFailed, load_model
+from mooring_serving.limits import LimitInvalid, read_limits
+from mooring_serving.loading import WarmModel, WarmUpFailed
 from mooring_serving.log.errors import LogInvalid
 from mooring_serving.management import ManagementServer
-from mooring_serving.pod import Heartbeat, Pod
+from mooring_serving.options import (
+    EXIT_DRAINED,
+    EXIT_FAILED,
+    EXIT_SETTINGS,
+    AskedPorts,
+    Ports,
+    ServeOptions,
+)
+from mooring_serving.pod import Pod
 from mooring_serving.report import Loaded, PodReport, Sources
 from mooring_serving.routing import Draws, RouteTable
-from mooring_serving.settings import ServerSettings, SettingsInvalid, read_settings
+from mooring_serving.settings import SettingsInvalid, read_settings
 from mooring_serving.sync import SyncGate
+from mooring_serving.warming import load_warm
+from mooring_serving.workers.allowance import default_workers, memory_per_worker, own_memory
+from mooring_serving.workers.memory_guard import MemoryGuard, Pressure
+from mooring_serving.workers.spec import resolve_addresses
+from mooring_serving.workers.supervisor import Supervisor
 
 _LOG = logging.getLogger("mooring.serve")
 
-EXIT_DRAINED = 0
-EXIT_FAILED = 1
-"""The model, the log or a port cannot be used; the process' log says which and what to do."""
-EXIT_SETTINGS = 2
-"""An environment variable cannot be used."""
 
-
-def _no_report(ports: Ports) -> None:
-    """Nobody wants to know the ports."""
-
-
-@dataclass(frozen=True, slots=True)
-class ServeOptions:
-    """Everything that one server needs to know.
-
-    Attributes:
-        directory: The model package.
-        host: Address to listen on.
-        http_port: Port for clients; 0 takes a free one (so for the others).
-        health_port: Management port.
-        forward_port: Port for other pods of the deployment, None for none.
-        grpc_port: Port for gRPC clients, None for none.
-        settings: The environment's settings.
-        limits: All limits.
-        addresses: Where forwards go; None: the Services of this deployment.
-        on_open: Called once with the open ports.
-    """
-
-    directory: Path
-    host: str
-    http_port: int
-    health_port: int
-    forward_port: int | None
-    settings: ServerSettings
-    limits: EngineLimits = field(default_factory=EngineLimits)
-    addresses: Addresses | None = None
-    grpc_port: int | None = None
-    on_open: Callable[[Ports], None] = _no_report
-
-
-def run(
-    directory: Path,
-    host: str,
-    http_port: int,
-    health_port: int,
-    forward_port: int | None,
-    grpc_port: int,
-) -> int:
+def run(directory: Path, host: str, asked: AskedPorts, workers: int | None = None) -> int:
     """Serve a package until SIGTERM; the CLI's entry.
 
     Args:
         directory: The model package.
         host: Address to listen on.
-        http_port: Port for clients.
-        health_port: Management port.
-        forward_port: Port for other pods of the deployment, None on a laptop.
-        grpc_port: Port for gRPC clients.
+        asked: The ports to open.
+        workers: Worker processes, None for the setting or else what the CPUs allow.
 
     Returns:
         The exit code: 0 after a drain, 1 when something cannot be used, 2 for bad settings.
@@ -103,18 +65,21 @@ def run(
         ServeOptions(
             directory,
             host,
-            http_port,
-            health_port,
-            forward_port,
+            asked.http,
+            asked.health,
+            asked.forward,
             settings,
             limits,
-            grpc_port=grpc_port,
+            grpc_port=asked.grpc,
+            workers=workers or settings.workers or default_workers(),
         )
     )
 
 
 def serve(options: ServeOptions) -> int:
     """Serve until SIGTERM or SIGINT; returns the exit code."""
+    if options.workers > 1:
+        return asyncio.run(Supervisor(options).run())
     return uvloop.run(_Server(options).run())
 
 
@@ -140,6 +105,14 @@ class _Server:
                 flush=pod.flush,
             ),
         )
+        self._engine: Engine | None = None
+        self._guard = MemoryGuard(
+            options.settings.memory_per_worker or memory_per_worker(1),
+            pod.counters,
+            measure=own_memory,
+            on_change=self._refuse_work,
+        )
+        self._hopeless = False
         self._terminated = asyncio.Event()
         self._impatient = asyncio.Event()
 
@@ -148,7 +121,7 @@ class _Server:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._on_terminate)
         loop.add_signal_handler(signal.SIGINT, self._on_interrupt)
-        beating = loop.create_task(_beat(self._pod.heartbeat))
+        beating = loop.create_task(self._beat())
         options = self._options
         try:
             management = ManagementServer(
@@ -171,7 +144,7 @@ class _Server:
 
     async def _serve(self, management_port: int) -> int:
         options, lifecycle = self._options, self._pod.lifecycle
-        warm = await self._load()
+        warm = await load_warm(options.directory, options.settings, self._terminated)
         if warm is None:
             lifecycle.move(Event.TERMINATED)
             return EXIT_DRAINED
@@ -180,10 +153,13 @@ class _Server:
             self._pod,
             warm,
             options.limits,
-            addresses=options.addresses
-            or service_addresses(settings.deployment, settings.namespace),
-            draw=Draws(np.random.default_rng()),
+            Surroundings(
+                addresses=resolve_addresses(options.peer, settings),
+                draw=Draws(np.random.default_rng()),
+                threads=thread_count(),
+            ),
         )
+        self._engine = engine
         self._adopt(warm, engine)
         lifecycle.move(Event.WARMED)
         http_port, forward_port, grpc_port = await engine.open(
@@ -201,6 +177,7 @@ class _Server:
             warm.cost.base_ms + warm.cost.row_ms,
         )
         options.on_open(Ports(http_port, management_port, forward_port, grpc_port))
+        self._refuse_work(self._guard.refusing)
         await self._terminated.wait()
         return await self._drain(engine)
 
@@ -213,40 +190,6 @@ class _Server:
             on_route=engine.on_route,
         )
         self._report.adopt(Loaded(warm.model.name, warm.profile, [engine.sketches], gate))
-
-    async def _load(self) -> WarmModel | None:
-        """Load on a thread, so that probes and signals are answered; None when told to stop."""
-        loop = asyncio.get_running_loop()
-        loaded: asyncio.Future[WarmModel] = loop.create_future()
-        threading.Thread(
-            target=self._load_into, args=(loop, loaded), name="loading", daemon=True
-        ).start()
-        stopped = loop.create_task(self._terminated.wait())
-        await asyncio.wait({loaded, stopped}, return_when=asyncio.FIRST_COMPLETED)
-        if stopped.done() and not loaded.done():
-            return None
-        stopped.cancel()
-        return loaded.result()
-
-    def _load_into(
-        self, loop: asyncio.AbstractEventLoop, loaded: "asyncio.Future[WarmModel]"
-    ) -> None:
-        def settle(warm: WarmModel | None, error: BaseException | None) -> None:
-            if loaded.done():
-                return
-            if error is not None:
-                loaded.set_exception(error)
-            elif warm is not None:
-                loaded.set_result(warm)
-
-        warm: WarmModel | None = None
-        failure: BaseException | None = None
-        try:
-            warm = load_model(self._options.directory, self._options.settings)
-        except Exception as error:  # noqa: BLE001 - carried over to the loop's thread, raised there
-            failure = error
-        with suppress(RuntimeError):  # the loop is closed: the process was told to stop
-            loop.call_soon_threadsafe(settle, warm, failure)
 
     async def _drain(self, engine: Engine) -> int:
         """Not ready at once, accepting for a while, then finish what is in hand."""
@@ -261,7 +204,7 @@ class _Server:
         dropped = await engine.close()
         lifecycle.move(Event.CLOSED)
         _LOG.info("stopped; %d requests were dropped unanswered", dropped)
-        return EXIT_DRAINED
+        return EXIT_FAILED if self._hopeless else EXIT_DRAINED
 
     def _on_terminate(self) -> None:
         """SIGTERM drains; a second one does so without the accepting time."""
@@ -274,8 +217,20 @@ class _Server:
         self._impatient.set()
         self._terminated.set()
 
+    def _refuse_work(self, refusing: bool) -> None:  # noqa: FBT001 - a switch, as its name says
+        if self._engine is not None:
+            self._engine.refuse_work(refusing)
 
-async def _beat(heartbeat: Heartbeat) -> None:
-    while True:
-        heartbeat.beat()
-        await asyncio.sleep(heartbeat.interval_seconds)
+    async def _beat(self) -> None:
+        heartbeat = self._pod.heartbeat
+        while True:
+            heartbeat.beat()
+            pressure = self._guard.check(self._clock.monotonic())
+            if pressure is Pressure.HOPELESS and not self._hopeless:
+                self._hopeless = True
+                _LOG.critical(
+                    "the process stays above its memory limit (MOORING_MEMORY_PER_WORKER) and "
+                    "ends, to be started again; give it more memory"
+                )
+                self._on_terminate()
+            await asyncio.sleep(heartbeat.interval_seconds)

@@ -1,15 +1,16 @@
 """The serving engine: a warm model with all its duties behind open ports."""
 
 import asyncio
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from mooring_profile.sketch import cell_count
 from mooring_serving.app import AppParts, InferenceApp
-from mooring_serving.batching import Batcher, BatchSettings, thread_count
+from mooring_serving.batching import Batcher, BatchSettings
 from mooring_serving.breaker import CircuitBreaker
 from mooring_serving.dataplane import Dataplane, Receipting
-from mooring_serving.feedback import FeedbackDesk
+from mooring_serving.feedback import Feedback, FeedbackDesk, FeedbackIntake
 from mooring_serving.forward import Addresses, Forwarder
 from mooring_serving.grpc.listener import GrpcListener
 from mooring_serving.grpc.service import GrpcService
@@ -26,6 +27,7 @@ from mooring_serving.routes import Router, RouterParts
 from mooring_serving.routing import Route
 from mooring_serving.settings import ServerSettings
 from mooring_serving.shadow import ShadowQueue
+from mooring_serving.workers.acceptor import Crowding
 from mooring_serving.workers.layout import SketchLayout
 from mooring_serving.workers.memory import SketchMemory
 
@@ -34,13 +36,35 @@ _LOG_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
-class Ports:
-    """The ports that are open; `forward` and `grpc` are None where none was asked for."""
+class SharedSockets:
+    """Listening sockets that several processes accept from; None where there is no such port."""
 
-    http: int
-    management: int
-    forward: int | None
-    grpc: int | None = None
+    http: socket.socket
+    forward: socket.socket | None
+    grpc: socket.socket | None
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What an engine is given beside its model.
+
+    Attributes:
+        addresses: Where forwards go.
+        draw: Uniform draws in [0, 1).
+        threads: Inference threads.
+        sketches: Where the sketches go; None: memory of this process alone.
+        feedback: Takes labels; None: a desk of this process.
+        worker: Number of this process among those of the pod that log.
+        processes: How many those are: they share the disk's limit.
+    """
+
+    addresses: Addresses
+    draw: Callable[[], float]
+    threads: int
+    sketches: SketchMemory | None = None
+    feedback: Feedback | None = None
+    worker: int = 0
+    processes: int = 1
 
 
 def batch_settings(settings: ServerSettings, work: WorkLimits, warm: WarmModel) -> BatchSettings:
@@ -63,23 +87,14 @@ class Engine:
         pod: The pod's memory.
         warm: The model.
         limits: All limits.
-        addresses: Where forwards go.
-        draw: Uniform draws in [0, 1).
-        sketches: Where the sketches go; None: memory of this process alone.
+        around: What it is given beside the model.
 
     Raises:
         LogInvalid: The prediction log cannot be written as asked for.
     """
 
     def __init__(
-        self,
-        pod: Pod,
-        warm: WarmModel,
-        limits: EngineLimits,
-        *,
-        addresses: Addresses,
-        draw: Callable[[], float],
-        sketches: SketchMemory | None = None,
+        self, pod: Pod, warm: WarmModel, limits: EngineLimits, around: Surroundings
     ) -> None:
         settings, clock, model = pod.settings, pod.clock, warm.model
         key = settings.receipt_key.encode() if settings.receipt_key is not None else None
@@ -91,17 +106,17 @@ class Engine:
             model.signature,
             clock,
             limits.work,
-            worker=pod.index,
-            workers=settings.workers or 1,
+            worker=around.worker,
+            workers=around.processes,
         )
-        self.sketches = sketches or SketchMemory.own(SketchLayout(cell_count(warm.profile)))
+        self.sketches = around.sketches or SketchMemory.own(SketchLayout(cell_count(warm.profile)))
         self._recorder = Recorder(
             warm.profile, self.sketches, pod.counters, row_limit=limits.work.recorder_rows
         )
         self._forwarder = Forwarder(
             ConnectionPool(),
             CircuitBreaker(),
-            addresses=addresses,
+            addresses=around.addresses,
             signature=model.signature,
             monotonic=clock.monotonic,
         )
@@ -126,7 +141,7 @@ class Engine:
             dataplane,
             warm.cost,
             batch_settings(settings, limits.work, warm),
-            threads=max(1, thread_count() // (settings.threads or 1)),
+            threads=max(1, around.threads // (settings.threads or 1)),
             counters=pod.counters,
             clock=clock,
         )
@@ -138,7 +153,7 @@ class Engine:
                 shadow=self._shadow,
                 routes=pod.routes,
                 counters=pod.counters,
-                draw=draw,
+                draw=around.draw,
                 forward_limit=limits.work.in_flight,
             )
         )
@@ -155,26 +170,36 @@ class Engine:
             service.handle,
             limits.grpc,
             monotonic=clock.monotonic,
-            draw=draw,
+            draw=around.draw,
             on_refusal=pod.counters.count_refusal,
+            traffic=pod.traffic,
         )
-        self._feedback = FeedbackDesk(
-            model.rule,
-            pod.counters,
-            self._logs.labels,
-            model=model.name,
-            key=key,
-            memory=limits.work.receipts,
+        self._feedback = around.feedback or FeedbackIntake(
+            FeedbackDesk(
+                model.rule,
+                pod.counters,
+                self._logs.labels,
+                model=model.name,
+                key=key,
+                memory=limits.work.receipts,
+            ),
+            limit=limits.work.labels_per_request,
+            clock=clock,
         )
         self._model = model
         self._example = warm.example
         self._process = warm.process
+        self._counters = pod.counters
         self._listeners: list[Listener] = []
         pod.adopt(Duties(self._recorder, self._logs, self._batcher, warm.process))
 
+    def adopt_route(self, route: Route) -> None:
+        """A new route is in force; on the loop."""
+        self._forwarder.adopt(route)
+
     def on_route(self, route: Route) -> None:
         """A new route is in force; from any thread."""
-        self._loop.call_soon_threadsafe(self._forwarder.adopt, route)
+        self._loop.call_soon_threadsafe(self.adopt_route, route)
 
     async def open(
         self,
@@ -188,16 +213,44 @@ class Engine:
         Raises:
             OSError: A port cannot be opened.
         """
-        self._recorder.start()
-        self._logs.start()
-        self._shadow.start()
-        opened = await self._listen(host, http_port, forward=False)
+        self._start()
+        opened = await self._listener(forward=False).open(host, http_port)
         forward = grpc = None
         if forward_port is not None:
-            forward = await self._listen(host, forward_port, forward=True)
+            forward = await self._listener(forward=True).open(host, forward_port)
         if grpc_port is not None:
             grpc = await self._grpc.open(host, grpc_port)
         return opened, forward, grpc
+
+    def share(self, sockets: SharedSockets, crowding: Crowding) -> None:
+        """Start the duties and accept from sockets that other processes accept from too."""
+        self._start()
+        self._listener(forward=False).share(sockets.http, crowding)
+        if sockets.forward is not None:
+            self._listener(forward=True).share(sockets.forward, crowding)
+        if sockets.grpc is not None:
+            self._grpc.share(sockets.grpc, crowding)
+
+    @property
+    def connections(self) -> int:
+        """Open connections."""
+        return sum(listener.connections for listener in (*self._listeners, self._grpc))
+
+    def refuse_work(self, refusing: bool) -> None:  # noqa: FBT001 - a switch, as its name says
+        """Answer requests with 503 for the process' memory, or answer them again."""
+        for listener in (*self._listeners, self._grpc):
+            listener.refuse_work(self._counters.count_over_memory if refusing else None)
+
+    def stop_accepting(self) -> None:
+        """Leave new connections to the other processes; end each open one with its next answer."""
+        self.start_draining()
+        for listener in (*self._listeners, self._grpc):
+            listener.stop_accepting()
+
+    def _start(self) -> None:
+        self._recorder.start()
+        self._logs.start()
+        self._shadow.start()
 
     def start_draining(self) -> None:
         """End each connection with its next answer; go on accepting."""
@@ -228,20 +281,19 @@ class Engine:
             feedback=self._feedback,
             model=self._model,
             is_ready=lambda: self._pod.lifecycle.ready,
-            clock=self._pod.clock,
             limits=self._limits,
             example=self._example,
         )
         return Router(parts, forward=forward)
 
-    async def _listen(self, host: str, port: int, *, forward: bool) -> int:
+    def _listener(self, *, forward: bool) -> Listener:
         listener = Listener(
             self._router(forward=forward).answer,
             self._limits.http,
             wall_seconds=self._pod.clock.wall,
-            on_refusal=self._pod.counters.count_refusal,
+            on_refusal=self._counters.count_refusal,
+            traffic=self._pod.traffic,
             skip_abandoned=forward,
         )
-        opened = await listener.open(host, port)
         self._listeners.append(listener)
-        return opened
+        return listener

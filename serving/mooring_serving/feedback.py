@@ -4,11 +4,12 @@ The first label of a receipt wins; a pod remembers the receipts that it has seen
 """
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Protocol
 
-from mooring_serving.clock import parse_time
+from mooring_serving.clock import Clock, parse_time
 from mooring_serving.counters import Counters
 from mooring_serving.errors import RequestRefused
 from mooring_serving.log.segments import SegmentedLog
@@ -183,6 +184,47 @@ class FeedbackDesk:
                 del self._seen[next(iter(self._seen))]
             self._seen[receipt_id] = None
             return True
+
+
+class Feedback(Protocol):
+    """Where the labels of a request go."""
+
+    def take(
+        self, document: Mapping[str, object]
+    ) -> Mapping[str, object] | Awaitable[Mapping[str, object]]:
+        """Take a request's labels; see `FeedbackDesk.accept`."""
+        ...
+
+
+class FeedbackIntake:
+    """The desk of this process, with the pod's limits.
+
+    Args:
+        desk: Judges labels.
+        limit: Most labels of a request.
+        clock: Time.
+    """
+
+    def __init__(self, desk: FeedbackDesk, *, limit: int, clock: Clock) -> None:
+        self._desk = desk
+        self._limit = limit
+        self._clock = clock
+        self._bucket = TokenBucket(
+            LABELS_PER_SECOND, LABELS_AT_ONCE, LABELS_AT_ONCE, clock.monotonic()
+        )
+
+    def take(self, document: Mapping[str, object]) -> Mapping[str, object]:
+        """Take a request's labels; see `FeedbackDesk.accept`.
+
+        Raises:
+            RequestRefused: The body has no list of labels (400), or too many come (429).
+        """
+        return self._desk.accept(
+            document,
+            limit=self._limit,
+            now=self._clock.now(),
+            admit=lambda count: self._bucket.take(count, self._clock.monotonic()),
+        )
 
 
 def _read_time(value: object, now: datetime) -> datetime:

@@ -79,12 +79,13 @@ def _build_served(loaded: LoadedModel, settings: ServerSettings) -> ServedModel:
         signature=build_signature(
             schema.inputs, schema.outputs, max_rows=loaded.inference.max_batch_rows
         ),
-        rule=_build_rule(schema, loaded.profile),
+        rule=build_rule(schema, loaded.profile),
         predictor=loaded,
     )
 
 
-def _build_rule(schema: ModelSchema, profile: ReferenceProfile) -> LossRule:
+def build_rule(schema: ModelSchema, profile: ReferenceProfile) -> LossRule:
+    """How labels of this model are compared with its predictions."""
     score = profile.score
     low = score.minimum if score is not None else None
     high = score.maximum if score is not None else None

@@ -13,6 +13,7 @@ from mooring_serving.log.logs import PredictionLogs
 from mooring_serving.recorder import Recorder
 from mooring_serving.routing import Routes
 from mooring_serving.settings import ServerSettings
+from mooring_serving.workers.acceptor import TrafficGauges
 from mooring_serving.workers.layout import (
     EVENT_OUTCOMES,
     EVENTS,
@@ -76,7 +77,6 @@ class Pod:
         limits: Limits on work in hand.
         routes: The route in force.
         memory: The slot to count in; None: memory of this process alone.
-        index: Which of the pod's worker processes this is.
     """
 
     def __init__(
@@ -87,17 +87,20 @@ class Pod:
         *,
         routes: Routes,
         memory: SlotMemory | None = None,
-        index: int = 0,
     ) -> None:
         self.settings = settings
         self.clock = clock
-        self.index = index
         self.lifecycle = Lifecycle()
         self.counters = Counters(limits.phases, memory, clock=clock)
         self.heartbeat = Heartbeat(clock, self.counters.memory)
+        cells = self.counters.memory.ints
+        self.traffic = TrafficGauges(
+            cells[Cell.IN_FLIGHT : Cell.IN_FLIGHT + 1],
+            cells[Cell.CONNECTIONS : Cell.CONNECTIONS + 1],
+        )
         self.routes = routes
         self._duties: Duties | None = None
-        self._logged = self._logged_before()
+        self._logged = logged_before(self.counters.memory)
         self._events = [self.counters.memory.ints[at] for at in range(EVENTS.start, EVENTS.stop)]
         self._ends = self.counters.memory.ints[Cell.MODEL_ENDS]
 
@@ -117,15 +120,7 @@ class Pod:
         cells[Cell.PREDICTING] = duties.batcher.in_flight
         if duties.process is not None:
             cells[Cell.MODEL_ENDS] = self._ends + duties.process.ends
-        totals = duties.logs.totals()
-        for index, name in enumerate(LOGS):
-            rows = totals.get(name, RowTotals())
-            # Journals that outlive the process remember what it and its predecessors counted.
-            before = [0] * len(LOG_OUTCOMES) if duties.logs.remembers else self._logged[index]
-            start = LOG_ROWS.start + index * LOG_CELLS
-            for offset, outcome in enumerate(LOG_OUTCOMES):
-                cells[start + offset] = before[offset] + getattr(rows, outcome)
-            cells[start + len(LOG_OUTCOMES)] = rows.waiting
+        publish_log_rows(self.counters.memory, duties.logs, self._logged)
         events = duties.logs.event_counts()
         for offset, outcome in enumerate(EVENT_OUTCOMES):
             cells[EVENTS.start + offset] = self._events[offset] + getattr(events, outcome)
@@ -135,8 +130,29 @@ class Pod:
         if self._duties is not None:
             self._duties.recorder.flush()
 
-    def _logged_before(self) -> list[list[int]]:
-        """Rows that predecessors in this slot counted, for each log by outcome."""
-        cells = self.counters.memory.ints
-        starts = range(LOG_ROWS.start, LOG_ROWS.stop, LOG_CELLS)
-        return [[cells[start + at] for at in range(len(LOG_OUTCOMES))] for start in starts]
+
+def logged_before(memory: SlotMemory) -> list[list[int]]:
+    """Rows that predecessors in this slot counted, for each log by outcome."""
+    cells = memory.ints
+    starts = range(LOG_ROWS.start, LOG_ROWS.stop, LOG_CELLS)
+    return [[cells[start + at] for at in range(len(LOG_OUTCOMES))] for start in starts]
+
+
+def publish_log_rows(memory: SlotMemory, logs: PredictionLogs, before: list[list[int]]) -> None:
+    """Bring a slot's numbers of logged rows up to date.
+
+    Args:
+        memory: The slot.
+        logs: The process' logs.
+        before: What predecessors in the slot counted; not added where the logs' journals outlive
+            their process and remember it themselves.
+    """
+    cells = memory.ints
+    totals = logs.totals()
+    for index, name in enumerate(LOGS):
+        rows = totals.get(name, RowTotals())
+        known = [0] * len(LOG_OUTCOMES) if logs.remembers else before[index]
+        start = LOG_ROWS.start + index * LOG_CELLS
+        for offset, outcome in enumerate(LOG_OUTCOMES):
+            cells[start + offset] = known[offset] + getattr(rows, outcome)
+        cells[start + len(LOG_OUTCOMES)] = rows.waiting

@@ -1,6 +1,7 @@
 """REST's side of inference: HTTP messages to queries, replies and errors to HTTP messages."""
 
 from collections.abc import Callable
+from typing import Any
 
 from mooring_serving.app import InferenceApp
 from mooring_serving.arms import Arm
@@ -44,7 +45,7 @@ _CE_ID = b"ce-id"
 _CONTENT_TYPE = b"content-type"
 
 Answered = Reply | ServingError
-Response = HttpResponse | Pending[Answered]
+Response = HttpResponse | Pending[Any]
 
 
 class RestInference:

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from urllib.parse import quote, unquote
 
-from mooring_serving.clock import Clock
 from mooring_serving.errors import RequestRefused
-from mooring_serving.feedback import LABELS_AT_ONCE, LABELS_PER_SECOND, FeedbackDesk, TokenBucket
+from mooring_serving.feedback import Feedback
 from mooring_serving.http.compression import (
     ACCEPT_ENCODING,
     CONTENT_ENCODING,
@@ -47,16 +46,14 @@ class RouterParts:
         feedback: Takes labels.
         model: The served model.
         is_ready: Whether the server is ready.
-        clock: Time.
         limits: All limits.
         example: A request that the model answers.
     """
 
     rest: RestInference
-    feedback: FeedbackDesk
+    feedback: Feedback
     model: ServedModel
     is_ready: Callable[[], bool]
-    clock: Clock
     limits: EngineLimits
     example: Mapping[str, object]
 
@@ -70,15 +67,11 @@ class Router:
     """
 
     def __init__(self, parts: RouterParts, *, forward: bool) -> None:
-        rest, model, clock, is_ready = parts.rest, parts.model, parts.clock, parts.is_ready
+        rest, model, is_ready = parts.rest, parts.model, parts.is_ready
         self._rest = rest
         self._feedback = parts.feedback
         self._model = model
         self._is_ready = is_ready
-        self._clock = clock
-        self._bucket = TokenBucket(
-            LABELS_PER_SECOND, LABELS_AT_ONCE, LABELS_AT_ONCE, clock.monotonic()
-        )
         self._limits = parts.limits
         base = f"/v2/models/{quote(model.name, safe='')}"
         pinned = f"{base}/versions/{model.version}"
@@ -240,19 +233,23 @@ class Router:
             return error_response(503, "the model is not ready", retry_after=1)
         return json_response(200, {"name": self._model.name, "ready": True})
 
-    def _take_feedback(self, http: HttpRequest) -> HttpResponse:
+    def _take_feedback(self, http: HttpRequest) -> Response:
         try:
             check_encoding(http)
-            document = parse_json_object(http.body, self._limits.tensors)
-            result = self._feedback.accept(
-                document,
-                limit=self._limits.work.labels_per_request,
-                now=self._clock.now(),
-                admit=lambda count: self._bucket.take(count, self._clock.monotonic()),
-            )
+            taken = self._feedback.take(parse_json_object(http.body, self._limits.tensors))
         except RequestRefused as refusal:
             return self._rest.refuse(refusal)
-        return json_response(200, result)
+        if isinstance(taken, Mapping):
+            return json_response(200, taken)
+        later: Pending[asyncio.Task[HttpResponse]] = Pending(lambda task: task.result())
+        asyncio.get_running_loop().create_task(self._await(taken)).add_done_callback(later.settle)
+        return later
+
+    async def _await(self, taken: Awaitable[Mapping[str, object]]) -> HttpResponse:
+        try:
+            return json_response(200, await taken)
+        except RequestRefused as refusal:
+            return self._rest.refuse(refusal)
 
 
 def _allow(methods: Iterable[str]) -> str:

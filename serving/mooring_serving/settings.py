@@ -23,6 +23,10 @@ _NAME = r"^[A-Za-z0-9._-]+$"
 """What may stand in a path and a header as it is."""
 
 
+MOST_WORKERS = 256
+"""Worker processes that a pod may have."""
+
+
 class SettingsInvalid(ValueError):
     """An environment variable has a value that cannot be used; the message names it."""
 
@@ -103,14 +107,21 @@ class ServerSettings(BaseModel):
     """Threads of the model's runtime for one prediction. Absent: one, and as many predictions at
     once as there are cores, since several small ones gain more than one in several threads."""
 
-    workers: int | None = Field(default=None, alias="MOORING_WORKERS", ge=1, le=256)
-    """Worker processes. Absent: from the container's CPU limit."""
+    workers: int | None = Field(default=None, alias="MOORING_WORKERS", ge=1, le=MOST_WORKERS)
+    """Worker processes. Absent: the whole CPUs of the container's limit, as far as its memory goes;
+    without a limit the CPUs that the scheduler may use, at most 4."""
 
     deadline_ms: float = Field(default=10_000, alias="MOORING_DEADLINE_MS", gt=0, le=600_000)
     """Longest time from a request's last byte to its answer, in milliseconds: 504 after it."""
 
     warmup_requests: int = Field(default=15, alias="MOORING_WARMUP_REQUESTS", ge=1, le=100_000)
     """Predictions of the package's samples before the server is ready, for each size measured."""
+
+    memory_per_worker: int | None = Field(
+        default=None, alias="MOORING_MEMORY_PER_WORKER", ge=16 * 1024 * 1024
+    )
+    """Bytes of a process' own memory above which it answers 503, and is replaced when it stays
+    there. Absent: nine tenths of the cgroup's limit, shared by the workers."""
 
     receipt_key: str | None = Field(default=None, alias="MOORING_RECEIPT_KEY", min_length=16)
     """Secret that authenticates receipts (HMAC-SHA256). Absent: receipts are unauthenticated."""

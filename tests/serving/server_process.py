@@ -11,11 +11,12 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-from mooring_serving.command import ServeOptions, serve
-from mooring_serving.engine import Ports
+from mooring_serving.command import serve
 from mooring_serving.http.client import Address
 from mooring_serving.limits import EngineLimits, read_limits
+from mooring_serving.options import Ports, ServeOptions
 from mooring_serving.settings import read_settings
+from mooring_serving.workers.spec import Peer
 
 
 def announce(ports: Ports) -> None:
@@ -41,9 +42,10 @@ def main() -> int:
     parser.add_argument("--peer", type=int)
     parser.add_argument("--http", type=json.loads, default={})
     parser.add_argument("--work", type=json.loads, default={})
+    parser.add_argument("--workers", type=int, default=1)
     options = parser.parse_args()
     limits = read_limits()
-    peer = None if options.peer is None else Address("127.0.0.1", options.peer)
+    address = None if options.peer is None else Address("127.0.0.1", options.peer)
     return serve(
         ServeOptions(
             directory=options.directory,
@@ -59,7 +61,8 @@ def main() -> int:
                 work=replace(limits.work, **options.work),
                 grpc=limits.grpc,
             ),
-            addresses=lambda _: peer,
+            peer=Peer(address),
+            workers=options.workers,
             on_open=announce,
         )
     )

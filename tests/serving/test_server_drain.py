@@ -168,7 +168,8 @@ def test_command_ends_with_a_sentence_when_a_setting_cannot_be_used(
             sys.executable,
             "-c",
             "import sys; from pathlib import Path; from mooring_serving.command import run;"
-            "sys.exit(run(Path(sys.argv[1]), '127.0.0.1', 0, 0, None, 0))",
+            "from mooring_serving.options import AskedPorts;"
+            "sys.exit(run(Path(sys.argv[1]), '127.0.0.1', AskedPorts(0, 0), 1))",
             str(cancer_package()),
         ],
         cwd=ROOT,

@@ -14,12 +14,15 @@ def serve(
     health_port: int,
     forward_port: int | None,
     grpc_port: int,
+    workers: int | None,
 ) -> None:
     """Serves until SIGTERM."""
     from mooring_serving.command import run
+    from mooring_serving.options import AskedPorts
 
     with reported(None):
-        code = run(directory, host, http_port, health_port, forward_port, grpc_port)
+        asked = AskedPorts(http_port, health_port, forward_port, grpc_port)
+        code = run(directory, host, asked, workers)
     raise typer.Exit(code)
 
 

@@ -10,6 +10,7 @@ from mooring_serving.grpc.call import Call
 from mooring_serving.grpc.connection import Connection
 from mooring_serving.limits import GrpcLimits
 from mooring_serving.refusals import Refusal
+from mooring_serving.workers.acceptor import Acceptor, Crowding, TrafficGauges
 
 _LOG = logging.getLogger(__name__)
 
@@ -23,6 +24,7 @@ class GrpcListener:
         monotonic: Monotonic seconds.
         draw: Uniform draws in [0, 1), so that connections do not all end at the same time.
         on_refusal: Called with the HTTP status and the reason of each refused call.
+        traffic: Kept at what is in hand, of all listeners that share it.
     """
 
     def __init__(
@@ -33,12 +35,15 @@ class GrpcListener:
         monotonic: Callable[[], float],
         draw: Callable[[], float],
         on_refusal: Callable[[int, Refusal], None],
+        traffic: TrafficGauges,
     ) -> None:
-        self.handler = handler
+        self.handler = self._answers = handler
         self.limits = limits
         self.monotonic = monotonic
         self.draining = False
-        self.open_calls = 0
+        self._open_calls = 0
+        self._traffic = traffic
+        self._acceptor: Acceptor | None = None
         self.waiting_bytes = 0
         self._draw = draw
         self._on_refusal = on_refusal
@@ -60,6 +65,43 @@ class GrpcListener:
         address: tuple[str, int] = sockets[0].getsockname()
         return address[1]
 
+    def share(self, listening: socket.socket, crowding: Crowding) -> None:
+        """Start accepting from a socket that other processes accept from too."""
+        self._acceptor = Acceptor(listening, self._connect, crowding)
+        self._sweeper = asyncio.get_running_loop().create_task(self._sweep())
+
+    @property
+    def connections(self) -> int:
+        """Open connections."""
+        return len(self._connections)
+
+    @property
+    def open_calls(self) -> int:
+        """Calls that were begun and whose answers are not written."""
+        return self._open_calls
+
+    @open_calls.setter
+    def open_calls(self, count: int) -> None:
+        self._traffic.in_flight[0] += count - self._open_calls
+        self._open_calls = count
+
+    def refuse_work(self, count: Callable[[], None] | None) -> None:
+        """Refuse each call with UNAVAILABLE and `count` it, or (None) answer as usual again."""
+        if count is None:
+            self.handler = self._answers
+            return
+
+        def refuse(_: Call) -> None:
+            count()
+            raise RequestRefused(
+                "the server is above its memory limit; retry later",
+                status=503,
+                retry_after=1,
+                reason=Refusal.MEMORY,
+            )
+
+        self.handler = refuse
+
     def _connect(self) -> Connection:
         age = self.limits.grpc_age_seconds * (0.9 + 0.2 * self._draw())
         return Connection(self, asyncio.get_running_loop(), age_seconds=age)
@@ -72,11 +114,14 @@ class GrpcListener:
             self._on_refusal(503, Refusal.TOO_MANY_CONNECTIONS)
             return False
         self._connections.add(connection)
+        self._traffic.connections[0] += 1
         return True
 
     def closed(self, connection: Connection) -> None:
         """Forget a connection."""
-        self._connections.discard(connection)
+        if connection in self._connections:
+            self._connections.remove(connection)
+            self._traffic.connections[0] -= 1
         self._changed.set()
 
     def refused(self, refusal: RequestRefused) -> None:
@@ -98,6 +143,11 @@ class GrpcListener:
         for connection in tuple(self._connections):
             connection.leave()
 
+    def stop_accepting(self) -> None:
+        """Accept what already waits in a shared socket's queue, and nothing more."""
+        if self._acceptor is not None:
+            self._acceptor.close()
+
     async def close(self, seconds: float) -> int:
         """Stop accepting, let calls in hand finish, then drop what is left.
 
@@ -110,6 +160,9 @@ class GrpcListener:
         self.draining = True
         if self._server is not None:
             self._server.close()
+        if self._acceptor is not None:
+            self._acceptor.close()
+            await self._acceptor.settled()
         # One turn of the loop delivers what is already in the sockets' buffers.
         await asyncio.sleep(0)
         for connection in tuple(self._connections):

@@ -58,6 +58,8 @@ class Host(Protocol):
     draining: bool
     skip_abandoned: bool
     memory: BodyMemory
+    in_flight: "memoryview[int]"
+    """One number: requests that were dispatched and whose answers are not written."""
 
     def opened(self, connection: "Connection") -> bool:
         """Admit a connection; False when there are too many."""
@@ -188,6 +190,7 @@ class Connection(asyncio.Protocol):
         """Answer queued requests until one needs to wait or the client must read first."""
         while self._waiting and not self._answering and self._writable and not self._closing:
             exchange = self._waiting.popleft()
+            self._host.in_flight[0] += 1
             try:
                 answer = self._host.handler(exchange.request)
             except Exception as error:  # noqa: BLE001 - last line of defence: a defect costs one request
@@ -238,6 +241,7 @@ class Connection(asyncio.Protocol):
 
     def _send(self, exchange: _Exchange, response: HttpResponse) -> None:
         self._host.memory.held -= exchange.held
+        self._host.in_flight[0] -= 1
         if self._transport is None:
             return
         host = self._host
