@@ -212,8 +212,10 @@ def test_kill_of_a_worker_costs_only_what_it_was_answering_and_no_count_falls() 
 
 
 def test_drain_of_all_workers_loses_no_request() -> None:
-    drain = {"MOORING_DRAIN_SECONDS": "2"}
-    with running(cancer_package(), arguments=THREE, **drain) as server, Load(server) as load:
+    with (
+        running(cancer_package(), arguments=THREE, MOORING_DRAIN_SECONDS="2") as server,
+        Load(server) as load,
+    ):
         time.sleep(0.5)  # traffic before the signal
         server.terminate()
         ready = server.managed("/readyz")
