@@ -37,10 +37,17 @@ class Host(Protocol):
     """What streams need of their listener."""
 
     limits: GrpcLimits
-    open_calls: int
     waiting_bytes: int
     handler: Callable[[Call], None]
     monotonic: Callable[[], float]
+
+    @property
+    def open_calls(self) -> int:
+        """Calls in hand of all connections."""
+        ...
+
+    @open_calls.setter
+    def open_calls(self, count: int) -> None: ...
 
     def refused(self, refusal: RequestRefused) -> None:
         """Count a call that is answered with a status other than OK."""
