@@ -71,7 +71,7 @@ def run(directory: Path, host: str, asked: AskedPorts, workers: int | None = Non
             settings,
             limits,
             grpc_port=asked.grpc,
-            workers=workers or settings.workers or default_workers(),
+            workers=workers or settings.workers or default_workers(in_pod=settings.in_pod),
         )
     )
 

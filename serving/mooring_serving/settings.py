@@ -109,7 +109,7 @@ class ServerSettings(BaseModel):
 
     workers: int | None = Field(default=None, alias="MOORING_WORKERS", ge=1, le=MOST_WORKERS)
     """Worker processes. Absent: the whole CPUs of the container's limit, as far as its memory goes;
-    without a limit the CPUs that the scheduler may use, at most 4."""
+    without a limit one in a pod, and on a laptop the CPUs that there are, at most 4."""
 
     deadline_ms: float = Field(default=10_000, alias="MOORING_DEADLINE_MS", gt=0, le=600_000)
     """Longest time from a request's last byte to its answer, in milliseconds: 504 after it."""
@@ -125,6 +125,11 @@ class ServerSettings(BaseModel):
 
     receipt_key: str | None = Field(default=None, alias="MOORING_RECEIPT_KEY", min_length=16)
     """Secret that authenticates receipts (HMAC-SHA256). Absent: receipts are unauthenticated."""
+
+    @property
+    def in_pod(self) -> bool:
+        """Whether the process runs in a pod, which shares its node with others."""
+        return self.deployment is not None
 
 
 def read_settings(environ: Mapping[str, str] = os.environ) -> ServerSettings:

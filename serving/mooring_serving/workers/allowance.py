@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 CGROUP = Path("/sys/fs/cgroup")
+_MOST_WITHOUT_QUOTA = 4
 _UNLIMITED = 1 << 60
 """cgroup v1 writes a number near 2**63 for no limit."""
 
@@ -43,21 +44,22 @@ def default_workers(
     root: Path = CGROUP,
     affinity: Callable[[], int] = lambda: len(os.sched_getaffinity(0)),
     *,
+    in_pod: bool,
     bytes_each: int = 128 * 1024 * 1024,
-    most_without_quota: int = 4,
 ) -> int:
     """Worker processes when nobody says how many.
 
-    The quota's whole CPUs; without a quota the CPUs that the scheduler may use, but few: a pod
-    without a limit does not own its node. Never so many that each had less memory than it needs.
+    The quota's whole CPUs. Without a quota one in a pod, which does not own its node and asked for
+    little, and elsewhere the CPUs that the scheduler may use, at most 4. Never so many that each
+    had less memory than it needs.
 
     Args:
         root: The cgroup file system.
         affinity: CPUs that this process may run on.
+        in_pod: Whether the process shares its machine with others' pods.
         bytes_each: Memory that a worker needs with a model of usual size.
-        most_without_quota: Most workers where no quota says how many CPUs are ours.
     """
-    cpus = read_cpus(root) or min(affinity(), most_without_quota)
+    cpus = read_cpus(root) or (1 if in_pod else min(affinity(), _MOST_WITHOUT_QUOTA))
     memory = read_memory(root)
     return max(1, cpus if memory is None else min(cpus, memory // bytes_each))
 

@@ -138,7 +138,6 @@ class SharedRoutes:
         """Call `on_change` with the route now and at each change, where `current` is called."""
         self._on_change = on_change
         self.refresh()
-        on_change(self._route)
 
     def current(self, now: float) -> Route:
         """The route in force at monotonic time `now`."""
