@@ -306,3 +306,22 @@ def test_served_requests_and_answers_arrive_as_events_and_refused_ones_do_not() 
     )
     assert [event.get_id() for event in second] == ["mine", "mine"]
     assert second[1].get_data() == named.json()
+
+
+def test_predictions_are_not_delayed_when_the_sink_hangs() -> None:
+    values = cancer_table().drop(columns="benign").to_numpy()[:1]
+    tensor = {"name": "input", "datatype": "FP64", "shape": [1, 30], "data": values.tolist()}
+    with running_sink() as sink:
+        sink.hold.clear()
+        settings = {"MOORING_PREDICTION_LOG": json.dumps({"events": {"url": sink.url}})}
+        with running(cancer_package(), environment=settings) as server:
+            slowest = 0.0
+            for _ in range(QUEUE_EXCHANGES + 100):
+                answer = server.post("/v2/models/cancer/infer", {"inputs": [tensor]})
+                assert answer.status_code == 200
+                slowest = max(slowest, answer.elapsed.total_seconds())
+            lines = server.metrics().splitlines()
+            sink.hold.set()
+    told = [line for line in lines if "payload_events_total" in line and '"dropped"' in line]
+    assert float(told[0].rsplit(" ", 1)[-1]) >= 2 * 90
+    assert slowest < 1.0  # a sender waits 5 s for this sink

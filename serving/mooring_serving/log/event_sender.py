@@ -240,7 +240,7 @@ class _Connection:
             status = answer.status
             if not answer.isclosed() or answer.will_close:
                 self.close()
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, http.client.HTTPException, ValueError) as error:
             self.close()
             return f"{type(error).__name__}: {error}"
         return None if 200 <= status < 300 else f"answered {status}"  # a redirect is no 2xx
