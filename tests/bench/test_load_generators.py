@@ -61,9 +61,10 @@ def calling(answer: Callable[[bytes, Any], bytes]) -> Generator[int]:
         def service(self, handler_call_details: Any) -> Any:
             if handler_call_details.method != GRPC_PATH:
                 return None
-            return grpc.unary_unary_rpc_method_handler(answer)
+            handler: Any = grpc.unary_unary_rpc_method_handler(answer)
+            return handler
 
-    server = grpc.server(ThreadPoolExecutor(4), handlers=(Handler(),))
+    server = grpc.server(ThreadPoolExecutor(4), handlers=[Handler()])
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     try:
