@@ -186,7 +186,8 @@ def _replayed(directory: Path, loaded: LoadedModel) -> VerificationReport:
         max_absolute_difference=difference,
         p50_ms=p50,
         p99_ms=p99,
-        peak_memory_bytes=_peak_memory_bytes(),
+        peak_memory_bytes=_peak_memory_bytes()
+        + (0 if loaded.process is None else loaded.process.peak_memory_bytes),
         metrics=_metrics(directory),
     )
 

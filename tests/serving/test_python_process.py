@@ -21,6 +21,7 @@ from mooring_model.prediction import PredictionFailed
 from mooring_model.python.declaration import ChildLimits
 from mooring_model.python.process import CRASHES, WINDOW_SECONDS, ModelProcess
 from mooring_model.python.source import CodeModel
+from mooring_model.verify import replay
 from tests.builders.code_packages import MOODY, code_package
 from tests.builders.hostile_payloads import zipped
 from tests.serving.running_server import Server, await_true, running
@@ -161,6 +162,21 @@ class Model:
         assert places[1].exists()
         assert not (places[1].parent / "rates-1.0.data").exists()
     assert not places[1].exists()
+
+
+def test_reported_memory_counts_the_process_of_the_model(tmp_path: Path) -> None:
+    source = """
+import numpy as np
+class Model:
+    def __init__(self, directory):
+        self.weights = np.ones(25 << 20)  # 200 MiB
+    def predict(self, columns):
+        return {"prediction": 2 * columns["x"]}
+"""
+    report = replay(code_package(tmp_path, source), allow_code=True)
+    with closing(ModelProcess(tmp_path / "package")) as process:
+        assert process.peak_memory_bytes > 200 << 20
+        assert report.peak_memory_bytes > process.peak_memory_bytes
 
 
 def test_closed_process_is_gone(moody: Path) -> None:

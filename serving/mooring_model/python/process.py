@@ -131,6 +131,16 @@ class ModelProcess:
         running = self._child
         return None if running is None else running.process.pid
 
+    @property
+    def peak_memory_bytes(self) -> int:
+        """Resident memory of the running process at most (Linux); 0 while there is none."""
+        with contextlib.suppress(OSError):
+            status = Path(f"/proc/{self.pid}/status").read_text(encoding="ascii")
+            for line in status.splitlines():
+                if line.startswith("VmHWM:"):
+                    return int(line.split()[1]) * 1024
+        return 0
+
     def call(self, columns: Columns) -> dict[str, FloatArray]:
         """The model's answers to some rows, as it gave them.
 
