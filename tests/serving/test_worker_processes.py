@@ -14,7 +14,7 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.serving.running_server import Server, await_true, running
+from tests.serving.running_server import ROOT, Server, await_true, running
 from tests.serving.served_packages import cancer_package, cancer_table
 
 INFER = "/v2/models/cancer/infer"
@@ -124,6 +124,20 @@ def test_connections_are_shared_out_evenly(pod: Server) -> None:
         for client in clients:
             client.close()
     assert max(counts) - min(counts) <= 3, counts
+
+
+def test_every_metric_is_in_the_documents_table_and_no_other(pod: Server) -> None:
+    page = (ROOT / "operator/docs/metrics.md").read_text()
+    documented = {
+        line.split("`")[1] for line in page.splitlines() if line.startswith("| `mooring_")
+    }
+    families = list(text_string_to_metric_families(pod.metrics()))
+    named = {
+        f"{family.name}_total" if family.type == "counter" else family.name for family in families
+    }
+    assert named == documented
+    base = {"model", "version", "revision", "environment", "track"}
+    assert all(base <= set(sample.labels) for family in families for sample in family.samples)
 
 
 def _is_connection(link: Path) -> bool:
@@ -275,8 +289,6 @@ def test_server_ends_with_the_cause_when_the_package_cannot_be_loaded(tmp_path: 
     import shutil
     import subprocess
     import sys
-
-    from tests.serving.running_server import ROOT
 
     broken = tmp_path / "broken"
     shutil.copytree(cancer_package(), broken)
