@@ -60,8 +60,9 @@ class Spool:
         self._folder = folder
         self._lock_file = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            fcntl.flock(self._lock_file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError as error:
+            # A record lock, which a forked child does not keep when its parent is killed.
+            fcntl.lockf(self._lock_file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except (BlockingIOError, PermissionError) as error:
             os.close(self._lock_file)
             raise SpoolTaken(str(folder)) from error
         self.lock = threading.Lock()

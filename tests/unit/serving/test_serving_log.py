@@ -2,6 +2,9 @@
 
 import importlib
 import json
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -351,11 +354,32 @@ def test_segment_that_was_half_compressed_is_made_again(tmp_path: Path) -> None:
 
 
 def test_spool_of_a_living_process_is_left_alone(tmp_path: Path) -> None:
-    spool = Spool(tmp_path / "predictions-0", wait=False)
+    """Its forked child does not keep the folder when the process itself is gone."""
+    folder = tmp_path / "predictions-0"
+    program = (
+        "import os, sys; from pathlib import Path; from mooring_serving.log.spool import Spool\n"
+        "spool = Spool(Path(sys.argv[1]), wait=False)\n"
+        "child = os.fork()\n"
+        "print(child, flush=True) if child else None\n"
+        "sys.stdin.read()"
+    )
+    owner = subprocess.Popen(
+        [sys.executable, "-c", program, str(folder)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert owner.stdin is not None
+    assert owner.stdout is not None
+    child = int(owner.stdout.readline())
     with pytest.raises(SpoolTaken):
-        Spool(tmp_path / "predictions-0", wait=False)
-    spool.close()
-    Spool(tmp_path / "predictions-0", wait=False).close()
+        Spool(folder, wait=False)
+    owner.kill()
+    owner.wait(10)
+    os.kill(child, 0)  # it lives
+    Spool(folder, wait=True).close()
+    owner.stdin.close()
+    owner.stdout.close()
 
 
 def test_numbers_rise_when_the_clock_goes_back(tmp_path: Path) -> None:
