@@ -79,7 +79,11 @@ class Host(Protocol):
 
 
 class Connection(asyncio.Protocol):
-    """The asyncio protocol of one connection; single-threaded, owned by the event loop."""
+    """The asyncio protocol of one connection; single-threaded, owned by the event loop.
+
+    Attributes:
+        deaf: Whether nothing more is read: the connection ends after what is in hand.
+    """
 
     def __init__(self, host: Host, loop: asyncio.AbstractEventLoop) -> None:
         self._host = host
@@ -91,7 +95,7 @@ class Connection(asyncio.Protocol):
         self._unsettled: _Exchange | None = None
         self._refusal: HttpResponse | None = None
         self._half_closed = False
-        self._closing = False
+        self._closing = self.deaf = False
         self._writable = True
         self._paused = False
         self._blocked_since: float | None = None
@@ -112,7 +116,7 @@ class Connection(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio names it
         """The client is gone; an answer in hand is finished for its effects and not sent."""
         self._transport = None
-        self._closing = True
+        self._closing = self.deaf = True
         self._incoming.drop()
         self._forget_waiting()
         self._host.closed(self)
@@ -144,11 +148,6 @@ class Connection(asyncio.Protocol):
 
     # --- what arrives
 
-    @property
-    def deaf(self) -> bool:
-        """Whether nothing more is read: the connection ends after what is in hand."""
-        return self._closing or self._refusal is not None
-
     def received(self, request: HttpRequest, *, keep: bool, header: bytes, held: int) -> None:
         """A whole request: answer it now, or queue it behind the one in hand."""
         self._last_used = request.received_at
@@ -164,6 +163,7 @@ class Connection(asyncio.Protocol):
         """End the connection with this answer, after those to the requests before it."""
         if self.deaf:
             return
+        self.deaf = True
         self._host.refused(status, reason)
         self._incoming.drop()
         self._refusal = error_response(
@@ -245,6 +245,7 @@ class Connection(asyncio.Protocol):
         if self._transport is None:
             return
         host = self._host
+        limits = host.limits
         now = self._last_used = self._loop.time()
         self._answered += 1
         ends = (
@@ -252,8 +253,8 @@ class Connection(asyncio.Protocol):
             or not exchange.keep
             or host.draining
             or (self._half_closed and not self._waiting)
-            or self._answered >= host.limits.connection_requests
-            or now - self._opened_at > host.limits.connection_seconds
+            or self._answered >= limits.connection_requests
+            or now - self._opened_at > limits.connection_seconds
         )
         connection = _CLOSE if ends else exchange.header
         data = render_response(response, connection=connection, date=host.date)
@@ -271,7 +272,7 @@ class Connection(asyncio.Protocol):
         """
         if self._transport is None or self._closing:
             return
-        self._closing = True
+        self._closing = self.deaf = True
         self._transport.write(render_response(refusal, connection=_CLOSE, date=self._host.date))
         self._transport.write_eof()
         self._loop.call_later(_LINGER_SECONDS, self.abort)
@@ -286,7 +287,7 @@ class Connection(asyncio.Protocol):
 
     def _end(self) -> None:
         """Close after what was written is sent."""
-        self._closing = True
+        self._closing = self.deaf = True
         self._blocked_since = self._loop.time()
         if self._transport is not None:
             self._transport.close()

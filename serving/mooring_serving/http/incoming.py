@@ -30,12 +30,13 @@ class BodyMemory:
 
 
 class Sink(Protocol):
-    """What becomes of requests: the connection."""
+    """What becomes of requests: the connection.
 
-    @property
-    def deaf(self) -> bool:
-        """Whether nothing more is read."""
-        ...
+    Attributes:
+        deaf: Whether nothing more is read.
+    """
+
+    deaf: bool
 
     def received(self, request: HttpRequest, *, keep: bool, header: bytes, held: int) -> None:
         """A whole request.
@@ -183,7 +184,9 @@ class Incoming:
         limit = self._limits.body_bytes
         if length is not None and (len(length) > 18 or int(length) > limit):
             self._refuse_body()
-        elif headers.get(b"transfer-encoding", b"chunked").lower() != b"chunked":
+        elif (
+            b"transfer-encoding" in headers and headers[b"transfer-encoding"].lower() != b"chunked"
+        ):
             # The parser takes `gzip, chunked` for chunks, and another server may take it for less.
             message = "transfer-encoding: only chunked is read"
             self._sink.refuse(400, message, Refusal.MALFORMED_HTTP)
