@@ -87,7 +87,7 @@ def test_what_the_quick_decoder_leaves_is_refused_by_its_features_name(
 @given(st.binary(max_size=30))
 def test_any_short_bytes_are_refused(data: bytes) -> None:
     """A short text is no request of this model, whatever it parses as."""
-    with pytest.raises(RequestRefused, match="."):
+    with pytest.raises(RequestRefused):
         decode_request(parse_request(data, LIMITS), signature(), LIMITS)
 
 
