@@ -133,9 +133,10 @@ def test_answer_waits_for_the_clients_window(server: Server) -> None:
 def test_client_that_reads_nothing_of_its_answer_is_cut_off(server: Server) -> None:
     with wired(server.grpc, settings=setting(4, 10)) as wire:
         wire.call(1, INFER, infer_body(64))
-        started = time.monotonic()
+        before, started = count_reason(server, "NotRead"), time.monotonic()
         wire.ended()
         assert 1.0 < time.monotonic() - started < 8.0
+    assert count_reason(server, "NotRead") == before + 1
 
 
 @pytest.mark.parametrize(
@@ -265,9 +266,17 @@ def test_http_1_client_is_told_so(server: Server) -> None:
 def test_breach_of_the_protocol_ends_the_connection_with_its_code(
     server: Server, frames: list[bytes], code: int
 ) -> None:
+    reason = "RateLimited" if code == ENHANCE_YOUR_CALM else "MalformedHttp"
+    before = count_reason(server, reason)
     with wired(server.grpc) as wire:
         wire.send(*frames)
         assert wire.ended() == code
+    assert count_reason(server, reason) == before + 1
+
+
+def count_reason(server: Server, reason: str) -> float:
+    lines = [line for line in server.metrics().splitlines() if f'reason="{reason}"' in line]
+    return sum(float(line.rpartition(" ")[2]) for line in lines if "_total{" in line)
 
 
 def test_too_many_headers_end_the_connection(server: Server) -> None:

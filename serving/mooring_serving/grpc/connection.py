@@ -7,6 +7,7 @@ whenever it is ready. Everything that a client can make us keep or do is bounded
 import asyncio
 from typing import Protocol, cast
 
+from mooring_serving.errors import RequestRefused
 from mooring_serving.grpc.frames import (
     ACK,
     DATA,
@@ -30,6 +31,7 @@ from mooring_serving.grpc.frames import (
 )
 from mooring_serving.grpc.outbox import Outbox
 from mooring_serving.grpc.streams import Host, Streams
+from mooring_serving.refusals import Refusal
 
 _NOT_HTTP2 = (
     b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n"
@@ -148,6 +150,8 @@ class Connection(asyncio.Protocol):
             used = self._read_frames(buffer) if self._greeted else self._read_preface(buffer)
             self._rest = buffer[used:]
         except ConnectionFault as fault:
+            calm = fault.code is ErrorCode.ENHANCE_YOUR_CALM
+            self._count(str(fault), 429 if calm else 400)
             self._end(fault.code, str(fault))
         finally:
             self._outbox.uncork()
@@ -162,12 +166,12 @@ class Connection(asyncio.Protocol):
         if not buffer.startswith(PREFACE):
             if b"HTTP/1." in buffer:
                 self._outbox.write(_NOT_HTTP2)
+            self._count("not HTTP/2", 400)
             self._closing = True
             return len(buffer)
         self._greeted = True
         self._greet()
-        rest = buffer[len(PREFACE) :]
-        return len(PREFACE) + self._read_frames(rest)
+        return len(PREFACE) + self._read_frames(buffer[len(PREFACE) :])
 
     def _read_frames(self, buffer: bytes) -> int:
         """Read whole frames; returns how many bytes they have."""
@@ -314,11 +318,10 @@ class Connection(asyncio.Protocol):
         )
 
     def _take_no_more(self) -> None:
-        streams = self._streams
-        if streams.final is None:
-            streams.final = streams.last
-            self._outbox.write(build_goaway(streams.last, ErrorCode.NO_ERROR))
-        if not streams.calls:
+        if self._streams.final is None:
+            self._streams.final = self._streams.last
+            self._outbox.write(build_goaway(self._streams.last, ErrorCode.NO_ERROR))
+        if not self._streams.calls:
             self._close()
 
     def _on_idle(self) -> None:
@@ -329,13 +332,18 @@ class Connection(asyncio.Protocol):
         elif self._host.draining:
             self.leave()
 
+    def _count(self, message: str, status: int, reason: Refusal | None = None) -> None:
+        """Count a connection that ends for what its client does."""
+        reason = Refusal.MALFORMED_HTTP if status == 400 else reason
+        self._host.refused(RequestRefused(message, status=status, reason=reason))
+
     def _end(self, code: ErrorCode, message: str) -> None:
         """End the connection at once."""
         self._outbox.write(build_goaway(self._streams.last, code, message))
         self._close()
 
     def _close(self) -> None:
-        """Close once everything written has left; while reading, when that is over."""
+        """Close once what was written has left; while reading, when that is over."""
         self._closing = True
         if self._transport is not None and not self._outbox.corked:
             self._transport.close()
@@ -352,10 +360,15 @@ class Connection(asyncio.Protocol):
         streams.check_deadlines()
         if not self._greeted:
             if now - self._opened_at > limits.grpc_header_seconds:
+                self._count("the preface did not come in time", 408)
                 self.abort()
-        elif self._is_stuck(now) or self._is_dead(now):
+        elif self._is_stuck(now):
+            self._count("the client does not read its answers", 408, Refusal.NOT_READ)
+            self.abort()
+        elif self._is_dead(now):
             self.abort()
         elif streams.block_stream and now - streams.block_started > limits.grpc_header_seconds:
+            self._count("headers did not come in time", 408)
             self._end(ErrorCode.ENHANCE_YOUR_CALM, "too slow")
         elif self._leaving_since is not None:
             if now - self._leaving_since > limits.grpc_leave_seconds:

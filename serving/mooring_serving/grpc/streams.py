@@ -139,6 +139,7 @@ class Streams:
         try:
             head = self._reader.read(block)
         except StreamFault as fault:
+            self._count_breach(str(fault))
             self._reset(stream, fault.code)
             return
         host = self._host
@@ -317,6 +318,7 @@ class Streams:
 
     def _drop(self, call: Call, code: ErrorCode) -> None:
         """End a call whose client broke the protocol."""
+        self._count_breach(f"the call broke HTTP/2: {code.name}")
         self._reset(call.stream, code)
         self._forget(call)
 
@@ -327,6 +329,9 @@ class Streams:
             self._reset(stream, code)
         else:
             self._drop(call, code)
+
+    def _count_breach(self, message: str) -> None:
+        self._host.refused(RequestRefused(message, reason=Refusal.MALFORMED_HTTP))
 
     def _reset(self, stream: int, code: ErrorCode) -> None:
         self._leave(stream)
