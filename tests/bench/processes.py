@@ -58,10 +58,13 @@ def process_tree(first: int) -> list[int]:
     waiting = [first]
     while waiting:
         pid = waiting.pop()
+        tasks: list[Path] = []
         with contextlib.suppress(OSError):
-            for task in Path(f"/proc/{pid}/task").iterdir():
-                waiting += map(int, (task / "children").read_text().split())
+            tasks += Path(f"/proc/{pid}/task").iterdir()
             found.append(pid)
+        for task in tasks:
+            with contextlib.suppress(OSError):  # a thread may end while one looks
+                waiting += map(int, (task / "children").read_text().split())
     return found
 
 
