@@ -2,22 +2,29 @@
 
 A rule's conditions are a box: for each feature a set of regions. Boxes are subtracted from one
 another, which is exact; where that takes too many pieces, nothing is claimed. A rule with an
-expression as a condition covers less than its box, so it is never said to cover another.
+expression as a condition covers less than its box, so it is never said to cover another. Most rules
+that can fire are recognised by a few points of their box instead, which is quicker.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+import numpy as np
+
 from mooring_model.rules.document import HitPolicy, Rule, RulesDocument
-from mooring_model.rules.regions import Regions
+from mooring_model.rules.regions import Regions, pack, unpack
 from mooring_model.rules.table import in_order, regions_of
 from mooring_model.schema import ModelSchema
 
-MAX_PIECES = 4000
-"""Pieces of a box that are looked at before a question stays open."""
-MAX_PAIRS = 100_000
+MAX_WORK = 40_000
+"""Comparisons of two boxes for one question, before it stays open."""
+MAX_TOTAL_WORK = 100_000
+"""The same for all questions of a document: about a second."""
+MAX_PAIRS = 30_000
 """Pairs of rules that are compared for overlaps."""
+_POINTS = 64
+"""Points of a box that are tried before it is cut up."""
 _SHOWN = 5
 """Overlaps and gaps that are worded, each."""
 
@@ -94,8 +101,9 @@ def analyse(document: RulesDocument, schema: ModelSchema) -> list[Finding]:
     rules = in_order(document)
     boxes = [space.box(rule) for rule in rules]
     summed = document.hit_policy is HitPolicy.SUM
-    found = _unreachable(space, rules, boxes, summed=summed)
-    found += _gaps(space, rules, boxes, refused=document.checks.gaps == "refuse")
+    work = _Work(MAX_TOTAL_WORK)
+    found = _unreachable(space, rules, boxes, None if summed else work)
+    found += _gaps(space, rules, boxes, work, refused=document.checks.gaps == "refuse")
     if not summed:
         found += _overlaps(space, rules, boxes, refused=document.checks.overlaps == "refuse")
     found += _unknown_categories(rules, {spec.name: spec.categories for spec in schema.inputs})
@@ -103,9 +111,15 @@ def analyse(document: RulesDocument, schema: ModelSchema) -> list[Finding]:
 
 
 def _unreachable(
-    space: _Space, rules: Sequence[Rule], boxes: Sequence[Box], *, summed: bool
+    space: _Space, rules: Sequence[Rule], boxes: Sequence[Box], work: "_Work | None"
 ) -> list[Finding]:
+    """Rules that never fire; without `work` each rule is looked at alone, as for a sum."""
     found: list[Finding] = []
+    open_questions: list[str] = []
+    points = _Points(
+        [box if rule.condition is None else None for rule, box in zip(rules, boxes, strict=True)],
+        space,
+    )
     for place, (rule, box) in enumerate(zip(rules, boxes, strict=True)):
         empty = [name for name, bits in zip(space.names, box, strict=True) if not bits]
         if empty:
@@ -117,16 +131,17 @@ def _unreachable(
                 )
             )
             continue
-        if summed:
+        if work is None or points.is_free(box, place):
             continue
         earlier = [
             (other.id, theirs)
             for other, theirs in zip(rules[:place], boxes[:place], strict=True)
-            if other.condition is None and _meet(box, theirs)
+            if other.condition is None
         ]
-        left = _subtract(box, [theirs for _, theirs in earlier])
+        left = work.subtract(box, [theirs for _, theirs in earlier])
         if left is not None and not left:
-            names = ", ".join(name for name, _ in earlier[:_SHOWN])
+            meeting = [name for name, theirs in earlier if _meet(box, theirs)]
+            names = ", ".join(meeting[:_SHOWN])
             found.append(
                 Finding(
                     Topic.UNREACHABLE,
@@ -135,16 +150,22 @@ def _unreachable(
                 )
             )
         elif left is None:
-            found.append(_undecided(f"whether rule {rule.id} can fire"))
+            open_questions.append(rule.id)
+    if open_questions:
+        shown = ", ".join(open_questions[:_SHOWN])
+        more = len(open_questions) - _SHOWN
+        found.append(
+            _undecided(f"whether {shown}{f' and {more} more' if more > 0 else ''} can fire")
+        )
     return found
 
 
 def _gaps(
-    space: _Space, rules: Sequence[Rule], boxes: Sequence[Box], *, refused: bool
+    space: _Space, rules: Sequence[Rule], boxes: Sequence[Box], work: "_Work", *, refused: bool
 ) -> list[Finding]:
     severity = Severity.ERROR if refused else Severity.NOTE
     certain = [box for rule, box in zip(rules, boxes, strict=True) if rule.condition is None]
-    left = _subtract(space.possible, certain)
+    left = work.subtract(space.possible, certain)
     if left is None:
         return [_undecided("whether rules cover every row", severity)]
     return [
@@ -211,24 +232,70 @@ def _meet(one: Box, other: Box) -> bool:
     return all(a & b for a, b in zip(one, other, strict=True))
 
 
-def _subtract(box: Box, others: Iterable[Box]) -> list[Box] | None:
-    """Disjoint boxes that are left of one when others are taken away; None: too many pieces."""
-    pieces = [box]
-    seen = 1
-    for other in others:
-        left: list[Box] = []
-        for piece in pieces:
-            if not _meet(piece, other):
-                left.append(piece)
-                continue
-            rest = list(piece)
-            for place, theirs in enumerate(other):
-                outside = rest[place] & ~theirs
-                if outside:
-                    left.append((*rest[:place], outside, *rest[place + 1 :]))
-                    rest[place] &= theirs
-        seen += len(left)
-        if seen > MAX_PIECES:
-            return None
-        pieces = left
-    return pieces
+class _Points:
+    """Finds, among a few points of a box, one that lies in no earlier box.
+
+    Args:
+        boxes: in order; None for one that takes no row for certain.
+        space: the features.
+    """
+
+    def __init__(self, boxes: Sequence[Box | None], space: _Space) -> None:
+        self._generator = np.random.default_rng(0)
+        self._masks = [
+            pack(
+                np.array(
+                    [unpack(0 if box is None else box[feature], regions.size) for box in boxes]
+                ).T.reshape(regions.size, len(boxes))
+            )
+            for feature, regions in enumerate(space.regions)
+        ]
+
+    def is_free(self, box: Box, place: int) -> bool:
+        """Whether a point of `box` was found in none of the first `place` boxes."""
+        drawn: list[list[int]] = [
+            self._generator.choice(np.flatnonzero(unpack(bits, len(masks))), _POINTS).tolist()
+            for bits, masks in zip(box, self._masks, strict=True)
+        ]
+        for point in range(_POINTS):
+            taken: int = (1 << place) - 1
+            for regions, masks in zip(drawn, self._masks, strict=True):
+                taken &= masks[regions[point]]
+                if not taken:
+                    return True
+        return not place
+
+
+class _Work:
+    """Cuts boxes up, as long as that takes a bounded number of comparisons."""
+
+    def __init__(self, total: int) -> None:
+        self._total = total
+
+    def subtract(self, box: Box, others: Iterable[Box]) -> list[Box] | None:
+        """Disjoint boxes that are left when others are taken away; None: too much work."""
+        pieces = [box]
+        limit = min(MAX_WORK, self._total)
+        done = 0
+        for other in others:
+            done += len(pieces)
+            if done > limit:
+                self._total -= done
+                return None
+            pieces = [part for piece in pieces for part in _outside(piece, other)]
+        self._total -= done
+        return pieces
+
+
+def _outside(piece: Box, other: Box) -> list[Box]:
+    """What is left of a box without another, as disjoint boxes."""
+    if not _meet(piece, other):
+        return [piece]
+    left: list[Box] = []
+    rest = list(piece)
+    for place, theirs in enumerate(other):
+        beyond = rest[place] & ~theirs
+        if beyond:
+            left.append((*rest[:place], beyond, *rest[place + 1 :]))
+            rest[place] &= theirs
+    return left

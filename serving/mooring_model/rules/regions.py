@@ -180,6 +180,18 @@ class FlagRegions:
 Regions = NumberRegions | TextRegions | FlagRegions
 
 
+def unpack(bits: int, size: int) -> npt.NDArray[np.bool_]:
+    """Bits as booleans, [size], the lowest first."""
+    data = np.frombuffer(bits.to_bytes(size // 8 + 1, "little"), np.uint8)
+    return np.unpackbits(data, count=size, bitorder="little").astype(np.bool_)
+
+
+def pack(flags: npt.NDArray[np.bool_]) -> tuple[int, ...]:
+    """The rows of [m, n] booleans as m numbers, the first column as the lowest bit."""
+    packed = np.packbits(flags, axis=1, bitorder="little")
+    return tuple(int.from_bytes(row.tobytes(), "little") for row in packed)
+
+
 def build_regions(spec: InputSpec, cells: Sequence[Cell]) -> Regions:
     """The regions of a feature.
 

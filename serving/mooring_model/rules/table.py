@@ -14,7 +14,7 @@ from mooring_model.rules.errors import RulesInvalid
 from mooring_model.rules.nodes import Kind
 from mooring_model.rules.outcomes import Formula, OutcomeCompiler
 from mooring_model.rules.parser import parse
-from mooring_model.rules.regions import KINDS, Regions, build_regions
+from mooring_model.rules.regions import KINDS, Regions, build_regions, pack, unpack
 from mooring_model.schema import ModelSchema
 
 Hits = npt.NDArray[np.bool_]
@@ -125,9 +125,8 @@ def _plans(rules: Sequence[Rule], regions: Mapping[str, Regions]) -> tuple[Colum
         accepted = np.ones((cuts.size, len(rules)), np.bool_)
         for place, rule in enumerate(rules):
             if name in rule.when:
-                bits = cuts.accepted(rule.when[name])
-                accepted[:, place] = [bits >> region & 1 for region in range(cuts.size)]
-        masks = tuple(sum(1 << int(place) for place in np.flatnonzero(row)) for row in accepted)
+                accepted[:, place] = unpack(cuts.accepted(rule.when[name]), cuts.size)
+        masks = pack(accepted)
         plans.append(ColumnPlan(name, cuts, masks, accepted))
     return tuple(plans)
 
