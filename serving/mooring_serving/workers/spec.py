@@ -85,7 +85,9 @@ class WorkerSpec:
                 "index": self.index,
                 "workers": self.workers,
                 "directory": str(self.directory),
-                "settings": self.settings.model_dump_json(by_alias=True, exclude_none=True),
+                "settings": self.settings.model_dump_json(
+                    by_alias=True, exclude_none=True, round_trip=True
+                ),
                 "limits": dataclasses.asdict(self.limits),
                 "peer": None if self.peer is None else dataclasses.asdict(self.peer),
                 "memory": self.memory,

@@ -8,7 +8,10 @@ import pytest
 
 from mooring_serving.arms import Arm, Outcome, Role
 from mooring_serving.counters import Counters
+from mooring_serving.http.client import Address
+from mooring_serving.limits import EngineLimits, HttpLimits
 from mooring_serving.routing import Route
+from mooring_serving.settings import read_settings
 from mooring_serving.totals import read_totals
 from mooring_serving.workers.allowance import default_workers, memory_per_worker, read_cpus
 from mooring_serving.workers.board import BOARD_CELLS, Board, SharedRoutes
@@ -16,8 +19,31 @@ from mooring_serving.workers.layout import Cell, SketchLayout, SlotLayout
 from mooring_serving.workers.memory import SketchMemory, SlotMemory, create_shared
 from mooring_serving.workers.memory_guard import HOPELESS_SECONDS, MemoryGuard, Pressure
 from mooring_serving.workers.policy import Crashes
+from mooring_serving.workers.spec import Descriptors, Peer, WorkerSpec
 
 LAYOUT = SlotLayout.of(4)
+
+
+@pytest.mark.parametrize("peer", [None, Peer(None), Peer(Address("127.0.0.1", 9))])
+def test_worker_is_told_what_its_supervisor_was(peer: Peer | None) -> None:
+    environ = {
+        "MOORING_PREDICTION_LOG": '{"sample": 0.5, "rotate": {"seconds": 1}}',
+        "MOORING_SYNC_KEYS": "/keys.json",
+        "MOORING_RECEIPT_KEY": "an authenticating key",
+        "MOORING_WORKERS": "3",
+    }
+    spec = WorkerSpec(
+        index=1,
+        workers=3,
+        directory=Path("/model"),
+        settings=read_settings(environ),
+        limits=EngineLimits(http=HttpLimits(connections=7)),
+        peer=peer,
+        memory=None,
+        sketch_cells=9,
+        descriptors=Descriptors(3, 4, 5, 6, None, 8),
+    )
+    assert WorkerSpec.decode(spec.encode()) == spec
 
 
 def test_successor_in_a_slot_goes_on_where_the_killed_one_stopped() -> None:
