@@ -18,6 +18,7 @@ import mooring
 from mooring_cli.main import main
 from mooring_model.manifest import package_digest, read_manifest
 from tests.serving.packaged_models import flights, packaged, wine
+from tests.serving.served_packages import cancer_table
 from tests.serving.stores import https_server
 
 _skops: Any = importlib.import_module("skops.io")
@@ -334,3 +335,27 @@ def test_notebook_packages_with_one_import(tmp_path: Path) -> None:
         fitted.model, fitted.table, target="target", out=tmp_path / "wine", name="wine"
     )
     assert package_digest(manifest) == package_digest(read_manifest(tmp_path / "wine"))
+
+
+def test_rules_and_a_composite_of_them_go_from_files_to_verified_packages(
+    run: Command, tmp_path: Path
+) -> None:
+    table = tmp_path / "train.csv"
+    cancer_table().to_csv(table, index=False)
+    (tmp_path / "r.yaml").write_text(
+        "rules:\n- id: large\n  when: {worst_radius: {ge: 17}}\n  then: {class: 0}\n"
+        "default: {probability: 0.8}\n"
+    )
+    (tmp_path / "c.yaml").write_text(
+        "nodes:\n- {name: gate, package: rules}\n- {name: again, package: rules, "
+        "if: \"gate.rule == 'default'\"}\nanswer: {of: [gate, again]}\n"
+    )
+    for option, file, out in (("--rules", "r.yaml", "rules"), ("--composite", "c.yaml", "graph")):
+        arguments = ("--data", table, "--target", "benign", "--out", tmp_path / out)
+        made = run("package", option, tmp_path / file, *arguments)
+        assert made.code == 0, made.error
+        assert ("note: no rule covers worst_radius < 17" in made.out) is (option == "--rules")
+        verified = run("verify", tmp_path / out)
+        assert (verified.code, '"Verified"' in verified.out) == (0, True)
+    both = run("package", "--rules", "r", "--composite", "c", *arguments)
+    assert both.code == 2
