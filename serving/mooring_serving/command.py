@@ -203,6 +203,7 @@ class _Server:
                 await self._impatient.wait()
         dropped = await engine.close()
         lifecycle.move(Event.CLOSED)
+        await self._report.linger()
         _LOG.info("stopped; %d requests were dropped unanswered", dropped)
         return EXIT_FAILED if self._hopeless else EXIT_DRAINED
 

@@ -59,7 +59,8 @@ class ManagementServer:
     """Serves the management port until `stop`."""
 
     def __init__(self, sources: ManagementSources, host: str, port: int) -> None:
-        self._server = _build_server(sources, host, port)
+        self._in_hand = _InHand()
+        self._server = _build_server(sources, self._in_hand, host, port)
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.2}, name="management"
         )
@@ -75,10 +76,33 @@ class ManagementServer:
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop answering and free the port."""
+        """Send the answers in hand, stop answering and free the port."""
+        self._in_hand.wait(_TIMEOUT_SECONDS)
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+
+class _InHand:
+    """Requests that are being answered; their threads would end with the process."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._changed = threading.Condition()
+
+    def __enter__(self) -> None:
+        with self._changed:
+            self._count += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._changed:
+            self._count -= 1
+            self._changed.notify_all()
+
+    def wait(self, seconds: float) -> None:
+        """Until there is none, or `seconds` are over."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._count == 0, seconds)
 
 
 def _answer(sources: ManagementSources, method: str, path: str, body: bytes) -> _Reply:
@@ -121,7 +145,9 @@ def _error(status: int, message: str) -> _Reply:
     return _Reply(status, orjson.dumps({"error": message}))
 
 
-def _build_server(sources: ManagementSources, host: str, port: int) -> ThreadingHTTPServer:
+def _build_server(
+    sources: ManagementSources, in_hand: _InHand, host: str, port: int
+) -> ThreadingHTTPServer:
     class Handler(BaseHTTPRequestHandler):
         """One management connection."""
 
@@ -132,7 +158,8 @@ def _build_server(sources: ManagementSources, host: str, port: int) -> Threading
         disable_nagle_algorithm = True
 
         def do_GET(self) -> None:
-            self._send(_answer(sources, "GET", self._path(), b""))
+            with in_hand:
+                self._send(_answer(sources, "GET", self._path(), b""))
 
         def do_POST(self) -> None:
             length = self.headers.get("content-length", "")
@@ -140,7 +167,9 @@ def _build_server(sources: ManagementSources, host: str, port: int) -> Threading
                 self.close_connection = True
                 self._send(_error(413, f"a body of at most {_BODY_LIMIT} bytes is needed"))
                 return
-            self._send(_answer(sources, "POST", self._path(), self.rfile.read(int(length))))
+            body = self.rfile.read(int(length))
+            with in_hand:
+                self._send(_answer(sources, "POST", self._path(), body))
 
         def _path(self) -> str:
             return self.path.partition("?")[0]
@@ -151,6 +180,7 @@ def _build_server(sources: ManagementSources, host: str, port: int) -> Threading
             self.send_header("content-length", str(len(reply.body)))
             self.end_headers()
             self.wfile.write(reply.body)
+            self.wfile.flush()
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its base names it
             _LOG.debug(format, *args)

@@ -4,6 +4,8 @@ Reads the slots of one process or of all worker processes, and the gate's last o
 nothing.
 """
 
+import asyncio
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -91,6 +93,8 @@ class PodReport:
         self._slots = slots
         self._sources = sources
         self._loaded: Loaded | None = None
+        self._syncs = 0
+        self._synced = threading.Condition()
 
     def adopt(self, loaded: Loaded) -> None:
         """The model is loaded: sync, profile and snapshots are possible from now on."""
@@ -153,7 +157,27 @@ class PodReport:
 
     def _sync(self, body: bytes) -> bytes:
         self._must_be_loaded().gate.accept(body)
-        return encode_snapshot(self.snapshot())
+        snapshot = encode_snapshot(self.snapshot())
+        with self._synced:
+            self._syncs += 1
+            self._synced.notify_all()
+        return snapshot
+
+    async def linger(self) -> bool:
+        """Wait for one more message of the operator, whose answer holds everything counted here.
+
+        What was counted since the message before would be lost with the pod. Nobody is waited for
+        where no operator ever sent one.
+
+        Returns:
+            Whether one came.
+        """
+        return await asyncio.to_thread(self._await_sync, self._settings.linger_seconds)
+
+    def _await_sync(self, seconds: float) -> bool:
+        with self._synced:
+            before = self._syncs
+            return before > 0 and self._synced.wait_for(lambda: self._syncs > before, seconds)
 
     def _scrape(self) -> Scrape:
         sources, settings, loaded = self._sources, self._settings, self._loaded

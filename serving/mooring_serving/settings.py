@@ -88,6 +88,10 @@ class ServerSettings(BaseModel):
     drain_seconds: float = Field(default=5.0, alias="MOORING_DRAIN_SECONDS", ge=0, le=600)
     """Seconds to keep accepting after SIGTERM: endpoints take a while to leave every proxy."""
 
+    linger_seconds: float = Field(default=5.0, alias="MOORING_LINGER_SECONDS", ge=0, le=600)
+    """Seconds that a drained server waits for the operator to fetch its last counts, at most; it
+    asks a leaving pod each second. Where no operator ever asked, nobody is waited for."""
+
     allow_code: bool = Field(default=False, alias="MOORING_ALLOW_CODE")
     """Whether a package of format python, which runs its own code, may be served."""
 

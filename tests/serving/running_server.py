@@ -140,6 +140,7 @@ def running(
         keys.write_text(json.dumps([raw_public_key()]))
         variables: Mapping[str, str] = {
             "MOORING_DRAIN_SECONDS": "0",
+            "MOORING_LINGER_SECONDS": "0",
             "MOORING_SYNC_KEYS": str(keys),
             "MOORING_POD_UID": "pod-1",
             "MOORING_DEPLOYMENT_UID": "deployment-1",

@@ -1,6 +1,8 @@
 """The end of a server: no request is lost, probes tell the truth, and it exits with 0."""
 
+import contextlib
 import json
+import socket
 import subprocess
 import sys
 import threading
@@ -20,6 +22,11 @@ def request(rows: int = 1) -> dict[str, Any]:
     values = cancer_table().drop(columns="benign").to_numpy()[:rows]
     tensor = {"name": "input", "datatype": "FP64", "shape": [rows, 30], "data": values.tolist()}
     return {"inputs": [tensor]}
+
+
+def closed(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
 def readiness(server: Server) -> int:
@@ -203,3 +210,23 @@ def test_command_ends_with_a_sentence_when_the_package_is_corrupt(tmp_path: Path
     assert "model.onnx" in ended.stderr
     assert "Traceback" not in ended.stderr
     assert json.dumps({}) not in ended.stdout
+
+
+def test_drained_server_gives_its_last_counts_to_an_operator_that_asks_again() -> None:
+    with running(cancer_package(), MOORING_LINGER_SECONDS="20") as server:
+        server.sync()
+        assert server.post("/v2/models/cancer/infer", request()).status_code == 200
+        server.terminate()
+        await_true(lambda: closed(server.http), what="the closed port")
+        said: list[dict[str, Any]] = []
+        while server.process.poll() is None:  # once a while, as the operator asks a leaving pod
+            with contextlib.suppress(httpx.TransportError):
+                said.append(server.sync())
+        assert (said[-1]["requests"], said[-1]["sketchedRows"]) == (1, 1)
+        assert server.process.returncode == 0
+
+
+def test_drained_server_waits_for_no_operator_that_never_asked() -> None:
+    with running(cancer_package(), MOORING_LINGER_SECONDS="60") as server:
+        server.terminate()
+        assert server.process.wait(10) == 0

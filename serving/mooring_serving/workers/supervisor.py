@@ -349,7 +349,6 @@ class Supervisor:
             await asyncio.sleep(self._pod.heartbeat.interval_seconds)
 
     async def _drain(self, keeping: "list[asyncio.Task[None]]") -> int:
-        """Not ready at once, accepting for a while, then finish what is in hand."""
         lifecycle, limits = self._pod.lifecycle, self._options.limits.work
         lifecycle.move(Event.TERMINATED)
         for member in self._in(Stage.READY):
@@ -375,6 +374,7 @@ class Supervisor:
             await asyncio.to_thread(self._estate.logs.stop, _END_SECONDS / 2)
         if lifecycle.state is State.DRAINING:
             lifecycle.move(Event.CLOSED)
+            await self._report.linger()
         _LOG.info("stopped")
         return EXIT_DRAINED if self._fatal is None else EXIT_FAILED
 
