@@ -111,14 +111,14 @@ class Batcher:
         self._flush_due: asyncio.Handle | None = None
 
     @property
-    def in_flight(self) -> int:
-        """Requests that wait and batches that run."""
-        return len(self._waiting) + self._running
+    def waiting(self) -> int:
+        """Requests that wait for a batch."""
+        return len(self._waiting)
 
     @property
-    def waiting_rows(self) -> int:
-        """Rows that wait."""
-        return self._waiting_rows
+    def running(self) -> int:
+        """Batches that run on the threads."""
+        return self._running
 
     def submit(self, ticket: Ticket) -> None:
         """Have a ticket predicted, or settle it with `Overloaded` when too much waits already."""

@@ -42,7 +42,7 @@ _COUNTERS: tuple[tuple[str, Cell, str], ...] = (
 _GAUGES: tuple[tuple[str, Cell, str], ...] = (
     ("requests_in_flight", Cell.IN_FLIGHT, "Requests received and not yet answered."),
     ("connections", Cell.CONNECTIONS, "Open connections of clients and of other pods."),
-    ("inference_in_flight", Cell.PREDICTING, "Predictions that run or wait on threads."),
+    ("inference_in_flight", Cell.PREDICTING, "Batches that are predicted on threads."),
     ("queue_length", Cell.QUEUED, "Requests that wait for a batch."),
     ("resident_memory_bytes", Cell.MEMORY, "Resident memory, without what processes share."),
     ("workers_over_memory", Cell.REFUSING, "Processes that refuse work for their memory."),

@@ -117,7 +117,8 @@ class Pod:
         cells[Cell.READY] = self.lifecycle.ready
         if duties is None:
             return
-        cells[Cell.PREDICTING] = duties.batcher.in_flight
+        cells[Cell.PREDICTING] = duties.batcher.running
+        cells[Cell.QUEUED] = duties.batcher.waiting
         if duties.process is not None:
             cells[Cell.MODEL_ENDS] = self._ends + duties.process.ends
         publish_log_rows(self.counters.memory, duties.logs, self._logged)
