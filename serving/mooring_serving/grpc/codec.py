@@ -103,7 +103,7 @@ def encode_reply(reply: Reply, signature: Signature, *, model: str, raw: bool) -
     if request.id is not None:
         response.id = request.id
     response.parameters["prediction_id"].string_param = reply.prediction_id
-    outputs = select_outputs(request, signature)
+    outputs = select_outputs(request, signature, reply.values)
     raw = raw or any(output.datatype not in _CONTENTS for output in outputs)
     for output in outputs:
         tensor = response.outputs.add(

@@ -199,7 +199,7 @@ def encode_binary_answer(
     """
     tensors: list[dict[str, object]] = []
     pieces: list[bytes] = []
-    for output in select_outputs(request, signature):
+    for output in select_outputs(request, signature, values):
         tensor: dict[str, object] = {
             "name": output.name,
             "datatype": output.datatype,

@@ -10,10 +10,14 @@ from mooring_serving.protocol.messages import Column, InferenceRequest, OutputAr
 from mooring_serving.protocol.signature import Output, Signature
 
 
-def select_outputs(request: InferenceRequest, signature: Signature) -> Sequence[Output]:
-    """The outputs that a client gets, in its order."""
+def select_outputs(
+    request: InferenceRequest, signature: Signature, values: OutputArrays
+) -> Sequence[Output]:
+    """The outputs that a client gets, in its order: those of its choice that the answer has."""
     if request.outputs is None:
-        return signature.outputs
+        if len(values) == len(signature.outputs):
+            return signature.outputs
+        return [output for output in signature.outputs if output.name in values]
     by_name = {output.name: output for output in signature.outputs}
     return [by_name[name] for name in request.outputs]
 
@@ -51,7 +55,7 @@ def encode_answer(
                 "shape": shape_of(output, rows),
                 "data": values[output.name].ravel().tolist(),
             }
-            for output in select_outputs(request, signature)
+            for output in select_outputs(request, signature, values)
         ],
         "parameters": {"prediction_id": prediction_id},
     }

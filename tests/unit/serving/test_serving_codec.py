@@ -237,3 +237,20 @@ def test_request_written_for_another_pod_reads_back_the_same() -> None:
         "a": [1.0, 2.0],
         "b": [3.0, 4.0],
     }
+
+
+def test_answer_of_another_pod_may_lack_what_only_explains_it() -> None:
+    inputs = [Spec("a", "FP64"), Spec("b", "FP64")]
+    signature = build_signature(inputs, [*OUTPUTS, Spec("rule", "BYTES")], max_rows=8)
+    tensors = [tensor("a", "FP64", [1], [1]), tensor("b", "FP64", [1], [1])]
+    request = decode(signature, *tensors)
+    given = [{"name": "label", "data": [1]}, {"name": "probability", "data": [0.5]}]
+    found = read_answer(orjson.dumps({"outputs": given}), request, signature)
+    assert found is not None
+    assert list(found.values) == ["label", "probability"]
+    body = encode_answer(request, signature, found.values, model=("m", "v"), prediction_id="")
+    assert [item["name"] for item in orjson.loads(body)["outputs"]] == ["label", "probability"]
+    asked = decode_request(
+        orjson.dumps({"inputs": tensors, "outputs": [{"name": "rule"}]}), signature, LIMITS
+    )
+    assert read_answer(orjson.dumps({"outputs": given}), asked, signature) is None
