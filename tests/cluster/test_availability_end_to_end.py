@@ -55,7 +55,7 @@ class Proof:
     node: str
 
     def kubectl(self, *arguments: str) -> str:
-        return self.scene.cluster.kubectl(*arguments, "-n", self.scene.namespace)
+        return self.scene.cluster.kubectl("-n", self.scene.namespace, *arguments)
 
     def pods(self) -> list[str]:
         listed = self.kubectl("get", "pods", "-l", SELECTOR, "-o", "json")
@@ -67,9 +67,9 @@ class Proof:
         ]
 
     def restart(self) -> None:
-        (name,) = self.kubectl("get", "deployments", "-l", SELECTOR, "-o", "name").split()
-        self.kubectl("rollout", "restart", name)
-        self.kubectl("rollout", "status", name, "--timeout=180s")
+        before = set(self.pods())
+        self.kubectl("rollout", "restart", self._deployment())
+        self.settle(before)
 
     def kill_a_worker(self) -> None:
         pod = self.pods()[0]
@@ -95,8 +95,11 @@ class Proof:
         """Until two other pods are ready."""
         until(lambda: not gone & set(self.pods()), 120)
         self.scene.wait_ready("v1")
+        self.kubectl("rollout", "status", self._deployment(), "--timeout=120s")
+
+    def _deployment(self) -> str:
         (name,) = self.kubectl("get", "deployments", "-l", SELECTOR, "-o", "name").split()
-        self.kubectl("rollout", "status", name, "--timeout=120s")
+        return name
 
     def _deaths(self, pod: str) -> float:
         return self._metric(pod, "mooring_worker_deaths_total")
