@@ -97,10 +97,15 @@ class Engine:
         self, pod: Pod, warm: WarmModel, limits: EngineLimits, around: Surroundings
     ) -> None:
         settings, clock, model = pod.settings, pod.clock, warm.model
-        key = settings.receipt_key.encode() if settings.receipt_key is not None else None
+        self._key = settings.receipt_key.encode() if settings.receipt_key is not None else None
         self._loop = asyncio.get_running_loop()
         self._limits = limits
         self._pod = pod
+        self._model = model
+        self._example = warm.example
+        self._process = warm.process
+        self._counters = pod.counters
+        self._listeners: list[Listener] = []
         self._logs = open_logs(
             settings,
             model.signature,
@@ -121,22 +126,9 @@ class Engine:
             monotonic=clock.monotonic,
         )
         self._shadow = ShadowQueue(
-            self._forwarder,
-            pod.counters,
-            size=limits.work.shadow_queue,
-            scale=model.rule.scale,
+            self._forwarder, pod.counters, size=limits.work.shadow_queue, scale=model.rule.scale
         )
-        dataplane = Dataplane(
-            model,
-            pod.counters,
-            self._recorder,
-            self._logs.predictions,
-            receipts=Receipting(
-                ReceiptWriter(model.name, model.version, model.revision, key=key),
-                settings.event_time,
-            ),
-            clock=clock,
-        )
+        dataplane = self._build_dataplane()
         self._batcher = Batcher(
             dataplane,
             warm.cost,
@@ -145,53 +137,68 @@ class Engine:
             counters=pod.counters,
             clock=clock,
         )
-        app = InferenceApp(
-            AppParts(
-                dataplane=dataplane,
-                batcher=self._batcher,
-                forwarder=self._forwarder,
-                shadow=self._shadow,
-                routes=pod.routes,
-                counters=pod.counters,
-                draw=around.draw,
-                forward_limit=limits.work.in_flight,
-            )
+        self._feedback = around.feedback or self._open_desk()
+        self._open_transports(self._build_app(dataplane, around), around)
+        pod.adopt(Duties(self._recorder, self._logs, self._batcher, warm.process))
+
+    def _build_dataplane(self) -> Dataplane:
+        model, pod = self._model, self._pod
+        writer = ReceiptWriter(model.name, model.version, model.revision, key=self._key)
+        return Dataplane(
+            model,
+            pod.counters,
+            self._recorder,
+            self._logs.predictions,
+            receipts=Receipting(writer, pod.settings.event_time),
+            clock=pod.clock,
         )
+
+    def _build_app(self, dataplane: Dataplane, around: Surroundings) -> InferenceApp:
+        parts = AppParts(
+            dataplane=dataplane,
+            batcher=self._batcher,
+            forwarder=self._forwarder,
+            shadow=self._shadow,
+            routes=self._pod.routes,
+            counters=self._counters,
+            draw=around.draw,
+            forward_limit=self._limits.work.in_flight,
+        )
+        return InferenceApp(parts)
+
+    def _open_desk(self) -> Feedback:
+        work = self._limits.work
+        desk = FeedbackDesk(
+            self._model.rule,
+            self._counters,
+            self._logs.labels,
+            model=self._model.name,
+            key=self._key,
+            memory=work.receipts,
+        )
+        return FeedbackIntake(desk, limit=work.labels_per_request, clock=self._pod.clock)
+
+    def _open_transports(self, app: InferenceApp, around: Surroundings) -> None:
+        pod, limits = self._pod, self._limits
         self._rest = RestInference(
             app,
-            model,
+            self._model,
             pod.counters,
             limits.tensors,
             events=self._logs.events,
-            wall=clock.wall,
+            wall=pod.clock.wall,
         )
-        service = GrpcService(app, model, limits.tensors, is_ready=lambda: pod.lifecycle.ready)
+        service = GrpcService(
+            app, self._model, limits.tensors, is_ready=lambda: pod.lifecycle.ready
+        )
         self._grpc = GrpcListener(
             service.handle,
             limits.grpc,
-            monotonic=clock.monotonic,
+            monotonic=pod.clock.monotonic,
             draw=around.draw,
             on_refusal=pod.counters.count_refusal,
             traffic=pod.traffic,
         )
-        self._feedback = around.feedback or FeedbackIntake(
-            FeedbackDesk(
-                model.rule,
-                pod.counters,
-                self._logs.labels,
-                model=model.name,
-                key=key,
-                memory=limits.work.receipts,
-            ),
-            limit=limits.work.labels_per_request,
-            clock=clock,
-        )
-        self._model = model
-        self._example = warm.example
-        self._process = warm.process
-        self._counters = pod.counters
-        self._listeners: list[Listener] = []
-        pod.adopt(Duties(self._recorder, self._logs, self._batcher, warm.process))
 
     def adopt_route(self, route: Route) -> None:
         """A new route is in force; on the loop."""
