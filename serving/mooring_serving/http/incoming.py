@@ -1,6 +1,7 @@
 """The bytes of one connection to its requests, counted against the limits while they arrive."""
 
 import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,6 +15,32 @@ _KEEP_ALIVE = b"connection: keep-alive\r\n"
 _SMALL = 64 * 1024
 """Bytes of a body that are not counted against the memory that all bodies share: a connection costs
 that much anyway, and a small request nothing."""
+
+
+_SPECIAL = frozenset({b"transfer-encoding", b"expect", b"upgrade", b"connection"})
+"""Headers that change how the connection goes on: such a head is parsed each time."""
+_HEAD_END = b"\r\n\r\n"
+_LONG_HEAD = 4096
+"""A longer head is parsed each time."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """Request line and headers as they were sent and as they were read.
+
+    Attributes:
+        raw: The bytes, the empty line included.
+        length: Bytes of the body.
+        method: As in the request.
+        path: As in the request.
+        headers: As in the request.
+    """
+
+    raw: bytes
+    length: int
+    method: str
+    path: str
+    headers: Mapping[bytes, bytes]
 
 
 @dataclass(slots=True)
@@ -87,6 +114,9 @@ class Incoming:
         self.started: float | None = None
         self.headers_done = False
         self._held = 0
+        self._head: _Head | None = None
+        self._completed: HttpRequest | None = None
+        self._plain = False
         self._reset()
 
     def _reset(self) -> None:
@@ -103,12 +133,49 @@ class Incoming:
 
     def feed(self, data: bytes) -> None:
         """Some bytes; any breach of syntax is refused with a 4xx."""
-        if self.started is None and not self._sink.deaf:
+        if self._sink.deaf:
+            return
+        fresh = self.started is None
+        if fresh:
+            if self._head is not None and self._repeats(self._head, data):
+                return
             self.started = self._loop.time()
             self.headers_done = False
+        self._completed = None
         rest = data
         while rest and not self._sink.deaf:
             rest = self._feed(rest)
+        if fresh and self._completed is not None and self.started is None:
+            self._remember(self._completed, data)
+
+    def _repeats(self, head: _Head, data: bytes) -> bool:
+        """Take a whole request that begins like the one before, without parsing it again.
+
+        A client says the same on its connection again and again; a parser's calls for each of the
+        headers cost 6 µs.
+        """
+        if len(data) != len(head.raw) + head.length or not data.startswith(head.raw):
+            return False
+        body = data[len(head.raw) :]
+        request = HttpRequest(head.method, head.path, head.headers, body, self._loop.time())
+        self._sink.received(request, keep=True, header=b"", held=0)
+        return True
+
+    def _remember(self, request: HttpRequest, data: bytes) -> None:
+        """Keep the head of the request that these bytes are, no more and no less."""
+        length, size = len(request.body), len(data) - len(request.body)
+        headers = request.headers
+        # An empty line before or behind the request is passed over: then it ends elsewhere.
+        if (
+            self._plain
+            and data.find(_HEAD_END) == size - len(_HEAD_END)
+            and headers.get(b"content-length") == b"%d" % length
+            and length <= _SMALL
+            and size <= _LONG_HEAD
+            and not _SPECIAL & headers.keys()
+        ):
+            raw = data[:size]
+            self._head = _Head(raw, length, request.method, request.path, headers)
 
     def end(self) -> None:
         """Nothing more comes."""
@@ -235,6 +302,9 @@ class Incoming:
         keep, kept, held = self._keep, self._kept, self._held
         self.started = None
         self._held = 0
+        # Two requests in one piece, or an odd connection: their heads are not remembered.
+        self._plain = self._completed is None and keep and not kept
+        self._completed = request
         self._reset()
         self._sink.received(request, keep=keep, header=kept, held=held)
 
