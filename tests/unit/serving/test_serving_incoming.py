@@ -87,11 +87,15 @@ REQUESTS = st.builds(
     between=st.lists(st.sampled_from([b"", b"", b"\r\n"]), min_size=8, max_size=8),
     cuts=st.lists(st.integers(0, 1200), max_size=5),
     whole=st.booleans(),
+    behind=st.booleans(),
 )
 def test_requests_are_heard_as_they_were_sent_however_they_are_cut(
-    requests: list[Sent], between: list[bytes], cuts: list[int], whole: bool
+    requests: list[Sent], between: list[bytes], cuts: list[int], whole: bool, behind: bool
 ) -> None:
-    raws = [gap + request.raw() for gap, request in zip(between, requests, strict=False)]
+    raws = [
+        request.raw() + gap if behind else gap + request.raw()
+        for gap, request in zip(between, requests, strict=False)
+    ]
     pieces = raws
     if not whole:
         data = b"".join(raws)
@@ -114,7 +118,7 @@ SAME = Sent("/a", b"12345678", b"X-One: 1\r\n", chunked=False, keep=True)
         [SAME.raw()[:-1], b"8"],
         [SAME.raw() + SAME.raw()],
         [b"\r\n" + SAME.raw()],
-        [SAME.raw() + b"\r\n", SAME.raw()],
+        [SAME.raw() + b"\r\n", SAME.raw() + b"\r\n"],
     ],
     ids=["other length", "in two pieces", "two in one piece", "line before", "line behind"],
 )
