@@ -14,7 +14,7 @@ from mooring_serving.log.journal import Payload
 from mooring_serving.log.parquet import BatchEncoder, ColumnKind
 from mooring_serving.log.segments import QueueLimits, SegmentedLog
 from mooring_serving.log.settings import RotateSettings
-from mooring_serving.log.shipping import Shipper
+from mooring_serving.log.shipping import Neighbours, Shipper
 from mooring_serving.log.spool import Spool
 from mooring_serving.log.store import DirectoryStore
 
@@ -95,7 +95,7 @@ def make_stream(
         place="ns/dep",
         pod="pod-1",
         spools=[spool],
-        root=tmp_path / "spool",
+        neighbours=Neighbours(tmp_path / "spool", workers=3),
         retentions=[],
         now=lambda: NOON,
     )

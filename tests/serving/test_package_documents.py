@@ -126,9 +126,9 @@ def test_document_beyond_the_limit_is_refused_before_it_is_parsed(package: Path,
     with (package / name).open("wb") as stream:
         stream.truncate(MAX_DOCUMENT_BYTES + 1)
     relist(package)
-    with pytest.raises(PackageRefused, match="larger than") as refused:
+    with pytest.raises(PackageRefused, match="more than is ever read") as refused:
         check(package, None)
-    assert refused.value.reason is RefusalReason.SCHEMA_INVALID
+    assert refused.value.reason is RefusalReason.MANIFEST_INVALID
 
 
 def test_metrics_of_any_length_leave_room_for_the_verdict(package: Path) -> None:

@@ -29,6 +29,13 @@ def closed(port: int) -> bool:
         return probe.connect_ex(("127.0.0.1", port)) != 0
 
 
+def in_flight(server: Server) -> float:
+    """Requests received and not yet answered."""
+    name = "mooring_requests_in_flight{"
+    found = [line for line in server.metrics().splitlines() if line.startswith(name)]
+    return sum(float(line.rpartition(" ")[2]) for line in found)
+
+
 def readiness(server: Server) -> int:
     return server.client.get(server.managed("/readyz")).status_code
 
@@ -107,20 +114,7 @@ def test_long_request_in_hand_is_finished() -> None:
                 for _ in range(4)
             ]
             await_true(
-                lambda: (
-                    (
-                        "inference_in_flight" in server.metrics()
-                        and float(
-                            next(
-                                line.rpartition(" ")[2]
-                                for line in server.metrics().splitlines()
-                                if line.startswith("mooring_inference_in_flight{")
-                            )
-                        )
-                        > 0
-                    )
-                    or any(answer.done() for answer in answers)
-                ),
+                lambda: in_flight(server) == 4 or all(answer.done() for answer in answers),
                 what="work in hand",
             )
             server.terminate()

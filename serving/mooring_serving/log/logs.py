@@ -18,7 +18,7 @@ from mooring_serving.log.fields import FieldHash, LoggedFields, choose_fields
 from mooring_serving.log.retention import Retention
 from mooring_serving.log.segments import QueueLimits, SegmentedLog
 from mooring_serving.log.settings import EventSettings, LogSettings, RotateSettings
-from mooring_serving.log.shipping import Shipper
+from mooring_serving.log.shipping import Neighbours, Shipper
 from mooring_serving.log.spool import Spool
 from mooring_serving.log.store import SegmentStore, open_store
 from mooring_serving.log.tables import (
@@ -120,6 +120,7 @@ class _Site:
     now: Callable[[], datetime]
     limits: QueueLimits
     worker: int
+    workers: int
 
     @property
     def rotate(self) -> RotateSettings:
@@ -207,6 +208,7 @@ def open_logs(
             disk_bytes=limits.log_disk_bytes // (2 * workers),
         ),
         worker=worker,
+        workers=workers,
     )
     return _open(site, signature, fields, digest, events=events, scratch=scratch)
 
@@ -239,7 +241,9 @@ def _open(
         place=site.place,
         pod=settings.pod_uid,
         spools=tuple(spools.values()),
-        root=site.root if site.worker == 0 and scratch is None else None,
+        neighbours=Neighbours(site.root, site.workers)
+        if site.worker == 0 and scratch is None
+        else None,
         retentions=()
         if keep is None or site.worker != 0
         else tuple(

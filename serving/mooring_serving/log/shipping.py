@@ -8,6 +8,7 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -25,6 +26,19 @@ _STRAY_SECONDS = 10.0
 """After the start: by then each worker that comes again has taken its own spools."""
 
 
+@dataclass(frozen=True, slots=True)
+class Neighbours:
+    """The other processes of the pod that log.
+
+    Attributes:
+        root: Where all their spools are.
+        workers: How many there are, this one included; spools of higher numbers are strays.
+    """
+
+    root: Path
+    workers: int
+
+
 class Shipper:
     """See the module.
 
@@ -33,8 +47,8 @@ class Shipper:
         place: `<namespace>/<deployment>`.
         pod: The pod's uid.
         spools: The process' own; what they inherited is shipped first.
-        root: Where all workers' spools are; those of a worker that does not come again are taken
-            over from there. None: nothing is taken over.
+        neighbours: Spools of workers that do not come again are taken over from among theirs.
+            None: nothing is taken over.
         retentions: What is deleted, one for each stream.
         now: The wall clock.
     """
@@ -46,7 +60,7 @@ class Shipper:
         place: str,
         pod: str,
         spools: Sequence[Spool],
-        root: Path | None,
+        neighbours: Neighbours | None,
         retentions: Sequence[Retention],
         now: Callable[[], datetime],
     ) -> None:
@@ -54,7 +68,7 @@ class Shipper:
         self._place = place
         self._pod = pod
         self.spools = list(spools)
-        self._root = root
+        self._neighbours = neighbours
         self._retentions = retentions
         self._now = now
         self._queue: deque[tuple[Spool, Segment]] = deque()
@@ -135,11 +149,18 @@ class Shipper:
         return True
 
     def _adopt_strays(self) -> None:
-        if self._root is None:
+        """Take over from workers that the pod had before its container started with fewer.
+
+        Never from one that was killed just now: it comes again, and would wait for its own spool.
+        """
+        neighbours = self._neighbours
+        if neighbours is None:
             return
         own = {spool.name for spool in self.spools}
-        for folder in sorted(self._root.iterdir()):
-            if folder.name in own or not (folder / "lock").exists():
+        for folder in sorted(neighbours.root.iterdir()):
+            number = folder.name.rpartition("-")[2]
+            strays = number.isdigit() and int(number) >= neighbours.workers
+            if not strays or folder.name in own or not (folder / "lock").exists():
                 continue
             try:
                 spool = Spool(folder, wait=False)

@@ -10,13 +10,15 @@ from hypothesis import strategies as st
 from mooring_model.termination import MESSAGE_BYTES, message_of, write_termination
 
 DIGEST = "sha256:" + "0" * 64
-TEXTS = st.text(max_size=30) | st.text(min_size=2000, max_size=2100)
+TEXTS = st.text(max_size=30) | st.builds(str.__mul__, st.text(min_size=1, max_size=20), st.just(99))
 
 
 @settings(max_examples=40)
 @given(
     st.fixed_dictionaries({"message": TEXTS, "remedy": TEXTS}),
-    st.lists(st.fixed_dictionaries({"name": TEXTS, "value": st.floats(allow_nan=False)})),
+    st.lists(
+        st.fixed_dictionaries({"name": TEXTS, "value": st.floats(allow_nan=False)}), max_size=12
+    ),
 )
 def test_message_fits_and_keeps_verdict_and_digest(
     texts: dict[str, str], metrics: list[dict[str, object]]

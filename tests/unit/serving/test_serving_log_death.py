@@ -169,6 +169,17 @@ def test_spool_of_a_worker_that_does_not_come_again_is_taken_over(tmp_path: Path
     assert "pod-1-3-" in stream.files()[0]
 
 
+def test_spool_of_a_worker_that_comes_again_is_left_to_it(tmp_path: Path) -> None:
+    """It was killed a moment ago: whoever took its spool would keep its successor waiting."""
+    journaled(tmp_path, 5)
+    (tmp_path / "spool" / "predictions-0").rename(tmp_path / "spool" / "predictions-2")
+    stream = make_stream(tmp_path)
+    stream.shipper.sweep()
+    assert [spool.name for spool in stream.shipper.spools] == ["predictions-0"]
+    successor = Spool(tmp_path / "spool" / "predictions-2", wait=False)
+    assert [segment.rows for segment in successor.inherited] == [5]
+
+
 def test_journal_is_as_before_when_the_disk_is_full(tmp_path: Path) -> None:
     """A file-size limit stands in for a full disk: the kernel writes what fits."""
     import resource
