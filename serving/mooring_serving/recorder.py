@@ -16,8 +16,8 @@ from mooring_serving.protocol.messages import Column, InferenceRequest, join_col
 from mooring_serving.workers.memory import SketchMemory
 
 _INTERVAL_SECONDS = 0.05
-"""At 20,000 rows a second a thousand are counted at a time: long enough for numpy to be quick, short
-enough (0.4 ms) to hold up no request. Four times as long showed in the latency's 99th percentile."""
+"""At 20,000 rows a second a thousand are counted at a time: enough for numpy to be quick, and the
+0.4 ms hold up no request. Four times as long showed in the 99th percentile of latency."""
 _BATCH = 4096
 """Requests counted in one go: bounds the copy that a batch makes."""
 
