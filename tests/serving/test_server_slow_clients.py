@@ -101,7 +101,8 @@ async def test_others_are_as_quick_as_before_when_64_clients_are_slow(pod: Serve
     unread = [answer for answer in ended if answer == b"unread"]
     assert len(told) == SLOW - SLOW // 3, "every dripping client was told why"
     assert len(unread) == SLOW // 3
-    assert pod.refusals()["TooSlow"] == len(told)
+    # One that reads nothing may also have been cut off in the middle of a request.
+    assert len(told) <= pod.refusals()["TooSlow"] <= len(told) + len(unread)
     assert pod.refusals()["NotRead"] == len(unread)
 
 
