@@ -9,8 +9,9 @@ from mooring_serving.errors import RequestRefused
 from mooring_serving.grpc.call import Call
 from mooring_serving.grpc.connection import Connection
 from mooring_serving.limits import GrpcLimits
+from mooring_serving.port import Port
 from mooring_serving.refusals import Refusal
-from mooring_serving.workers.acceptor import Acceptor, Crowding, TrafficGauges
+from mooring_serving.workers.acceptor import Crowding, TrafficGauges
 
 _LOG = logging.getLogger(__name__)
 
@@ -43,14 +44,12 @@ class GrpcListener:
         self.draining = False
         self._open_calls = 0
         self._traffic = traffic
-        self._acceptor: Acceptor | None = None
         self.waiting_bytes = 0
         self._draw = draw
         self._on_refusal = on_refusal
-        self._connections: set[Connection] = set()
-        self._server: asyncio.Server | None = None
-        self._sweeper: asyncio.Task[None] | None = None
-        self._changed = asyncio.Event()
+        self._port: Port[Connection] = Port(
+            self._connect, traffic.connections, most=limits.grpc_connections, tick=_no_tick
+        )
 
     async def open(self, host: str, port: int) -> int:
         """Start accepting; returns the port (an ephemeral one when `port` is 0).
@@ -58,22 +57,16 @@ class GrpcListener:
         Raises:
             OSError: The port cannot be opened.
         """
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._connect, host, port, backlog=1024)
-        self._sweeper = loop.create_task(self._sweep())
-        sockets: list[socket.socket] = list(self._server.sockets)
-        address: tuple[str, int] = sockets[0].getsockname()
-        return address[1]
+        return await self._port.open(host, port)
 
     def share(self, listening: socket.socket, crowding: Crowding) -> None:
         """Start accepting from a socket that other processes accept from too."""
-        self._acceptor = Acceptor(listening, self._connect, crowding)
-        self._sweeper = asyncio.get_running_loop().create_task(self._sweep())
+        self._port.share(listening, crowding)
 
     @property
     def connections(self) -> int:
         """Open connections."""
-        return len(self._connections)
+        return self._port.count
 
     @property
     def open_calls(self) -> int:
@@ -110,19 +103,14 @@ class GrpcListener:
 
     def opened(self, connection: Connection) -> bool:
         """Admit a connection; False when there are too many."""
-        if len(self._connections) >= self.limits.grpc_connections:
+        admitted = self._port.admit(connection)
+        if not admitted:
             self._on_refusal(503, Refusal.TOO_MANY_CONNECTIONS)
-            return False
-        self._connections.add(connection)
-        self._traffic.connections[0] += 1
-        return True
+        return admitted
 
     def closed(self, connection: Connection) -> None:
         """Forget a connection."""
-        if connection in self._connections:
-            self._connections.remove(connection)
-            self._traffic.connections[0] -= 1
-        self._changed.set()
+        self._port.forget(connection)
 
     def refused(self, refusal: RequestRefused) -> None:
         """Count a call that is answered with a status other than OK."""
@@ -140,53 +128,22 @@ class GrpcListener:
         A connection that is opened from now on ends with its first answer.
         """
         self.draining = True
-        for connection in tuple(self._connections):
+        for connection in self._port.connections:
             connection.leave()
 
     def stop_accepting(self) -> None:
         """Accept what already waits in a shared socket's queue, and nothing more."""
-        if self._acceptor is not None:
-            self._acceptor.close()
+        self._port.stop_accepting()
 
     async def close(self, seconds: float) -> int:
-        """Stop accepting, let calls in hand finish, then drop what is left.
-
-        Args:
-            seconds: Longest wait for calls in hand.
+        """Stop accepting, let calls in hand finish within `seconds`, then drop what is left.
 
         Returns:
             Calls that were dropped unanswered.
         """
         self.draining = True
-        if self._server is not None:
-            self._server.close()
-        if self._acceptor is not None:
-            self._acceptor.close()
-            await self._acceptor.settled()
-        # One turn of the loop delivers what is already in the sockets' buffers.
-        await asyncio.sleep(0)
-        for connection in tuple(self._connections):
-            connection.leave()
-        try:
-            async with asyncio.timeout(seconds):
-                while self._connections:
-                    self._changed.clear()
-                    await self._changed.wait()
-        except TimeoutError:
-            _LOG.warning(
-                "%d connections were still busy at the end of the drain", len(self._connections)
-            )
-        dropped = sum(connection.answering for connection in self._connections)
-        for connection in tuple(self._connections):
-            connection.abort()
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-        return dropped
+        return await self._port.close(seconds, Connection.leave)
 
-    async def _sweep(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            await asyncio.sleep(1.0)
-            now = loop.time()
-            for connection in tuple(self._connections):
-                connection.check_deadlines(now)
+
+def _no_tick() -> None:
+    """Nothing changes with the second."""

@@ -11,8 +11,9 @@ from mooring_serving.http.connection import Connection, Handler
 from mooring_serving.http.incoming import BodyMemory
 from mooring_serving.http.message import HttpRequest, HttpResponse, Pending, error_response
 from mooring_serving.limits import HttpLimits
+from mooring_serving.port import Port
 from mooring_serving.refusals import Refusal
-from mooring_serving.workers.acceptor import Acceptor, Crowding, TrafficGauges
+from mooring_serving.workers.acceptor import Crowding, TrafficGauges
 
 _LOG = logging.getLogger(__name__)
 
@@ -49,37 +50,26 @@ class Listener:
         self._wall_seconds = wall_seconds
         self.memory = BodyMemory(limits.pending_body_bytes)
         self._on_refusal = on_refusal
-        self._open = traffic.connections
         self._answers = handler
-        self._acceptor: Acceptor | None = None
-        self._connections: set[Connection] = set()
-        self._server: asyncio.Server | None = None
-        self._sweeper: asyncio.Task[None] | None = None
-        self._changed = asyncio.Event()
+        self._port: Port[Connection] = Port(
+            lambda: Connection(self, asyncio.get_running_loop()),
+            traffic.connections,
+            most=limits.connections,
+            tick=self._tick_date,
+        )
 
     async def open(self, host: str, port: int) -> int:
         """Start accepting; returns the port (an ephemeral one when `port` is 0)."""
-        loop = asyncio.get_running_loop()
-        self._tick_date()
-        self._server = await loop.create_server(
-            lambda: Connection(self, loop), host, port, backlog=1024
-        )
-        self._sweeper = loop.create_task(self._sweep())
-        sockets: list[socket.socket] = list(self._server.sockets)
-        address: tuple[str, int] = sockets[0].getsockname()
-        return address[1]
+        return await self._port.open(host, port)
 
     def share(self, listening: socket.socket, crowding: Crowding) -> None:
         """Start accepting from a socket that other processes accept from too."""
-        loop = asyncio.get_running_loop()
-        self._tick_date()
-        self._acceptor = Acceptor(listening, lambda: Connection(self, loop), crowding)
-        self._sweeper = loop.create_task(self._sweep())
+        self._port.share(listening, crowding)
 
     @property
     def connections(self) -> int:
         """Open connections."""
-        return len(self._connections)
+        return self._port.count
 
     def refuse_work(self, count: Callable[[], None] | None) -> None:
         """Answer each POST with 503 and `count` it, or (None) answer as usual again.
@@ -103,18 +93,11 @@ class Listener:
 
     def opened(self, connection: Connection) -> bool:
         """Admit a connection; False when there are too many."""
-        if len(self._connections) >= self.limits.connections:
-            return False
-        self._connections.add(connection)
-        self._open[0] += 1
-        return True
+        return self._port.admit(connection)
 
     def closed(self, connection: Connection) -> None:
         """Forget a connection."""
-        if connection in self._connections:
-            self._connections.remove(connection)
-            self._open[0] -= 1
-        self._changed.set()
+        self._port.forget(connection)
 
     def failed(self, request: HttpRequest, error: BaseException) -> HttpResponse:
         """The answer to a request whose handler broke: a defect of ours, logged in full."""
@@ -134,46 +117,16 @@ class Listener:
 
     def stop_accepting(self) -> None:
         """Accept what already waits in a shared socket's queue, and nothing more."""
-        if self._acceptor is not None:
-            self._acceptor.close()
+        self._port.stop_accepting()
 
     async def close(self, seconds: float) -> int:
-        """Stop accepting, let work in hand finish, then drop what is left.
-
-        Connections that the kernel had accepted for us are still served: accepting stops only
-        after the backlog was read once.
-
-        Args:
-            seconds: Longest wait for work in hand.
+        """Stop accepting, let work in hand finish within `seconds`, then drop what is left.
 
         Returns:
             Requests that were dropped unanswered.
         """
         self.draining = True
-        if self._server is not None:
-            self._server.close()
-        if self._acceptor is not None:
-            self._acceptor.close()
-            await self._acceptor.settled()
-        # One turn of the loop delivers what is already in the sockets' buffers.
-        await asyncio.sleep(0)
-        for connection in tuple(self._connections):
-            connection.end_when_idle()
-        try:
-            async with asyncio.timeout(seconds):
-                while self._connections:
-                    self._changed.clear()
-                    await self._changed.wait()
-        except TimeoutError:
-            _LOG.warning(
-                "%d connections were still busy at the end of the drain", len(self._connections)
-            )
-        dropped = sum(connection.answering for connection in self._connections)
-        for connection in tuple(self._connections):
-            connection.abort()
-        if self._sweeper is not None:
-            self._sweeper.cancel()
-        return dropped
+        return await self._port.close(seconds, Connection.end_when_idle)
 
     # --- housekeeping
 
@@ -181,12 +134,3 @@ class Listener:
         self.date = (
             f"date: {email.utils.formatdate(self._wall_seconds(), usegmt=True)}\r\n".encode()
         )
-
-    async def _sweep(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            await asyncio.sleep(1.0)
-            self._tick_date()
-            now = loop.time()
-            for connection in tuple(self._connections):
-                connection.check_deadlines(now)
