@@ -17,6 +17,7 @@ _types: Any = importlib.import_module("pandas.api.types")
 Frame = Any
 """A `pandas.DataFrame`."""
 MAX_CATEGORIES = 4096
+MAX_CLASSES = 1000
 
 
 @dataclass(frozen=True)
@@ -136,6 +137,35 @@ def class_of(value: Any) -> str | int:
     if isinstance(plain, float) and plain.is_integer():
         return int(plain)
     return str(plain)
+
+
+def alike(names: Sequence[str | int]) -> tuple[str | int, ...]:
+    """All integers, or all texts."""
+    if all(isinstance(name, int) for name in names):
+        return tuple(names)
+    return tuple(str(name) for name in names)
+
+
+def labels_of(target: Any) -> tuple[str | int, ...]:
+    """The distinct labels of a training table's label column, sorted."""
+    names: list[Any] = list(alike([class_of(value) for value in target.dropna().unique()]))
+    return tuple(sorted(names))
+
+
+def target_classes(target: Any, remedy: str) -> Classes:
+    """The distinct labels of a training table's label column, sorted, as classes.
+
+    Args:
+        target: the label column.
+        remedy: what to do where it holds no labels but numbers.
+
+    Raises:
+        PackageRefused: SchemaInvalid; there are too many.
+    """
+    labels = labels_of(target)
+    if len(labels) > MAX_CLASSES:
+        raise _refuse(f"the target has more than {MAX_CLASSES} distinct labels", remedy)
+    return Classes(labels)
 
 
 def _input(name: str, series: Any) -> InputSpec:

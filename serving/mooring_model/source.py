@@ -10,14 +10,12 @@ from mooring_model.agreement import Agreement, check_fitted, measure_agreement
 from mooring_model.content import format_of
 from mooring_model.convert import write_onnx
 from mooring_model.errors import PackageRefused, RefusalReason
-from mooring_model.infer_schema import Classes, Frame, class_of
+from mooring_model.infer_schema import MAX_CLASSES, Classes, Frame, alike, class_of, labels_of
 from mooring_model.load import load_runtime
 from mooring_model.manifest import Format
 from mooring_model.prediction import PredictionFailed, Runtime
 from mooring_model.schema import ModelSchema, OutputSpec
 from mooring_model.skops_file import canonical_skops, write_skops
-
-MAX_CLASSES = 1000
 
 
 class Source(Protocol):
@@ -133,12 +131,11 @@ class ModelSource:
                 f"{MAX_CLASSES} classes",
                 "package one model per target",
             )
-        return Classes(_alike([class_of(value) for value in found]))
+        return Classes(alike([class_of(value) for value in found]))
 
     def _graph_classes(self, target: Any) -> Classes | None:
         onnx: Any = importlib.import_module("mooring_model.runtimes.onnx")
-        labels = _alike([class_of(value) for value in target.dropna().unique()])
-        found: tuple[str | int, ...] | None = onnx.graph_classes(self.path, tuple(sorted(labels)))
+        found: tuple[str | int, ...] | None = onnx.graph_classes(self.path, labels_of(target))
         return None if found is None else Classes(found)
 
     def write(self, folder: Path, schema: ModelSchema, wanted: Format) -> tuple[Format, Runtime]:
@@ -178,10 +175,3 @@ class ModelSource:
 
     def close(self) -> None:
         """Nothing is open."""
-
-
-def _alike(names: list[str | int]) -> tuple[str | int, ...]:
-    """All integers, or all texts."""
-    if all(isinstance(name, int) for name in names):
-        return tuple(names)
-    return tuple(str(name) for name in names)

@@ -10,11 +10,11 @@ from mooring_serving.protocol.datatypes import Datatype
 from mooring_serving.protocol.messages import Column, InferenceRequest, OutputArrays
 from mooring_serving.protocol.signature import Output, Signature
 from mooring_serving.protocol.tensors import is_list, is_object
+from mooring_serving.receipts import MAX_LENGTH
 
 _TOLERANCE = 1e-6
 _COMPARED = ("label", "prediction", "probability")
 """The output that is compared is the first of these that both answers have."""
-_RECEIPT_LENGTH = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ def _fits(value: object) -> bool:
 
 def _read_receipt(parameters: object) -> str:
     value = parameters.get("prediction_id") if is_object(parameters) else None
-    return value if isinstance(value, str) and len(value) <= _RECEIPT_LENGTH else ""
+    return value if isinstance(value, str) and len(value) <= MAX_LENGTH else ""
 
 
 def count_disagreements(

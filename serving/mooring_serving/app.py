@@ -91,25 +91,6 @@ class InferenceApp:
             return
         self._batcher.submit(Ticket(query, event_time_us, assignment, settle))
 
-    async def infer(self, query: Query) -> Reply:
-        """Answer a client's query.
-
-        Raises:
-            ServingError: There is no answer.
-        """
-        answered: asyncio.Future[Reply] = self._loop.create_future()
-
-        def settle(outcome: Reply | ServingError) -> None:
-            if answered.done():
-                return  # whoever asked was cancelled
-            if isinstance(outcome, ServingError):
-                answered.set_exception(outcome)
-            else:
-                answered.set_result(outcome)
-
-        self.submit(query, settle)
-        return await answered
-
     def _mirroring(self, query: Query, route: Route, phase: str, settle: Settle) -> Settle:
         """Settles, then mirrors: the client has its answer first."""
 

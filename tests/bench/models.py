@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mooring_model.build import package
-from tests.serving.served_packages import cancer_table
+from tests.serving.served_packages import cancer_rows, cancer_table
 
 FEATURES = 30
 TREES = 100
@@ -33,7 +33,7 @@ class BenchModel:
 
 def matrix(rows: int) -> npt.NDArray[np.float64]:
     """The first rows of the table, float64 [rows, 30]."""
-    return cancer_table().drop(columns="benign").to_numpy()[:rows]
+    return cancer_rows(rows)
 
 
 def build_model(kind: str, root: Path) -> BenchModel:

@@ -3,10 +3,17 @@
 import contextlib
 import socket
 from collections.abc import Generator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 
 import hpack
 
+from tests.serving.grpc_client import matrix_request
+from tests.serving.running_server import Server, running
+from tests.serving.served_packages import cancer_package, cancer_rows
+
+INFER = "/inference.GRPCInferenceService/ModelInfer"
+LIVE = "/inference.GRPCInferenceService/ServerLive"
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, PRIORITY, RESET, SETTINGS, PUSH, PING, GOAWAY, WINDOW, CONTINUATION = range(10)
 END_STREAM, ACK, END_HEADERS, PADDED = 1, 1, 4, 8
@@ -169,3 +176,20 @@ def wired(port: int, *, greet: bool = True, settings: bytes = b"") -> Generator[
         if greet:
             wire.greet(settings)
         yield wire
+
+
+def tight() -> AbstractContextManager[Server]:
+    """A server with limits that a test reaches."""
+    return running(
+        cancer_package(),
+        MOORING_LIMIT_GRPC_HEADER_SECONDS="1",
+        MOORING_LIMIT_GRPC_RECEIVE_SECONDS="2",
+        MOORING_LIMIT_GRPC_STREAMS="4",
+        MOORING_LIMIT_GRPC_IDLE_FRAMES="200",
+        MOORING_LIMIT_GRPC_WAITING_BYTES="1048576",
+    )
+
+
+def infer_body(rows: int = 1) -> bytes:
+    """A prediction of some rows, as a message."""
+    return matrix_request(cancer_rows(rows)).SerializeToString()

@@ -36,6 +36,11 @@ def cancer_table() -> Any:
     return table
 
 
+def cancer_rows(stop: int, start: int = 0) -> Any:
+    """Some of its rows without the target, float64 [stop - start, 30]."""
+    return cancer_table().drop(columns="benign").to_numpy()[start:stop]
+
+
 @functools.cache
 def cancer_package(kind: str = "linear") -> Path:
     """Binary, ONNX, all numeric: `linear` (fast), `forest` (200 trees) or `shifted` (another

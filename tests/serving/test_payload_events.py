@@ -25,7 +25,7 @@ from mooring_serving.log.events import REQUEST_TYPE, RESPONSE_TYPE, EventOrigin,
 from mooring_serving.log.settings import EventMode, EventSettings
 from mooring_serving.receipts import parse_receipt
 from tests.serving.running_server import await_true, running
-from tests.serving.served_packages import cancer_package, cancer_table
+from tests.serving.served_packages import cancer_package, cancer_rows
 
 _binding: Any = importlib.import_module("cloudevents.core.bindings.http")
 
@@ -286,7 +286,7 @@ def test_target_keeps_port_and_path_and_ipv6() -> None:
 
 
 def test_served_requests_and_answers_arrive_as_events_and_refused_ones_do_not() -> None:
-    values = cancer_table().drop(columns="benign").to_numpy()[:1]
+    values = cancer_rows(1)
     tensor = {"name": "input", "datatype": "FP64", "shape": [1, 30], "data": values.tolist()}
     with running_sink() as sink:
         settings = {"MOORING_PREDICTION_LOG": json.dumps({"events": {"url": sink.url}})}
@@ -309,7 +309,7 @@ def test_served_requests_and_answers_arrive_as_events_and_refused_ones_do_not() 
 
 
 def test_predictions_are_not_delayed_when_the_sink_hangs() -> None:
-    values = cancer_table().drop(columns="benign").to_numpy()[:1]
+    values = cancer_rows(1)
     tensor = {"name": "input", "datatype": "FP64", "shape": [1, 30], "data": values.tolist()}
     with running_sink() as sink:
         sink.hold.clear()

@@ -23,7 +23,7 @@ from mooring_serving.log.store import open_store
 from mooring_training.log import read_logs
 from mooring_training.places import DirectoryPlace
 from tests.serving.running_server import ROOT, Server, await_true, running
-from tests.serving.served_packages import cancer_package, cancer_table, mixed_package
+from tests.serving.served_packages import cancer_package, cancer_rows, cancer_table, mixed_package
 from tests.serving.stores import s3_server
 
 _dataset: Any = importlib.import_module("pyarrow.dataset")
@@ -33,7 +33,7 @@ BOUND_SECONDS = 0.25
 
 
 def request(rows: int = 1) -> dict[str, Any]:
-    values = cancer_table().drop(columns="benign").to_numpy()[:rows]
+    values = cancer_rows(rows)
     tensor = {"name": "input", "datatype": "FP64", "shape": [rows, 30], "data": values.tolist()}
     return {"inputs": [tensor]}
 

@@ -12,6 +12,7 @@ import pytest
 from tests.serving.running_server import Server, running
 from tests.serving.served_packages import (
     cancer_package,
+    cancer_rows,
     cancer_table,
     mixed_package,
     multiclass_package,
@@ -33,7 +34,7 @@ def together(server: Server, model: str, bodies: Sequence[dict[str, Any]]) -> li
 
 
 def cancer(start: int, rows: int = 1) -> dict[str, Any]:
-    values = cancer_table().drop(columns="benign").to_numpy()[start : start + rows]
+    values = cancer_rows(start + rows, start)
     tensor = {"name": "input", "datatype": "FP64", "shape": [rows, 30], "data": values.tolist()}
     return {"inputs": [tensor], "id": f"row-{start}"}
 

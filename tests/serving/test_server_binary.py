@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from tests.serving.running_server import Server, running
-from tests.serving.served_packages import cancer_package, cancer_table, mixed_package
+from tests.serving.served_packages import cancer_package, cancer_rows, mixed_package
 
 ROWS = 5
 LENGTH = "inference-header-content-length"
@@ -29,7 +29,7 @@ def flights() -> Iterator[Server]:
 
 
 def values() -> np.ndarray[Any, np.dtype[np.float64]]:
-    return cancer_table().drop(columns="benign").to_numpy()[:ROWS]
+    return cancer_rows(ROWS)
 
 
 def as_json(server: Server) -> dict[str, Any]:

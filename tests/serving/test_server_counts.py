@@ -13,6 +13,7 @@ import pytest
 from tests.serving.running_server import Server, await_true, running
 from tests.serving.served_packages import (
     cancer_package,
+    cancer_rows,
     cancer_table,
     mixed_package,
     regression_package,
@@ -29,7 +30,7 @@ def pod() -> Iterator[Server]:
 
 
 def request(rows: int = 1, **more: object) -> dict[str, Any]:
-    values = cancer_table().drop(columns="benign").to_numpy()[:rows]
+    values = cancer_rows(rows)
     tensor = {"name": "input", "datatype": "FP64", "shape": [rows, 30], "data": values.tolist()}
     return {"inputs": [tensor], **more}
 

@@ -15,11 +15,11 @@ import httpx
 import pytest
 
 from tests.serving.running_server import ROOT, Server, await_true, running
-from tests.serving.served_packages import cancer_package, cancer_table, mixed_package
+from tests.serving.served_packages import cancer_package, cancer_rows, mixed_package
 
 
 def request(rows: int = 1) -> dict[str, Any]:
-    values = cancer_table().drop(columns="benign").to_numpy()[:rows]
+    values = cancer_rows(rows)
     tensor = {"name": "input", "datatype": "FP64", "shape": [rows, 30], "data": values.tolist()}
     return {"inputs": [tensor]}
 

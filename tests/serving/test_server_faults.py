@@ -10,14 +10,18 @@ import httpx
 import pytest
 
 from tests.serving.running_server import Server, running
-from tests.serving.served_packages import cancer_package, cancer_table, regression_package
+from tests.serving.served_packages import (
+    cancer_package,
+    cancer_rows,
+    regression_package,
+)
 from tests.serving.stores import s3_server
 
 _dataset: Any = importlib.import_module("pyarrow.dataset")
 
 
 def rows_of_cancer(rows: int) -> dict[str, Any]:
-    values = cancer_table().drop(columns="benign").to_numpy()[:rows]
+    values = cancer_rows(rows)
     tensor = {"name": "input", "datatype": "FP64", "shape": [rows, 30], "data": values.tolist()}
     return {"inputs": [tensor]}
 

@@ -15,7 +15,7 @@ import httpx
 import pytest
 
 from tests.serving.running_server import Server, await_true, running
-from tests.serving.served_packages import cancer_package, cancer_table
+from tests.serving.served_packages import cancer_package, cancer_rows
 
 CANDIDATE = "bbbbbbbbbbbb"
 PHASE = f"{CANDIDATE}/1"
@@ -23,7 +23,7 @@ STEPS = itertools.count(2)
 
 
 def request(rows: int = 1) -> dict[str, Any]:
-    values = cancer_table().drop(columns="benign").to_numpy()[:rows]
+    values = cancer_rows(rows)
     tensor = {"name": "input", "datatype": "FP64", "shape": [rows, 30], "data": values.tolist()}
     return {"inputs": [tensor]}
 

@@ -23,7 +23,7 @@ from tests.serving.grpc_client import (
 from tests.serving.running_server import ROOT, Server, running
 from tests.serving.served_packages import (
     cancer_package,
-    cancer_table,
+    cancer_rows,
     mixed_package,
     multiclass_package,
 )
@@ -56,10 +56,6 @@ TYPED = {
 }
 
 
-def values(rows: int) -> Any:
-    return cancer_table().drop(columns="benign").to_numpy()[:rows]
-
-
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
     with running(cancer_package()) as running_server:
@@ -79,7 +75,7 @@ def mixed() -> Iterator[Client]:
 
 
 def answered_over_http(server: Server, rows: int) -> dict[str, list[Any]]:
-    matrix = values(rows)
+    matrix = cancer_rows(rows)
     tensor = {"name": "input", "datatype": "FP64", "shape": [rows, 30], "data": matrix.tolist()}
     answer = server.post("/v2/models/cancer/infer", {"inputs": [tensor]}).json()
     return {output["name"]: output["data"] for output in answer["outputs"]}
@@ -90,7 +86,7 @@ def answered_over_http(server: Server, rows: int) -> dict[str, list[Any]]:
 def test_matrix_is_answered_as_over_http_in_the_requests_form(
     server: Server, client: Client, raw: bool, rows: int
 ) -> None:
-    answer = client.infer(matrix_request(values(rows), raw=raw, id="req-1"))
+    answer = client.infer(matrix_request(cancer_rows(rows), raw=raw, id="req-1"))
     assert (answer.model_name, answer.model_version, answer.id) == ("cancer", "v1", "req-1")
     assert bool(answer.raw_output_contents) is raw
     assert [list(output.shape) for output in answer.outputs] == [[rows], [rows]]
@@ -101,7 +97,7 @@ def test_matrix_is_answered_as_over_http_in_the_requests_form(
 def test_answer_says_which_version_and_revision_gave_it_and_carries_a_receipt(
     server: Server, client: Client
 ) -> None:
-    answer, headers = client.infer_with_call(matrix_request(values(1)))
+    answer, headers = client.infer_with_call(matrix_request(cancer_rows(1)))
     assert headers["mooring-model-version"] == "v1"
     assert headers["mooring-revision"] == "aaaaaaaaaaaa"
     assert float(headers["mooring-server-ms"]) > 0
@@ -112,13 +108,13 @@ def test_answer_says_which_version_and_revision_gave_it_and_carries_a_receipt(
 
 
 def test_raw_tensor_is_read_when_it_carries_the_parameter_of_rest(client: Client) -> None:
-    request = matrix_request(values(2))
+    request = matrix_request(cancer_rows(2))
     request.inputs[0].parameters["binary_data_size"].int64_param = 2 * 30 * 8
     assert len(read_output(client.infer(request), "label")) == 2
 
 
 def test_answer_has_the_wanted_outputs_in_the_wanted_order(client: Client) -> None:
-    request = matrix_request(values(2))
+    request = matrix_request(cancer_rows(2))
     request.outputs.add(name="probability")
     request.outputs.add(name="label")
     assert [output.name for output in client.infer(request).outputs] == ["probability", "label"]
@@ -242,7 +238,7 @@ def test_unknown_model_or_version_is_not_found(
 ) -> None:
     request: Any
     if method == "ModelInfer":
-        request = matrix_request(values(1), model=name, model_version=version)
+        request = matrix_request(cancer_rows(1), model=name, model_version=version)
     elif method == "ModelReady":
         request = pb.ModelReadyRequest(name=name, version=version)
     else:
@@ -253,7 +249,7 @@ def test_unknown_model_or_version_is_not_found(
 
 
 def test_version_that_is_served_is_answered(client: Client) -> None:
-    assert client.infer(matrix_request(values(1), model_version="v1")).model_version == "v1"
+    assert client.infer(matrix_request(cancer_rows(1), model_version="v1")).model_version == "v1"
 
 
 def test_unknown_method_is_unimplemented(client: Client) -> None:
@@ -265,7 +261,7 @@ def test_unknown_method_is_unimplemented(client: Client) -> None:
 @pytest.mark.parametrize("algorithm", [grpc.Compression.Gzip, grpc.Compression.Deflate])
 def test_compressed_request_is_read(server: Server, algorithm: grpc.Compression) -> None:
     with connected(server.grpc, compression=algorithm) as client:
-        answer = client.infer(matrix_request(values(64)))
+        answer = client.infer(matrix_request(cancer_rows(64)))
         assert len(read_output(answer, "label")) == 64
 
 
@@ -277,7 +273,7 @@ def test_compressed_request_that_grows_too_large_is_refused(server: Server) -> N
 
 
 def test_large_message_is_read_and_a_larger_one_refused(server: Server) -> None:
-    rows = np.tile(values(500), (2, 1))
+    rows = np.tile(cancer_rows(500), (2, 1))
     with connected(server.grpc) as client:
         assert len(read_output(client.infer(matrix_request(rows)), "label")) == 1000
         error = client.refused(b"\0" * (9 * 1024 * 1024))
@@ -289,7 +285,7 @@ def test_large_message_is_read_and_a_larger_one_refused(server: Server) -> None:
 
 def test_each_error_is_counted_like_one_of_http(server: Server, client: Client) -> None:
     before = server.metrics()
-    client.refused(matrix_request(values(1), model="nope"))
+    client.refused(matrix_request(cancer_rows(1), model="nope"))
     client.refused(b"\xff\xff")
     after = server.metrics()
     assert before != after
@@ -304,7 +300,7 @@ def counted(metrics: str, status: int) -> float:
 
 def test_call_is_counted_once_and_its_rows_are_sketched(server: Server, client: Client) -> None:
     before = server.sync()
-    client.infer(matrix_request(values(7)))
+    client.infer(matrix_request(cancer_rows(7)))
     after = server.sync()
     assert after["requests"] == before["requests"] + 1
     assert after["rows"] == before["rows"] + 7

@@ -10,16 +10,12 @@ import numpy as np
 from tests.serving.grpc_client import connected, health_pb2, matrix_request, pb, read_output
 from tests.serving.http2_wire import wired
 from tests.serving.running_server import Server, await_true, running
-from tests.serving.served_packages import cancer_package, cancer_table
+from tests.serving.served_packages import cancer_package, cancer_rows
 
 CANDIDATE = "bbbbbbbbbbbb"
 PHASE = f"{CANDIDATE}/1"
 INFER = "/inference.GRPCInferenceService/ModelInfer"
 LIVE = "/inference.GRPCInferenceService/ServerLive"
-
-
-def values(rows: int) -> Any:
-    return cancer_table().drop(columns="benign").to_numpy()[:rows]
 
 
 def readiness(server: Server) -> int:
@@ -34,7 +30,7 @@ def test_drain_loses_no_call_of_concurrent_clients() -> None:
 
         def call_and_count(number: int) -> tuple[int, int]:
             sent = answered = 0
-            body = matrix_request(values(1 + number % 4))
+            body = matrix_request(cancer_rows(1 + number % 4))
             begun.wait()
             while not leave.is_set():
                 with connected(server.grpc) as client:
@@ -64,7 +60,7 @@ def test_calls_in_flight_are_answered_when_the_server_ends_at_once() -> None:
     """Predictions of 1,000 rows by 200 trees wait for each other; the drain has no accepting
     time, so that the signal comes while most of them wait.
     """
-    body = matrix_request(np.tile(values(500), (2, 1))).SerializeToString()
+    body = matrix_request(np.tile(cancer_rows(500), (2, 1))).SerializeToString()
     with running(cancer_package("forest")) as server, connected(server.grpc) as client:
         client.call("ServerLive", pb.ServerLiveRequest())
         first = threading.Event()
@@ -116,7 +112,7 @@ def test_draining_server_is_live_not_ready_and_still_answers_new_connections() -
             status = client.call("Check", health_pb2.HealthCheckRequest()).status
             assert status == health_pb2.HealthCheckResponse.NOT_SERVING
         with connected(server.grpc) as client:
-            assert client.infer(matrix_request(values(1))).outputs
+            assert client.infer(matrix_request(cancer_rows(1))).outputs
 
 
 def test_candidate_answers_forwarded_calls_and_each_is_counted_once() -> None:
@@ -130,10 +126,10 @@ def test_candidate_answers_forwarded_calls_and_each_is_counted_once() -> None:
         running(cancer_package(), peer=candidate.forward) as stable,
         connected(stable.grpc) as client,
     ):
-        own = read_output(client.infer(matrix_request(values(3))), "probability")
+        own = read_output(client.infer(matrix_request(cancer_rows(3))), "probability")
         stable.sync(phase=PHASE, candidateRevision=CANDIDATE, weightPercent=100)
         for raw in (True, False):
-            request = matrix_request(values(3), raw=raw, id="f-1")
+            request = matrix_request(cancer_rows(3), raw=raw, id="f-1")
             answer, headers = client.infer_with_call(request)
             assert (answer.model_version, headers["mooring-model-version"]) == ("v2", "v2")
             assert headers["mooring-revision"] == CANDIDATE
@@ -143,7 +139,7 @@ def test_candidate_answers_forwarded_calls_and_each_is_counted_once() -> None:
         receipt = answer.parameters["prediction_id"].string_param
         label = {"labels": [{"prediction_id": receipt, "label": [1, 0, 1]}]}
         assert stable.post("/v2/models/cancer/feedback", label).json()["accepted"] == 1
-        pinned = client.infer(matrix_request(values(3), model_version="v1"))
+        pinned = client.infer(matrix_request(cancer_rows(3), model_version="v1"))
         assert pinned.model_version == "v1"
         counted = stable.sync(phase=PHASE, candidateRevision=CANDIDATE)["phases"][PHASE]
         assert counted["candidate"]["requests"] == 2
@@ -154,7 +150,7 @@ def test_candidate_answers_forwarded_calls_and_each_is_counted_once() -> None:
 def test_call_is_answered_by_the_stable_model_when_the_candidate_is_gone() -> None:
     with running(cancer_package(), peer=9) as stable, connected(stable.grpc) as client:
         stable.sync(phase=PHASE, candidateRevision=CANDIDATE, weightPercent=100)
-        answers = [client.infer(matrix_request(values(1))) for _ in range(5)]
+        answers = [client.infer(matrix_request(cancer_rows(1))) for _ in range(5)]
         assert {answer.model_version for answer in answers} == {"v1"}
         counted = stable.sync(phase=PHASE, candidateRevision=CANDIDATE)["phases"][PHASE]
         assert counted["candidate"]["fellBack"] == 5
@@ -164,10 +160,10 @@ def test_retired_pod_answers_and_sends_its_clients_away() -> None:
     with running(cancer_package(), peer=9) as retired:
         retired.sync(role="Retired")
         with wired(retired.grpc) as wire:
-            wire.call(1, INFER, matrix_request(values(1)).SerializeToString())
+            wire.call(1, INFER, matrix_request(cancer_rows(1)).SerializeToString())
             assert wire.answer(1).status == 0
             assert wire.ended() == 0
             assert wire.goaways == [((1 << 31) - 1, 0), (1, 0)]
         with connected(retired.grpc) as client:
             for _ in range(10):
-                assert client.infer(matrix_request(values(1))).outputs
+                assert client.infer(matrix_request(cancer_rows(1))).outputs

@@ -14,39 +14,25 @@ from tests.serving.http2_wire import (
     END_HEADERS,
     END_STREAM,
     HEADERS,
+    INFER,
+    LIVE,
     RESET,
     Wire,
     frame,
     message,
+    tight,
     wired,
 )
 from tests.serving.running_server import Server, await_true, running
-from tests.serving.served_packages import cancer_package, cancer_table
+from tests.serving.served_packages import cancer_package, cancer_rows
 
-INFER = "/inference.GRPCInferenceService/ModelInfer"
-LIVE = "/inference.GRPCInferenceService/ServerLive"
 ENHANCE_YOUR_CALM = 11
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    with running(
-        cancer_package(),
-        MOORING_LIMIT_GRPC_HEADER_SECONDS="1",
-        MOORING_LIMIT_GRPC_RECEIVE_SECONDS="2",
-        MOORING_LIMIT_GRPC_STREAMS="4",
-        MOORING_LIMIT_GRPC_IDLE_FRAMES="200",
-        MOORING_LIMIT_GRPC_WAITING_BYTES="1048576",
-    ) as running_server:
+    with tight() as running_server:
         yield running_server
-
-
-def values(rows: int) -> Any:
-    return cancer_table().drop(columns="benign").to_numpy()[:rows]
-
-
-def infer_body(rows: int = 1) -> bytes:
-    return matrix_request(values(rows)).SerializeToString()
 
 
 def test_slow_preface_and_slow_headers_end_the_connection(server: Server) -> None:
@@ -62,7 +48,7 @@ def test_slow_message_is_refused_and_does_not_delay_others(server: Server) -> No
             frame(HEADERS, END_HEADERS, 1, slow.head(INFER)), frame(DATA, 0, 1, message(b"")[:2])
         )
         started = time.monotonic()
-        assert client.infer(matrix_request(values(1))).outputs
+        assert client.infer(matrix_request(cancer_rows(1))).outputs
         assert time.monotonic() - started < 1.0
         answer = slow.answer(1)
         assert (answer.status, "2 s" in answer.said) == (4, True)
@@ -86,7 +72,7 @@ def test_unfinished_messages_are_refused_before_they_take_much_memory(server: Se
         assert answer.headers["grpc-status-details-bin"]
         first.send(frame(RESET, 0, 1, (8).to_bytes(4, "big")))
     with connected(server.grpc) as client:
-        assert client.infer(matrix_request(values(500))).outputs
+        assert client.infer(matrix_request(cancer_rows(500))).outputs
 
 
 def test_sixty_four_slow_clients_do_not_delay_the_others(server: Server) -> None:
@@ -102,7 +88,7 @@ def test_sixty_four_slow_clients_do_not_delay_the_others(server: Server) -> None
         with connected(server.grpc) as client:
             for _ in range(50):
                 started = time.perf_counter()
-                client.infer(matrix_request(values(1)))
+                client.infer(matrix_request(cancer_rows(1)))
                 taken.append(time.perf_counter() - started)
         assert float(np.median(taken)) < 0.05
     finally:
@@ -149,7 +135,7 @@ def test_old_and_idle_connections_are_asked_to_leave_and_silent_ones_to_answer()
 
 def test_late_answer_is_a_deadline_exceeded_and_counted() -> None:
     with running(cancer_package("forest")) as server, wired(server.grpc) as wire:
-        body = matrix_request(np.tile(values(500), (2, 1))).SerializeToString()
+        body = matrix_request(np.tile(cancer_rows(500), (2, 1))).SerializeToString()
         pieces = [body[at : at + 60_000] for at in range(0, len(body), 60_000)]
         prefix = b"\0" + len(body).to_bytes(4, "big")
         wire.send(

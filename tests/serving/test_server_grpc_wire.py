@@ -4,11 +4,10 @@ import socket
 import time
 import zlib
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
-from tests.serving.grpc_client import connected, matrix_request, pb
+from tests.serving.grpc_client import connected, pb
 from tests.serving.http2_wire import (
     CONTINUATION,
     DATA,
@@ -16,6 +15,8 @@ from tests.serving.http2_wire import (
     END_STREAM,
     GOAWAY,
     HEADERS,
+    INFER,
+    LIVE,
     PADDED,
     PING,
     PRIORITY,
@@ -24,38 +25,22 @@ from tests.serving.http2_wire import (
     SETTINGS,
     WINDOW,
     frame,
+    infer_body,
     message,
     setting,
+    tight,
     wired,
 )
-from tests.serving.running_server import Server, running
-from tests.serving.served_packages import cancer_package, cancer_table
+from tests.serving.running_server import Server
 
-INFER = "/inference.GRPCInferenceService/ModelInfer"
-LIVE = "/inference.GRPCInferenceService/ServerLive"
 PROTOCOL_ERROR, FLOW_CONTROL_ERROR, STREAM_CLOSED, FRAME_SIZE_ERROR = 1, 3, 5, 6
 REFUSED_STREAM, COMPRESSION_ERROR, ENHANCE_YOUR_CALM = 7, 9, 11
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    with running(
-        cancer_package(),
-        MOORING_LIMIT_GRPC_HEADER_SECONDS="1",
-        MOORING_LIMIT_GRPC_RECEIVE_SECONDS="2",
-        MOORING_LIMIT_GRPC_STREAMS="4",
-        MOORING_LIMIT_GRPC_IDLE_FRAMES="200",
-        MOORING_LIMIT_GRPC_WAITING_BYTES="1048576",
-    ) as running_server:
+    with tight() as running_server:
         yield running_server
-
-
-def values(rows: int) -> Any:
-    return cancer_table().drop(columns="benign").to_numpy()[:rows]
-
-
-def infer_body(rows: int = 1) -> bytes:
-    return matrix_request(values(rows)).SerializeToString()
 
 
 def test_call_is_answered_frame_by_frame(server: Server) -> None:

@@ -11,6 +11,7 @@ import pytest
 from tests.serving.running_server import Server, running
 from tests.serving.served_packages import (
     cancer_package,
+    cancer_rows,
     cancer_table,
     mixed_package,
     multiclass_package,
@@ -31,7 +32,7 @@ def flights() -> Iterator[Server]:
 
 
 def matrix(rows: int) -> dict[str, Any]:
-    values = cancer_table().drop(columns="benign").to_numpy()[:rows]
+    values = cancer_rows(rows)
     return {"name": "input", "datatype": "FP64", "shape": [rows, 30], "data": values.tolist()}
 
 

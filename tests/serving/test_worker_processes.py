@@ -15,14 +15,14 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.serving.running_server import ROOT, Server, await_true, running
-from tests.serving.served_packages import cancer_package, cancer_table
+from tests.serving.served_packages import cancer_package, cancer_rows
 
 INFER = "/v2/models/cancer/infer"
 THREE = ("--workers", "3")
 
 
 def request(rows: int = 1) -> dict[str, Any]:
-    values = cancer_table().drop(columns="benign").to_numpy()[:rows]
+    values = cancer_rows(rows)
     tensor = {"name": "input", "datatype": "FP64", "shape": [rows, 30], "data": values.tolist()}
     return {"inputs": [tensor]}
 

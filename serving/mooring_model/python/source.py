@@ -10,7 +10,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from mooring_model.errors import PackageRefused, RefusalReason
-from mooring_model.infer_schema import Classes, Frame, class_of
+from mooring_model.infer_schema import Classes, Frame, target_classes
 from mooring_model.manifest import Format, first_fault, list_files
 from mooring_model.prediction import Runtime
 from mooring_model.python.check import check_python
@@ -26,7 +26,6 @@ from mooring_model.python.declaration import (
 from mooring_model.runtimes.python import PythonRuntime
 from mooring_model.schema import ModelSchema, OutputSpec
 
-MAX_CLASSES = 1000
 USUAL_LIMITS = ChildLimits()
 
 
@@ -90,16 +89,7 @@ class CodeSource:
             regression = target.dtype.kind == "f"
         if regression:
             return None
-        labels = [class_of(value) for value in target.dropna().unique()]
-        texts = not all(isinstance(label, int) for label in labels)
-        names: list[Any] = sorted(str(label) if texts else label for label in labels)
-        if len(names) > MAX_CLASSES:
-            raise PackageRefused(
-                RefusalReason.SCHEMA_INVALID,
-                f"the target has more than {MAX_CLASSES} distinct labels",
-                "say --task regression if it is a number",
-            )
-        return Classes(tuple(names))
+        return target_classes(target, "say --task regression if it is a number")
 
     def write(self, folder: Path, schema: ModelSchema, wanted: Format) -> tuple[Format, Runtime]:  # noqa: ARG002 - code has one format
         """Copies the code and its files, and starts the model once.

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from mooring_model.author import author_refused, read_author_file
-from mooring_model.errors import PackageRefused, RefusalReason
-from mooring_model.infer_schema import Classes, Frame, class_of
+from mooring_model.errors import PackageRefused
+from mooring_model.infer_schema import Classes, Frame, target_classes
 from mooring_model.manifest import Format
 from mooring_model.prediction import Runtime
 from mooring_model.rules.analysis import Finding, analyse
@@ -16,8 +16,6 @@ from mooring_model.rules.errors import RulesInvalid
 from mooring_model.rules.lexer import TokenKind, tokenize
 from mooring_model.runtimes.rules import RULE, RulesRuntime
 from mooring_model.schema import ModelSchema, OutputSpec, read_schema
-
-MAX_CLASSES = 1000
 
 
 @dataclass(frozen=True)
@@ -69,16 +67,9 @@ class RulesSource:
             return Classes(given)
         if not self._classifies:
             return None
-        labels = [class_of(value) for value in target.dropna().unique()]
-        texts = not all(isinstance(label, int) for label in labels)
-        names: list[Any] = sorted(str(label) if texts else label for label in labels)
-        if len(names) > MAX_CLASSES:
-            raise PackageRefused(
-                RefusalReason.SCHEMA_INVALID,
-                f"the target has more than {MAX_CLASSES} distinct labels",
-                "write value instead of class and probability if it is a number",
-            )
-        return Classes(tuple(names))
+        return target_classes(
+            target, "write value instead of class and probability if it is a number"
+        )
 
     def write(self, folder: Path, schema: ModelSchema, wanted: Format) -> tuple[Format, Runtime]:  # noqa: ARG002 - rules have one format
         """Writes model.rules.json and compiles it."""

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from mooring_serving.errors import RequestRefused
-from mooring_serving.http.message import HttpRequest, HttpResponse
+from mooring_serving.http.message import HttpResponse
 from mooring_serving.refusals import Refusal
 
 CONTENT_ENCODING: Final = b"content-encoding"
@@ -33,11 +33,6 @@ takes 150 µs, as long as predicting and answering does, and gains nothing on so
 _GZIP: Final = zlib.MAX_WBITS | 16
 _ZLIB: Final = zlib.MAX_WBITS
 _RAW: Final = -zlib.MAX_WBITS
-
-
-def is_encoded(http: HttpRequest) -> bool:
-    """Whether the body came compressed, or says that it did."""
-    return http.headers[CONTENT_ENCODING].strip().lower() not in (b"", b"identity")
 
 
 def decode_body(headers: Mapping[bytes, bytes], body: bytes, limit: int) -> bytes:

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from types import MappingProxyType
 from typing import Any, Generic, TypeAlias, TypeVar
 
 import orjson
@@ -13,7 +12,6 @@ JSON = "application/json"
 Outcome = TypeVar("Outcome")
 
 _REASONS: Mapping[int, str] = {status.value: status.phrase for status in HTTPStatus}
-_EMPTY: Mapping[bytes, bytes] = MappingProxyType({})
 _BODYLESS = frozenset({204, 304})
 """Statuses whose answers have neither a body nor its length (RFC 9110 §8.6)."""
 
@@ -173,8 +171,3 @@ def render_response(response: HttpResponse, *, connection: bytes, date: bytes) -
             body,
         )
     )
-
-
-def empty_headers() -> Mapping[bytes, bytes]:
-    """The headers of a request that has none."""
-    return _EMPTY

@@ -12,13 +12,12 @@ from typing import Final, cast
 
 import numpy as np
 import numpy.typing as npt
-import orjson
 
 from mooring_serving.errors import RequestRefused
 from mooring_serving.limits import TensorLimits
 from mooring_serving.protocol.codec import decode_document, parse_json_object
 from mooring_serving.protocol.datatypes import NUMPY_TYPES, Datatype
-from mooring_serving.protocol.encode import select_outputs, shape_of
+from mooring_serving.protocol.encode import describe_output, encode_document, select_outputs
 from mooring_serving.protocol.messages import Column, InferenceRequest, OutputArrays
 from mooring_serving.protocol.signature import MATRIX_NAME, Signature
 from mooring_serving.protocol.tensors import (
@@ -200,11 +199,7 @@ def encode_binary_answer(
     tensors: list[dict[str, object]] = []
     pieces: list[bytes] = []
     for output in select_outputs(request, signature, values):
-        tensor: dict[str, object] = {
-            "name": output.name,
-            "datatype": output.datatype,
-            "shape": shape_of(output, request.rows),
-        }
+        tensor = describe_output(output, request.rows)
         array = values[output.name].ravel()
         if output.name in request.binary:
             data = encode_raw(array, output.datatype)
@@ -213,15 +208,7 @@ def encode_binary_answer(
         else:
             tensor["data"] = array.tolist()
         tensors.append(tensor)
-    document: dict[str, object] = {
-        "model_name": model[0],
-        "model_version": model[1],
-        "outputs": tensors,
-        "parameters": {"prediction_id": prediction_id},
-    }
-    if request.id is not None:
-        document["id"] = request.id
-    head = orjson.dumps(document)
+    head = encode_document(request, tensors, model=model, prediction_id=prediction_id)
     return b"".join((head, *pieces)), len(head)
 
 

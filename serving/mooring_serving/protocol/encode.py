@@ -44,19 +44,31 @@ def encode_answer(
         model: Name and version.
         prediction_id: The receipt.
     """
-    rows = request.rows
+    tensors: list[dict[str, object]] = []
+    for output in select_outputs(request, signature, values):
+        tensor = describe_output(output, request.rows)
+        tensor["data"] = values[output.name].ravel().tolist()
+        tensors.append(tensor)
+    return encode_document(request, tensors, model=model, prediction_id=prediction_id)
+
+
+def describe_output(output: Output, rows: int) -> dict[str, object]:
+    """An output's tensor without its data."""
+    return {"name": output.name, "datatype": output.datatype, "shape": shape_of(output, rows)}
+
+
+def encode_document(
+    request: InferenceRequest,
+    tensors: Sequence[dict[str, object]],
+    *,
+    model: tuple[str, str],
+    prediction_id: str,
+) -> bytes:
+    """An answer's JSON around its tensors; see `encode_answer`."""
     document: dict[str, object] = {
         "model_name": model[0],
         "model_version": model[1],
-        "outputs": [
-            {
-                "name": output.name,
-                "datatype": output.datatype,
-                "shape": shape_of(output, rows),
-                "data": values[output.name].ravel().tolist(),
-            }
-            for output in select_outputs(request, signature, values)
-        ],
+        "outputs": tensors,
         "parameters": {"prediction_id": prediction_id},
     }
     if request.id is not None:
