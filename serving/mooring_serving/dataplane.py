@@ -191,9 +191,10 @@ class Dataplane:
                 replies.append(outcome)
                 continue
             rows += ticket.query.request.rows
-            replies.append(self._finish_one(ticket, outcome, elapsed))
             assignment = ticket.assignment
-            if assignment.live and _in_time(assignment, elapsed):
+            in_time = _in_time(assignment, elapsed)
+            replies.append(self._finish_one(ticket, outcome, elapsed, in_time=in_time))
+            if assignment.live and in_time:
                 phase = assignment.phase if assignment.owned else None
                 answered.append((ticket.query.request.rows, elapsed * 1000, phase))
         self._counters.count_answers(answered)
@@ -207,8 +208,10 @@ class Dataplane:
         for ticket, reply in zip(tickets, replies, strict=True):
             ticket.settle(reply)
 
-    def _finish_one(self, ticket: Ticket, answer: Answer, elapsed: float) -> Reply:
-        """The reply with its receipt; the log has it too."""
+    def _finish_one(
+        self, ticket: Ticket, answer: Answer, elapsed: float, *, in_time: bool
+    ) -> Reply:
+        """The reply with its receipt; the log has it too where somebody still waits for it."""
         query, assignment = ticket.query, ticket.assignment
         request, model = query.request, self.model
         receipt_id = self._receipts.next_id()
@@ -219,7 +222,7 @@ class Dataplane:
             predicted=model.predicted(answer.values, request.rows),
             side=(assignment.arm, assignment.phase),
         )
-        if self._log is not None and _in_time(assignment, elapsed):
+        if self._log is not None and in_time:
             self._log.offer(
                 PredictionEntry(
                     receipt_id,

@@ -121,13 +121,7 @@ class Sync:
         await self._watch_drift(key, state, resource)
         elapsed = self._tools.clock.monotonic() - started
         self._tools.metrics.sync_round_time.observe(elapsed)
-        totals = state.totals()
-        rows = {
-            "answered": sum(totals.rows.values()),
-            "sketched": sum(totals.sketched.values()),
-            "dropped": sum(totals.dropped.values()),
-        }
-        self._tools.metrics.count_rows(key.namespace, key.name, rows)
+        self._tools.metrics.count_rows(key.namespace, key.name, state.rows())
         self._tell(key, state)
         # A leaving pod counts on until it is gone, and its last numbers go with it.
         hurry = not complete or any(answers[len(ready) :])

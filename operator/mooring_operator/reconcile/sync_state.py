@@ -124,9 +124,15 @@ class DeploymentState:
         """The last answer of every pod that exists."""
         return [state.snapshot for state in self.pods.values() if state.snapshot is not None]
 
-    def totals(self) -> Totals:
-        """What all pods counted, those that are gone included."""
-        return self.gone.plus(self.snapshots())
+    def rows(self) -> dict[str, int]:
+        """Rows by what became of them, of all pods, those that are gone included."""
+        seen, gone = self.snapshots(), self.gone
+        return {
+            "answered": sum(gone.rows.values()) + sum(snapshot.rows for snapshot in seen),
+            "sketched": sum(gone.sketched.values())
+            + sum(snapshot.sketched_rows for snapshot in seen),
+            "dropped": sum(gone.dropped.values()) + sum(snapshot.dropped_rows for snapshot in seen),
+        }
 
     def telemetry(
         self, ready: Iterable[ReadyPod], now: float, patience: float
@@ -141,7 +147,7 @@ class DeploymentState:
         if self.at is None:
             return None
         serving = [self.pods.get(pod.uid) or PodState(pod, now) for pod in ready]
-        totals = self.totals()
+        totals = self.gone.plus(self.snapshots())
         stable = self.stable or Revision("")
         return TelemetryObservation(
             at=self.at,
