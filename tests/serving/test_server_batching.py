@@ -126,9 +126,9 @@ def test_probabilities_of_several_classes_and_texts_are_dealt_out_by_row() -> No
 
 def test_request_that_waited_beyond_the_deadline_is_504_and_not_counted() -> None:
     slow = ["--work", json.dumps({"inline_ms": 0.0})]
-    environment = {"MOORING_DEADLINE_MS": "20", "MOORING_BATCH_MAX_ROWS": "500"}
+    environment = {"MOORING_DEADLINE_MS": "5", "MOORING_BATCH_MAX_ROWS": "500"}
     with running(cancer_package("forest"), arguments=slow, environment=environment) as server:
-        answers = together(server, "cancer", [cancer(0, rows=500)] * 24)
+        answers = together(server, "cancer", [cancer(0, rows=500)] * 48)
         late = [answer for answer in answers if answer.status_code == 504]
         assert {answer.status_code for answer in answers} == {200, 504}
         assert all("waited" in answer.json()["error"] for answer in late)
