@@ -3,11 +3,12 @@
 import hashlib
 import importlib
 import os
+import signal
 import tempfile
 import threading
 import time
 from collections.abc import Generator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,29 @@ def test_end_of_the_process_costs_one_call_and_is_counted(
     assert ask(process, 4) == [8, 8]
     assert process.ends == 1
     assert process.fault is None
+
+
+def kill(process: ModelProcess) -> int:
+    """Kills the model's process, and returns its id once it is dead."""
+    pid = process.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGKILL)
+    with suppress(ChildProcessError):  # the server may have seen it first
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    return pid
+
+
+def test_death_between_calls_costs_no_call_and_is_counted(process: ModelProcess) -> None:
+    for times in range(1, 4):
+        kill(process)
+        assert ask(process, 4) == [8, 8]
+        assert process.ends == times
+
+
+def test_process_that_died_between_calls_is_replaced_without_a_call(process: ModelProcess) -> None:
+    before = kill(process)
+    await_true(lambda: process.pid not in (None, before), what="the next process")
+    assert process.ends == 1
 
 
 def test_many_ends_are_a_fault_until_their_window_has_passed(moody: Path) -> None:

@@ -1,8 +1,8 @@
 """The model's process as the server keeps it: started, asked, ended, and started again.
 
 Used from several threads; one call is answered at a time. A process that dies, hangs or answers
-nonsense costs the call that it was answering; a thread starts the next one at once, and later and
-later when that keeps happening.
+nonsense costs the call that it was answering, and none when it dies idle; a thread starts the next
+one at once, and later and later when that keeps happening.
 """
 
 import contextlib
@@ -36,6 +36,7 @@ END_SECONDS = 5.0
 """Longest wait for a killed process to be gone."""
 _DYING_SECONDS = 1.0
 """How long a process that hung up may take to be gone, so that it is known how it ended."""
+_IDLE = "died between calls"
 ANSWER_BYTES_PER_ROW = 8 * 1024
 _ENVIRONMENT = {
     "LANG": "C.UTF-8",
@@ -104,7 +105,7 @@ class ModelProcess:
         hide_memory()
         self._libraries = _unpacked(self._directory)
         try:
-            self._child = self._start()
+            self._adopt(self._start())
         except PredictionFailed as error:
             self.close()
             raise PackageRefused(
@@ -150,6 +151,9 @@ class ModelProcess:
         limit = float(self._declaration.limits.call_seconds)
         with self._calling:
             running = self._await_child(limit)
+            if running.process.poll() is not None:  # before `_watch` could tell
+                self._crashed(running, _IDLE)
+                running = self._await_child(limit)
             try:
                 head, body = self._ask(running, columns, limit)
             except wire.WireError as error:
@@ -176,6 +180,27 @@ class ModelProcess:
             running.end()
         if self._libraries is not None:
             self._libraries.cleanup()
+
+    def _adopt(self, started: _Child) -> None:
+        """Makes a process the running one; ends it instead when closed meanwhile."""
+        with self._changed:
+            if self._closed:
+                started.end()
+                return
+            self._child = started
+            self._changed.notify_all()
+        threading.Thread(
+            target=self._watch, args=(started,), name="model-watch", daemon=True
+        ).start()
+
+    def _watch(self, running: _Child) -> None:
+        """Replaces a process that dies while no call is with it."""
+        with contextlib.suppress(ChildProcessError):  # somebody else saw it end
+            # Popen.wait would hold the lock that poll() needs in `call`.
+            os.waitid(os.P_PID, running.process.pid, os.WEXITED | os.WNOWAIT)
+        with self._calling:  # a call that it dies under tells by itself
+            if self._child is running:
+                self._crashed(running, _IDLE)
 
     def _ask(
         self, running: _Child, columns: Columns, limit: float
@@ -220,12 +245,7 @@ class ModelProcess:
                 self._last_crash = f"it does not start: {error}"
                 self._count_crash()
                 continue
-            with self._changed:
-                if not self._closed:
-                    self._child = started
-                    self._changed.notify_all()
-                    return
-            started.end()
+            self._adopt(started)
             return
 
     def _pause(self) -> float:
