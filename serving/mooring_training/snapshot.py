@@ -118,13 +118,7 @@ def assemble(
     cutoff = newest - settings.label_maturity
     start = cutoff - settings.window
     in_window = predictions[(predictions[TIME] >= start) & (predictions[TIME] < cutoff)]
-    if len(in_window) < settings.min_rows:
-        raise Refused(
-            RefusalReason.NOT_ENOUGH_ROWS,
-            f"{len(in_window)} mature rows from {_stamp(start)} to {_stamp(cutoff)},"
-            f" {settings.min_rows} are needed",
-            remedy="wait for traffic, lengthen data.window or lower data.minRows",
-        )
+    _require_rows(len(in_window), settings.min_rows, start, cutoff)
     joined = in_window.merge(_typed_labels(logs.labels, schema), on=KEY, how="inner")
     known = joined[joined[LABEL].notna()]
     _require_labels(len(known), len(in_window), settings.min_rows)
@@ -258,6 +252,15 @@ def _typed_features(rows: Frame, schema: ModelSchema) -> Frame:
     table[LABEL] = rows[LABEL]
     table["label_time"] = rows["label_time"]
     return table.sort_values([TIME, *KEY], kind="stable").reset_index(drop=True)
+
+
+def _require_rows(rows: int, least: int, start: datetime, cutoff: datetime) -> None:
+    if rows < least:
+        raise Refused(
+            RefusalReason.NOT_ENOUGH_ROWS,
+            f"{rows} mature rows from {_stamp(start)} to {_stamp(cutoff)}, {least} are needed",
+            remedy="wait for traffic, lengthen data.window or lower data.minRows",
+        )
 
 
 def _require_labels(known: int, mature: int, wanted: int) -> None:

@@ -6,7 +6,6 @@ import os
 import pickle
 import shutil
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,25 +14,16 @@ import pytest
 
 from mooring_model.errors import PackageRefused, RefusalReason
 from mooring_model.load import load_package
-from mooring_model.manifest import Format, package_digest, read_manifest, write_manifest
+from mooring_model.manifest import Format, package_digest, read_manifest
 from mooring_model.verify import check, replay
-from tests.serving.packaged_models import CREATED, cancer, packaged
+from tests.serving.packaged_models import cancer, packaged
+from tests.serving.tampered_packages import Canary, edit, refusal, relist
 
 _joblib: Any = importlib.import_module("joblib")
 _onnx: Any = importlib.import_module("onnx")
 _skops: Any = importlib.import_module("skops.io")
 _neighbors: Any = importlib.import_module("sklearn.neighbors")
 _tree: Any = importlib.import_module("sklearn.tree")
-
-
-class Canary:
-    """Leaves a mark where it is unpickled."""
-
-    def __init__(self, mark: Path) -> None:
-        self.mark = mark
-
-    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
-        return os.mkdir, (str(self.mark),)
 
 
 @pytest.fixture
@@ -46,26 +36,6 @@ def package(tmp_path: Path) -> Path:
 def skops_package(tmp_path: Path) -> Path:
     """A copy of a good skops package."""
     return Path(shutil.copytree(packaged("multiclass", "skops"), tmp_path / "package"))
-
-
-def relist(directory: Path, format_: Format = Format.ONNX) -> None:
-    """Makes the manifest list what is there: an author of bad packages can do that too."""
-    (directory / "manifest.json").unlink(missing_ok=True)
-    write_manifest(directory, model="m", format_=format_, created_at=CREATED)
-
-
-def refusal(directory: Path, digest: str | None = None) -> PackageRefused:
-    """The refusal of the check that loads nothing."""
-    with pytest.raises(PackageRefused) as refused:
-        check(directory, digest)
-    assert refused.value.remedy
-    return refused.value
-
-
-def edit(path: Path, **changes: object) -> None:
-    """Changes fields of a JSON document."""
-    document = json.loads(path.read_text())
-    path.write_text(json.dumps(document | changes))
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in packaged("binary").iterdir()))

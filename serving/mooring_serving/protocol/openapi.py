@@ -91,19 +91,16 @@ def describe_api(api: ApiDescription) -> dict[str, object]:
                 "TensorMetadata": tensor,
                 "ModelMetadata": _model_metadata(api.name),
             },
-            "responses": {
-                "Error": _json("What is wrong, naming the field or header", _ref("Error")),
-                "Later": _json("Not now", _ref("Error"))
-                | {
-                    "headers": {
-                        "retry-after": {
-                            "description": "Seconds to wait",
-                            "schema": {"type": "integer", "minimum": 1},
-                        }
-                    }
-                },
-            },
+            "responses": _named_responses(),
         },
+    }
+
+
+def _named_responses() -> dict[str, object]:
+    wait = {"description": "Seconds to wait", "schema": {"type": "integer", "minimum": 1}}
+    return {
+        "Error": _json("What is wrong, naming the field or header", _ref("Error")),
+        "Later": _json("Not now", _ref("Error")) | {"headers": {"retry-after": wait}},
     }
 
 

@@ -115,13 +115,12 @@ def open_estate(options: ServeOptions, pod: Pod) -> Estate:
     logs = open_logs(
         settings, signature, pod.clock, limits.work, worker=0, workers=options.workers + 1
     )
-    key = settings.receipt_key
     desk = FeedbackDesk(
         build_rule(schema, profile),
         pod.counters,
         logs.labels,
         model=model,
-        key=None if key is None else key.encode(),
+        key=settings.receipt_key.encode() if settings.receipt_key else None,
         memory=limits.work.receipts,
     )
     http = _open_socket(options.host, options.http_port)
