@@ -38,8 +38,21 @@ class Signal(StrEnum):
     """The share of rows with an infinite value or one of the wrong type."""
     OUT_OF_RANGE = "OutOfRange"
     """The share of present values outside the reference's range."""
+    RARE = "Rare"
+    """The shares of rare categories and bins, each judged relative to itself."""
     UNSEEN = "Unseen"
     """The share of present values that are categories the reference does not know."""
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A part of the rows that is counted on its own: those with one value in one column."""
+
+    column: str
+    value: str
+
+    def __str__(self) -> str:
+        return f"{self.column}={self.value}"
 
 
 @dataclass(frozen=True)
@@ -47,7 +60,7 @@ class QualityBand:
     """What is normal for one data-quality signal of a feature.
 
     Attributes:
-        signal: which share it is about; never `Signal.DISTRIBUTION`.
+        signal: which share it is about; neither the distribution nor rare bins.
         share: expected share of rows, 0 to 1.
         tolerance: how far above `share` is still normal, 0 to 1.
         design_effect: rows that weigh as one independent row, >= 1.
@@ -64,7 +77,7 @@ class FeatureProfile:
     """The reference distribution of one feature.
 
     Attributes:
-        name: the feature, or `@score`.
+        name: the feature, or `@score`; in a segment `{column}={value}/{feature}`.
         kind: numeric or categorical.
         edges: numeric only, strictly ascending, in single precision; bin i is
             `[edges[i], edges[i + 1])`. Empty when the reference has no value at all.
@@ -78,6 +91,7 @@ class FeatureProfile:
         maximum: largest finite value.
         mean: arithmetic mean of the finite values.
         sd: population standard deviation of the finite values.
+        segment: the rows that it speaks about; None for all.
     """
 
     name: str
@@ -93,6 +107,7 @@ class FeatureProfile:
     maximum: float | None = None
     mean: float | None = None
     sd: float | None = None
+    segment: Segment | None = None
 
     def __post_init__(self) -> None:
         where = f"feature {self.name!r}"
@@ -113,6 +128,11 @@ class FeatureProfile:
             )
 
     @property
+    def feature(self) -> str:
+        """The feature's own name, without its segment."""
+        return self.name if self.segment is None else self.name.removeprefix(f"{self.segment}/")
+
+    @property
     def bin_count(self) -> int:
         """Number of bins: between edges, or one per category and one for the other known ones."""
         if self.kind is FeatureKind.NUMERIC:
@@ -121,7 +141,7 @@ class FeatureProfile:
 
     def to_json(self) -> dict[str, object]:
         """Returns the JSON form."""
-        return {
+        found: dict[str, object] = {
             "name": self.name,
             "kind": self.kind.value,
             "edges": list(self.edges),
@@ -144,6 +164,9 @@ class FeatureProfile:
             "mean": self.mean,
             "sd": self.sd,
         }
+        if self.segment is not None:
+            found["segment"] = {"column": self.segment.column, "value": self.segment.value}
+        return found
 
     @classmethod
     def from_fields(cls, fields: Fields) -> "FeatureProfile":
@@ -166,6 +189,7 @@ class FeatureProfile:
             maximum=fields.optional_number("maximum"),
             mean=fields.optional_number("mean"),
             sd=fields.optional_number("sd"),
+            segment=_segment_from_fields(fields),
         )
 
 
@@ -226,9 +250,16 @@ def single_precision(values: tuple[float, ...]) -> np.ndarray[tuple[int], np.dty
     return np.array(values, dtype=np.float32)
 
 
+def _segment_from_fields(fields: Fields) -> Segment | None:
+    if fields.values.get("segment") is None:
+        return None
+    segment = fields.nested("segment")
+    return Segment(segment.text("column"), segment.text("value"))
+
+
 def _band_from_fields(fields: Fields) -> QualityBand:
     signal = fields.choice("signal", Signal)
-    if signal is Signal.DISTRIBUTION:
+    if signal in (Signal.DISTRIBUTION, Signal.RARE):
         raise fields.refuse("signal", signal.value, "a data-quality signal")
     return QualityBand(
         signal=signal,

@@ -15,6 +15,18 @@ FORMAT_VERSION = 1
 T = TypeVar("T", np.float64, np.int64)
 
 
+@dataclass(frozen=True)
+class StateSizes:
+    """How many numbers a state holds of each sort."""
+
+    components: int
+    tracks: int
+    events: int
+    streams: int
+    cells: int
+    features: int
+
+
 @dataclass(frozen=True, eq=False)
 class DetectorState:
     """State after some windows.
@@ -22,45 +34,58 @@ class DetectorState:
     Attributes:
         fingerprint: sha256 of the profile that it belongs to.
         windows: number of windows seen.
-        log_r: float64 [events, alternatives], logarithms of the Shiryaev-Roberts statistics.
-        onset: float64 [events], sums of log e-values since `since`.
-        since: int64 [events], the window in which the event's change would have begun.
-        since_hits: int64 [events], occurrences since then.
-        since_rows: int64 [events], rows since then.
-        pending_rows: int64 [streams], rows collected and not judged yet.
-        pending_hits: int64 [events], occurrences among them.
-        pending_since: int64 [streams], the window of the first of them.
+        evidence: float64 [components], the Shiryaev-Roberts statistics: those of all events by
+            alternative, then those of all shapes.
+        onset: float64 [tracks], sums of log e-values since `since`: of all events, then of shapes.
+        since: int64 [tracks], the window in which a track's change would have begun.
+        judged: int64 [streams], how many times each stream was judged.
+        since_hits: int64 [events], occurrences since `since_from` of their stream.
+        since_rows: int64 [streams], rows since then.
+        since_from: int64 [streams], the window from which the change that a stream's best track
+            points to is counted.
+        pending_cells: int64 [cells], rows collected and not judged yet.
+        pending_since: int64 [features], the window of the first of them.
     """
 
     fingerprint: str
     windows: int
-    log_r: FloatArray
+    evidence: FloatArray
     onset: FloatArray
     since: IntArray
+    judged: IntArray
     since_hits: IntArray
     since_rows: IntArray
-    pending_rows: IntArray
-    pending_hits: IntArray
+    since_from: IntArray
+    pending_cells: IntArray
     pending_since: IntArray
 
     @classmethod
-    def empty(
-        cls, *, fingerprint: str, streams: int, events: int, alternatives: int
-    ) -> "DetectorState":
+    def empty(cls, fingerprint: str, sizes: "StateSizes") -> "DetectorState":
         """Returns the state before the first window."""
-        per_event = np.zeros(events, dtype=np.int64)
-        per_stream = np.zeros(streams, dtype=np.int64)
         return cls(
             fingerprint=fingerprint,
             windows=0,
-            log_r=np.full((events, alternatives), -np.inf),
-            onset=np.zeros(events),
-            since=per_event,
-            since_hits=per_event,
-            since_rows=per_event,
-            pending_rows=per_stream,
-            pending_hits=per_event,
-            pending_since=per_stream,
+            evidence=np.zeros(sizes.components),
+            onset=np.zeros(sizes.tracks),
+            since=np.zeros(sizes.tracks, dtype=np.int64),
+            judged=np.zeros(sizes.streams, dtype=np.int64),
+            since_hits=np.zeros(sizes.events, dtype=np.int64),
+            since_rows=np.zeros(sizes.streams, dtype=np.int64),
+            since_from=np.zeros(sizes.streams, dtype=np.int64),
+            pending_cells=np.zeros(sizes.cells, dtype=np.int64),
+            pending_since=np.zeros(sizes.features, dtype=np.int64),
+        )
+
+    @property
+    def sizes(self) -> "StateSizes":
+        """How many of each it remembers."""
+        return StateSizes(
+            components=self.evidence.size,
+            tracks=self.onset.size,
+            events=self.since_hits.size,
+            streams=self.judged.size,
+            cells=self.pending_cells.size,
+            features=self.pending_since.size,
         )
 
     def to_json(self) -> dict[str, object]:
@@ -69,7 +94,6 @@ class DetectorState:
             "formatVersion": FORMAT_VERSION,
             "fingerprint": self.fingerprint,
             "windows": self.windows,
-            "alternatives": int(self.log_r.shape[1]),
         }
         for name in (*_FLOATS, *_INTEGERS):
             document[_camel(name)] = _encoded(getattr(self, name))
@@ -89,24 +113,21 @@ class DetectorState:
             raise read.refuse("formatVersion", version, f"{FORMAT_VERSION}: begin again")
         floats = {name: _decoded(read, name, np.float64) for name in _FLOATS}
         whole = {name: _decoded(read, name, np.int64) for name in _INTEGERS}
-        alternatives = read.count("alternatives")
-        events, streams = floats["onset"].size, whole["pending_rows"].size
-        expected = dict.fromkeys(_INTEGERS, events) | {
-            "log_r": events * alternatives,
-            "pending_rows": streams,
-            "pending_since": streams,
+        expected = {
+            "since": floats["onset"].size,
+            "since_rows": whole["judged"].size,
+            "since_from": whole["judged"].size,
         }
         for name, size in expected.items():
-            found = (floats if name in floats else whole)[name].size
-            if found != size:
+            if whole[name].size != size:
                 raise read.error(
-                    f"state.{_camel(name)} holds {found} numbers instead of {size}; "
+                    f"state.{_camel(name)} holds {whole[name].size} numbers instead of {size}; "
                     "begin again from the detector's initial state"
                 )
         return cls(
             fingerprint=read.text("fingerprint"),
             windows=read.count("windows"),
-            log_r=floats["log_r"].reshape(events, alternatives),
+            evidence=floats["evidence"],
             onset=floats["onset"],
             **whole,
         )
@@ -117,13 +138,14 @@ class DetectorState:
         return self.to_json() == other.to_json()
 
 
-_FLOATS = ("log_r", "onset")
+_FLOATS = ("evidence", "onset")
 _INTEGERS = (
     "since",
+    "judged",
     "since_hits",
     "since_rows",
-    "pending_rows",
-    "pending_hits",
+    "since_from",
+    "pending_cells",
     "pending_since",
 )
 

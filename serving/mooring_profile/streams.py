@@ -1,15 +1,19 @@
-"""The family of streams that a detector watches, laid out flat for numpy.
+"""The family of streams that a detector watches: what each looks at, and what is normal there.
 
 A stream is one signal of one feature. It consists of *events* ("value below edge k", "category is
-c", "value is missing"), each watched in one or two directions. An event's count and its number of
-rows are sums over consecutive cells of the feature's counts, so that all of them come from one
-cumulative sum. Used by `edetector` only.
+c", "value is missing"), each watched in one direction, and for ordered values of *shapes*, which
+look at all cells at once. An event's count and its number of rows are sums over consecutive cells
+of the feature's counts, so that all of them come from one cumulative sum. Laid out flat by
+`layout`, used by `edetector`.
 """
 
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from mooring_profile.alternatives import shape_scores
 from mooring_profile.counts import FeatureCounts
 from mooring_profile.document import (
     FeatureKind,
@@ -18,13 +22,13 @@ from mooring_profile.document import (
     ReferenceProfile,
     Signal,
 )
-from mooring_profile.errors import CountsInvalid
 from mooring_profile.fields import FloatArray, IntArray
-from mooring_profile.sketch import Sketch
+from mooring_profile.rarity import RARE_ALTERNATIVES, RARE_FACTOR, RARE_SHARE, share_limits
+from mooring_profile.weights import family_weights
 
-DISTRIBUTION_WEIGHT = 0.9
-"""Share of the family's false alarms given to the distribution streams; data quality, whose
-changes are seldom subtle, gets the rest."""
+ALTERNATIVES = (0.02, 0.05, 0.1, 0.2, 0.4)
+"""Alternatives of an event, as parts of the way from the limit of the normal to 0 or 1."""
+USUAL_TOLERANCE = 0.02
 
 
 @dataclass(frozen=True)
@@ -46,77 +50,43 @@ class Event:
     upward: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Stream:
     """One signal of one feature.
 
     Attributes:
         feature: its profile.
         signal: what is watched.
-        weight: its share of the family's false alarms; weights sum to 1.
         rows: half-open range in the flat cells that counts the rows it speaks about.
-        tolerance: how far a share may be from the reference's.
         design_effect: rows that weigh as one.
         events: at least one.
+        shapes: float64 [cells of `rows`, SHAPES], what a row adds to the log e-value of each
+            location and scale alternative; None where the values have no order.
+        weight: its share of the family's false alarms; weights sum to 1.
     """
 
     feature: FeatureProfile
     signal: Signal
-    weight: float
     rows: tuple[int, int]
-    tolerance: float
     design_effect: float
     events: tuple[Event, ...]
+    shapes: FloatArray | None = None
+    weight: float = 0.0
 
 
-@dataclass(frozen=True)
-class Family:
-    """All streams of a profile, and the flat order of the cells they count in."""
-
-    profile: ReferenceProfile
-    streams: tuple[Stream, ...]
-    cells: int
-
-    @classmethod
-    def of(cls, profile: ReferenceProfile) -> "Family":
-        """Lays out the streams of a profile; a stream on which nothing could alarm is left out."""
-        found: list[Stream] = []
-        offset = 0
-        for feature in profile.streams:
-            found.extend(_streams_of(feature, offset))
-            offset += flat_cells(feature.kind, feature.counts).size
-        drift = sum(1 for stream in found if stream.signal is Signal.DISTRIBUTION)
-        quality = len(found) - drift
-        shares = (DISTRIBUTION_WEIGHT, 1 - DISTRIBUTION_WEIGHT) if drift and quality else (1.0, 1.0)
-        streams = tuple(
-            _weighted(
-                stream,
-                shares[0] / drift if stream.signal is Signal.DISTRIBUTION else shares[1] / quality,
-            )
-            for stream in found
-        )
-        return cls(profile, streams, offset)
-
-    def flatten(self, window: Sketch) -> IntArray:
-        """Returns the cells of all features, int64 [cells + 1], summed up from a leading zero.
-
-        A feature that the window lacks counts no rows.
-
-        Raises:
-            CountsInvalid: counts that were made with another profile.
-        """
-        parts = [np.zeros(1, dtype=np.int64)]
-        for feature in self.profile.streams:
-            counts = window.counts.get(feature.name)
-            if counts is None:
-                counts = FeatureCounts.empty(feature.bin_count)
-            if counts.bins.size != feature.bin_count:
-                raise CountsInvalid(
-                    f"Counts of {feature.name!r} have {counts.bins.size} bins, its profile has "
-                    f"{feature.bin_count}: they come from another version's profile"
-                )
-            parts.append(flat_cells(feature.kind, counts))
-        return np.cumsum(np.concatenate(parts))
+def streams_of(
+    profile: ReferenceProfile, importance: Mapping[str, float] | None
+) -> tuple[Stream, ...]:
+    """Returns the weighed streams of a profile; one on which nothing could alarm is left out."""
+    found: list[Stream] = []
+    offset = 0
+    for feature in profile.streams:
+        found.extend(_streams_of(feature, offset))
+        offset += flat_cells(feature.kind, feature.counts).size
+    weights = family_weights([(item.feature, item.signal) for item in found], importance)
+    return tuple(
+        replace(stream, weight=weight) for stream, weight in zip(found, weights, strict=True)
+    )
 
 
 def flat_cells(kind: FeatureKind, counts: FeatureCounts) -> IntArray:
@@ -130,46 +100,31 @@ def flat_cells(kind: FeatureKind, counts: FeatureCounts) -> IntArray:
     return np.concatenate([counts.bins, tail])
 
 
-def event_ranges(family: Family) -> IntArray:
-    """Returns int64 [events, 2], the cell ranges of all events of all streams in order."""
-    return np.array([event.cells for stream in family.streams for event in stream.events])
-
-
-def row_ranges(family: Family) -> IntArray:
-    """Returns int64 [streams, 2], the cell ranges of the rows of all streams in order."""
-    return np.array([stream.rows for stream in family.streams])
-
-
-def _weighted(stream: Stream, weight: float) -> Stream:
-    return Stream(
-        stream.feature,
-        stream.signal,
-        weight,
-        stream.rows,
-        stream.tolerance,
-        stream.design_effect,
-        stream.events,
-    )
+def alternatives_of(stream: Stream, event: Event) -> list[float]:
+    """Returns the shares that an event is tested against, beyond its limit."""
+    limit = event.limit
+    if stream.signal is Signal.RARE:
+        if event.upward:
+            return [min(limit * factor, (1 + limit) / 2) for factor in RARE_ALTERNATIVES]
+        return [limit / factor for factor in RARE_ALTERNATIVES]
+    if event.upward:
+        return [limit + part * (1 - limit) for part in ALTERNATIVES]
+    return [limit * (1 - part) for part in ALTERNATIVES]
 
 
 def _streams_of(feature: FeatureProfile, offset: int) -> list[Stream]:
     cells = flat_cells(feature.kind, feature.counts)
     size = cells.size
     present = (offset, offset + size - 2)
-    events = _distribution_events(feature, cells, offset)
     streams: list[Stream] = []
-    if events:
-        streams.append(
-            Stream(
-                feature,
-                Signal.DISTRIBUTION,
-                0.0,
-                present,
-                feature.tolerance,
-                feature.design_effect,
-                events,
-            )
-        )
+    for signal, events in (
+        (Signal.DISTRIBUTION, _distribution_events(feature, cells, offset)),
+        (Signal.RARE, _rare_events(feature, cells, offset)),
+    ):
+        if events:
+            ordered = signal is Signal.DISTRIBUTION and feature.kind is FeatureKind.NUMERIC
+            shapes = shape_scores(cells[:-2], feature.tolerance) if ordered else None
+            streams.append(Stream(feature, signal, present, feature.design_effect, events, shapes))
     places = {
         Signal.MISSING: (offset + size - 2, offset + size - 1),
         Signal.INVALID: (offset + size - 1, offset + size),
@@ -182,9 +137,7 @@ def _streams_of(feature: FeatureProfile, offset: int) -> list[Stream]:
             continue
         whole = band.signal in (Signal.MISSING, Signal.INVALID)
         rows = (offset, offset + size) if whole else present
-        streams.append(
-            Stream(feature, band.signal, 0.0, rows, band.tolerance, band.design_effect, (event,))
-        )
+        streams.append(Stream(feature, band.signal, rows, band.design_effect, (event,)))
     return streams
 
 
@@ -200,19 +153,24 @@ def _distribution_events(
         shares: FloatArray = np.cumsum(present)[:-1] / total
         for index, edge in enumerate(feature.edges):
             events += _both_directions(
-                f"{feature.name} < {edge:.6g}",
+                f"{feature.feature} < {edge:.6g}",
                 (offset, offset + index + 1),
                 float(shares[index]),
                 feature.tolerance,
             )
         return tuple(events)
-    names = [f"{feature.name} = {category}" for category in feature.categories]
-    if feature.other_categories:
-        names.append(f"{feature.name} is a rarer category")
-    for index, name in enumerate(names):
+    for index, name in enumerate(category_labels(feature)):
         place = (offset + index, offset + index + 1)
         events += _both_directions(name, place, float(present[index]) / total, feature.tolerance)
     return tuple(events)
+
+
+def category_labels(feature: FeatureProfile) -> list[str]:
+    """Returns what a person calls the bins of a categorical feature that hold anything."""
+    names = [f"{feature.feature} = {category}" for category in feature.categories]
+    if feature.other_categories:
+        names.append(f"{feature.feature} is a rarer category")
+    return names
 
 
 def _both_directions(
@@ -226,6 +184,47 @@ def _both_directions(
     if 0 < low < 1:
         events.append(Event(label, cells, share, low, upward=False))
     return events
+
+
+def _rare_events(feature: FeatureProfile, cells: IntArray, offset: int) -> tuple[Event, ...]:
+    bins = cells[1:-3] if feature.kind is FeatureKind.NUMERIC else cells[:-3]
+    total = int(cells[:-2].sum())
+    shares = bins / max(1, total)
+    rare = np.flatnonzero((shares > 0) & (shares <= min(RARE_SHARE, feature.tolerance)))
+    if not rare.size:
+        return ()
+    independent = total / feature.design_effect
+    lower, upper = share_limits(bins[rare] / feature.design_effect, independent)
+    factor = RARE_FACTOR * _seasonal_factor(feature, independent)
+    first = offset + 1 if feature.kind is FeatureKind.NUMERIC else offset
+    events: list[Event] = []
+    for index, low, high in zip(rare.tolist(), lower.tolist(), upper.tolist(), strict=True):
+        share, place = float(shares[index]), (first + index, first + index + 1)
+        label = _bin_label(feature, index)
+        ends = max(high, share * factor), min(low, share / factor)
+        events += [
+            Event(label, place, share, limit, upward)
+            for limit, upward in zip(ends, (True, False), strict=True)
+            if 0 < limit < 1
+        ]
+    return tuple(events)
+
+
+def _seasonal_factor(feature: FeatureProfile, independent_rows: float) -> float:
+    """How much a season widens the tolerance, as a factor: a rare bin's own season is not known.
+
+    A tolerance beyond the usual floor and the reference's own error was measured between blocks
+    of time, or wanted by the user.
+    """
+    error = math.sqrt(math.log(200) / (2 * independent_rows))
+    return max(1.0, feature.tolerance / max(USUAL_TOLERANCE, error))
+
+
+def _bin_label(feature: FeatureProfile, index: int) -> str:
+    if feature.kind is FeatureKind.CATEGORICAL:
+        return category_labels(feature)[index]
+    low, high = feature.edges[index : index + 2]
+    return f"{low:.6g} <= {feature.feature} < {high:.6g}"
 
 
 def _quality_event(band: QualityBand, place: tuple[int, int]) -> Event | None:

@@ -166,7 +166,7 @@ def test_collected_windows_weigh_as_one_large_window() -> None:
     parts = [window(rows(seed, 20)) for seed in (6, 7, 8)]
     whole, _ = judged([reduce(Sketch.merge, parts)])
     collected, _ = judged(parts)
-    assert collected.log_r.tolist() == whole.log_r.tolist()
+    assert collected.evidence.tolist() == whole.evidence.tolist()
 
 
 def test_design_effect_divides_the_rows() -> None:
@@ -278,7 +278,7 @@ def test_step_is_refused_when_state_or_window_belong_to_another_profile() -> Non
     ("field", "value", "message"),
     [
         ("formatVersion", 2, "begin again"),
-        ("onset", "", "logR holds|holds 0 numbers|instead of"),
+        ("judged", "", "holds [0-9]+ numbers instead of 0"),
         ("since", "AAAA", "base64 of whole"),
         ("since", "*", "base64 of whole"),
         ("windows", -1, r"state\.windows is -1"),
