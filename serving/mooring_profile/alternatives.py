@@ -18,18 +18,26 @@ from mooring_profile.fields import FloatArray, IntArray
 
 SHIFTS = (0.12, 0.25, 0.5, 1.0)
 """Shifts up and down of the normal scores, in standard deviations of a normal feature."""
+SHIFT_WEIGHTS = (0.125, 0.5, 0.25, 0.125)
+"""Shares of the shifts' weight: most for a quarter of a standard deviation, which is worth finding
+soon and can be; a smaller one takes long whatever its weight."""
 SCALES = (1.25, 1.6, 2.5)
 """Factors, and their inverses, of the normal scores."""
 SHAPES = 2 * len(SHIFTS) + 2 * len(SCALES)
 LOCATION_PART = 2 / 3
 """Share of the weight of these alternatives that goes to the shifts."""
-_ALIKE = 1e-9
+_ALIKE = 1e-6
+"""Scores below this in size are rounding errors."""
+_LEAST_SHARE = 1e-7
+"""A cell that the alternative all but empties keeps this share: its width in the string stays far
+above rounding errors, and its e-value above 0."""
 
 
 def shape_weights() -> FloatArray:
     """Returns the prior weight of each alternative, float64 [SHAPES], summing to 1."""
-    shifts, scales = 2 * len(SHIFTS), 2 * len(SCALES)
-    return np.array([LOCATION_PART / shifts] * shifts + [(1 - LOCATION_PART) / scales] * scales)
+    shifts = np.repeat(np.array(SHIFT_WEIGHTS) / 2, 2)
+    scales = np.full(2 * len(SCALES), 1 / (2 * len(SCALES)))
+    return np.concatenate([LOCATION_PART * shifts, (1 - LOCATION_PART) * scales])
 
 
 def shape_scores(reference: IntArray, tolerance: float) -> FloatArray | None:
@@ -72,8 +80,7 @@ def largest_expectation(ratios: FloatArray, low: FloatArray, high: FloatArray) -
 
 def _log_e(alternative: FloatArray, low: FloatArray, high: FloatArray) -> FloatArray:
     q = np.diff(alternative, prepend=0.0, append=1.0)
-    # A cell that the alternative leaves empty has no width in the string; it may not rule it out.
-    q = np.maximum(q, 1e-12)
+    q = np.maximum(q, _LEAST_SHARE)
     q /= q.sum()
     nearest = taut_string(np.cumsum(q)[:-1], low, high)
     p = np.diff(nearest, prepend=0.0, append=1.0)

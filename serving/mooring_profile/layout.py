@@ -17,7 +17,7 @@ from mooring_profile.fields import FloatArray, IntArray
 from mooring_profile.sketch import Sketch
 from mooring_profile.streams import Stream, alternatives_of
 
-SHAPE_PART = 0.75
+SHAPE_PART = 0.8
 """Share of a stream's weight that goes to its shapes, where it has any; its events, which find
 whatever else may happen, share the rest."""
 

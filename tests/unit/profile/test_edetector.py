@@ -1,4 +1,5 @@
 import json
+import re
 from dataclasses import replace
 from functools import reduce
 from typing import Any
@@ -13,7 +14,9 @@ from mooring_profile import (
     CountsInvalid,
     DetectorState,
     DriftDetector,
+    FeatureCounts,
     FeatureKind,
+    FeatureProfile,
     ProfileInvalid,
     ReferenceProfile,
     Signal,
@@ -23,7 +26,11 @@ from mooring_profile import (
     StreamKind,
     build_profile,
 )
+from mooring_profile.document import Segment
 from mooring_profile.edetector import ALTERNATIVES
+from mooring_profile.evidence import NO_CHANGE
+from mooring_profile.rarity import RARE_FACTOR
+from mooring_profile.streams import streams_of
 
 stats: Any = scipy_stats  # scipy has no annotations
 
@@ -202,6 +209,32 @@ def test_state_survives_json_exactly_in_the_middle_of_a_stream() -> None:
     assert DETECTOR.step(restored, more)[1] == DETECTOR.step(state, more)[1]
 
 
+@settings(max_examples=20, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 9), st.integers(0, 300), st.sampled_from([0.0, 0.3, 3.0])),
+        min_size=1,
+        max_size=6,
+    ),
+    st.sets(st.integers(0, 5)),
+)
+def test_restarts_between_windows_change_nothing_whenever_they_happen(
+    parts: list[tuple[int, int, float]], restarts: set[int]
+) -> None:
+    state = restarted = DETECTOR.initial()
+    for number, (seed, size, shift) in enumerate(parts):
+        if number in restarts:
+            restarted = DetectorState.from_json(json.loads(json.dumps(restarted.to_json())))
+        item = window(rows(seed, size, shift))
+        state, evidence = DETECTOR.step(state, item)
+        restarted, told_again = DETECTOR.step(restarted, item)
+        assert told_again == evidence
+        assert json.dumps(restarted.to_json()) == json.dumps(state.to_json())
+        quick, alarm = DETECTOR.advance(restarted, item)
+        assert alarm == any(told.alarm for told in DETECTOR.step(restarted, item)[1])
+        assert quick == DETECTOR.step(restarted, item)[0]
+
+
 def test_step_leaves_the_state_before_it_unchanged() -> None:
     state, _ = judged([window(rows(1, 100))])
     before = state.to_json()
@@ -298,3 +331,134 @@ def test_rarer_categories_are_watched_together() -> None:
     _, evidence = judged([recorder.snapshot()], DriftDetector(profile, false_alarm_windows=100))
     assert evidence[0].alarm
     assert evidence[0].at == "c is a rarer category"
+
+
+def test_effect_is_told_in_units_of_the_feature() -> None:
+    moved = [window(rows(seed, 400, shift=0.8)) for seed in range(60, 64)]
+    _, evidence = judged(moved)
+    item = told(evidence, "delay", Signal.DISTRIBUTION)
+    found = re.fullmatch(
+        r"(median|upper quartile) (\S+) → (\S+) \(delay < \S+: \S+ % → \S+ %\)", item.effect_text
+    )
+    assert found is not None
+    assert float(found[3]) - float(found[2]) == pytest.approx(0.8, abs=0.1)
+    assert item.since_rows == 1600
+    assert item.ks is not None
+    assert item.ks_null95 is not None
+    assert item.ks > 2 * item.ks_null95
+    assert item.wasserstein == pytest.approx(0.8, abs=0.15)
+    columns = rows(64, 400)
+    columns["carrier"][:120] = "DL"
+    _, evidence = judged([window(columns)])
+    text = told(evidence, "carrier", Signal.DISTRIBUTION).effect_text
+    assert text.startswith("carrier = DL 19.7 % → 4")
+    assert text.endswith(" %")
+    assert told(evidence, "delay", Signal.MISSING).effect_text == NO_CHANGE
+
+
+def test_values_beyond_the_range_are_told_as_such() -> None:
+    columns = rows(65, 400)
+    columns["wind"] = np.where(np.arange(400) < 60, 99, columns["wind"])
+    _, evidence = judged([window(columns)])
+    item = told(evidence, "wind", Signal.OUT_OF_RANGE)
+    assert item.effect_text == "outside the reference's range 0.01 % → 15 %"
+
+
+ABROAD = Segment("region", "abroad")
+
+
+def with_segment(profile: ReferenceProfile) -> ReferenceProfile:
+    """The profile's features once more, for a segment that looks the same."""
+    again = [
+        replace(feature, name=f"{ABROAD}/{feature.name}", segment=ABROAD)
+        for feature in profile.features
+    ]
+    return replace(profile, features=(*profile.features, *again))
+
+
+def test_segment_is_judged_on_its_own_and_named() -> None:
+    detector = DriftDetector(with_segment(PROFILE), false_alarm_windows=100)
+    quiet, moved = window(rows(66, 1000)), window(rows(67, 300, shift=0.6))
+    counts = dict(quiet.counts) | {
+        f"{ABROAD}/{name}": item for name, item in moved.counts.items() if name != "@score"
+    }
+    _, evidence = judged([Sketch(counts)], detector)
+    alarms = [item for item in evidence if item.alarm]
+    assert [(item.feature, item.segment) for item in alarms] == [("delay", "region=abroad")]
+    assert alarms[0].at.startswith("delay <")
+    assert sum(100 / np.exp(item.threshold) for item in evidence) == pytest.approx(1)
+    assert ("region=abroad/delay", Signal.DISTRIBUTION) in detector.streams
+    segment = [item for item in evidence if item.segment is not None]
+    assert sum(100 / np.exp(item.threshold) for item in segment) == pytest.approx(0.3)
+
+
+def test_what_matters_more_has_a_lower_threshold() -> None:
+    detector = DriftDetector(
+        PROFILE, false_alarm_windows=100, importance={"delay": 8.0, "carrier": 1.0, "wind": 1.0}
+    )
+    _, evidence = judged([window(rows(68, 100))], detector)
+    first = told(evidence, "delay", Signal.DISTRIBUTION).threshold
+    assert first < told(evidence, "carrier", Signal.DISTRIBUTION).threshold - 1
+
+
+def test_rare_class_that_triples_is_found_and_told() -> None:
+    # Half a day of fraud: 0.1 % of the rows become 0.3 %, far within a tolerance of 2 %.
+    rng = np.random.default_rng(69)
+    labels = np.array(["fine", "fraud"], dtype=object)
+    reference = labels[(rng.random(200_000) < 0.001).astype(int)]
+    profile = build_profile(
+        {"label": reference}, {"label": FeatureKind.CATEGORICAL}, score=None, blocks=None
+    )
+    detector = DriftDetector(profile, false_alarm_windows=1000)
+    state, found = detector.initial(), None
+    for number in range(60):
+        recorder = SketchRecorder(profile)
+        share = 0.001 if number < 20 else 0.003
+        recorder.record({"label": labels[(rng.random(2000) < share).astype(int)]}, None)
+        state, evidence = detector.step(state, recorder.snapshot())
+        alarms = [item for item in evidence if item.alarm]
+        if alarms:
+            found = number, alarms
+            break
+    assert found is not None
+    number, alarms = found
+    assert 20 <= number <= 35
+    assert [item.signal for item in alarms] == [Signal.RARE]
+    assert alarms[0].kind is StreamKind.DRIFT
+    assert alarms[0].at == "label = fraud"
+    assert alarms[0].observed_share == pytest.approx(0.003, abs=0.001)
+    assert alarms[0].since_window is not None
+    assert abs(alarms[0].since_window - 20) <= 4
+
+
+def test_rare_bin_of_a_score_is_watched_by_its_bounds() -> None:
+    edges = np.linspace(0, 1, 11)
+    counts = FeatureCounts(np.array([1000] * 9 + [20]))
+    feature = FeatureProfile(
+        name="@score",
+        kind=FeatureKind.NUMERIC,
+        counts=counts,
+        tolerance=0.02,
+        design_effect=1.0,
+        quality=(),
+        edges=tuple(edges.tolist()),
+    )
+    detector = DriftDetector(ReferenceProfile((), feature, 9020), false_alarm_windows=100)
+    assert [signal for _, signal in detector.streams] == [Signal.DISTRIBUTION, Signal.RARE]
+    many = Sketch({"@score": FeatureCounts(np.array([990] * 9 + [90]))})
+    _, evidence = judged([many], detector)
+    item = told(evidence, "@score", Signal.RARE)
+    assert item.alarm
+    assert item.at == "0.9 <= @score < 1"
+
+
+def test_season_widens_what_is_normal_for_rare_bins() -> None:
+    edges = tuple(np.linspace(0, 1, 11).tolist())
+    counts = FeatureCounts(np.array([1000] * 9 + [50]))
+    limits: list[float] = []
+    for tolerance in (0.02, 0.06):
+        feature = FeatureProfile("x", FeatureKind.NUMERIC, counts, tolerance, 1.0, (), edges=edges)
+        streams = streams_of(ReferenceProfile((feature,), None, 9050), None)
+        limits.append(next(item for item in streams if item.signal is Signal.RARE).events[0].limit)
+    assert limits[1] == pytest.approx(50 / 9050 * RARE_FACTOR * 3)
+    assert limits[1] > 1.5 * limits[0]
