@@ -52,6 +52,30 @@ def python_environment(name: str, requirements: Sequence[str]) -> Path:
     return _cached("venvs", name, key, build) / "bin"
 
 
+def wheel_contents(requirement: str, digest: str) -> Path:
+    """The unpacked wheel of one requirement, without what it depends on: for the data in it.
+
+    Args:
+        requirement: `name==version`.
+        digest: of the wheel, `sha256:...`; another file is refused.
+
+    Raises:
+        EnvironmentUnavailable: The wheel could not be fetched, or is another one.
+    """
+    uv = str(Path(sys.executable).parent / "uv")
+    line = f"{requirement} --hash={digest}"
+
+    def build(directory: Path) -> None:
+        directory.mkdir()
+        pinned = directory / "requirements.txt"
+        pinned.write_text(f"{line}\n", encoding="utf-8")
+        command = [uv, "pip", "install", "--quiet", "--no-deps", "--require-hashes"]
+        command += ["--only-binary", ":all:", "--target", str(directory), "-r", str(pinned)]
+        _run([*command, "--python", sys.executable], requirement)
+
+    return _cached("wheels", requirement.partition("=")[0], line.encode(), build)
+
+
 def compiled_floor() -> Path:
     """The compiled floor's program, built when absent.
 

@@ -66,6 +66,7 @@ SERVING = ProjectImage(
         "serving/mooring_cli",
         "serving/mooring_model",
         "serving/mooring_profile",
+        "serving/mooring_replay",
         "serving/mooring_serving",
         "serving/mooring_training",
     ),
