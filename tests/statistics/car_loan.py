@@ -1,4 +1,4 @@
-"""nannyml's synthetic car loans (Apache-2.0), read from its wheel in the cache outside the checkout.
+"""nannyml's synthetic car loans (Apache-2.0), from its wheel in the cache outside the checkout.
 
 50,000 rows of reference with labels, 50,000 rows to analyse of which those from row 25,000 on have
 drifted: car_value, loan_length, repaid_loan_on_prev_car, salary_range and the score y_pred_proba,
