@@ -102,14 +102,14 @@ def taut_string(at: FloatArray, low: FloatArray, high: FloatArray) -> FloatArray
     """
     xs = [0.0, *at.tolist(), 1.0]
     floors, roofs = [0.0, *low.tolist(), 1.0], [0.0, *high.tolist(), 1.0]
-    heights = np.zeros(len(xs))
+    heights = [0.0]
     start = 0
     while start < len(xs) - 1:
-        end, slope = _next_corner(xs, floors, roofs, start, float(heights[start]))
-        steps = np.array(xs[start + 1 : end + 1]) - xs[start]
-        heights[start + 1 : end + 1] = heights[start] + slope * steps
+        height = heights[-1]
+        end, slope = _next_corner(xs, floors, roofs, start, height)
+        heights += [height + slope * (x - xs[start]) for x in xs[start + 1 : end + 1]]
         start = end
-    return heights[1:-1]
+    return np.array(heights[1:-1])
 
 
 def _next_corner(

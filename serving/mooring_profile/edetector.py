@@ -31,13 +31,13 @@ import numpy as np
 from mooring_profile.divergence import DivergenceReader, Divergences
 from mooring_profile.document import ReferenceProfile, Signal
 from mooring_profile.errors import CountsInvalid, ProfileInvalid
-from mooring_profile.evidence import StreamEvidence, StreamKind, effect_text
+from mooring_profile.evidence import StreamEvidence, StreamKind, Teller
 from mooring_profile.fields import FloatArray
 from mooring_profile.layout import Flattener, Layout
 from mooring_profile.recursion import advance, standing
 from mooring_profile.sketch import Sketch
 from mooring_profile.state import DetectorState, StateSizes
-from mooring_profile.streams import ALTERNATIVES, Event, streams_of
+from mooring_profile.streams import ALTERNATIVES, streams_of
 
 __all__ = ["ALTERNATIVES", "DriftDetector", "StreamEvidence", "StreamKind"]
 
@@ -45,7 +45,6 @@ LEAST_TOLD = 1e-300
 """Evidence that vanished is told as this much, so that its logarithm is finite."""
 REVISION = 2
 """Of the arithmetic that a state depends on: one of another revision begins again."""
-_DRIFT = frozenset({Signal.DISTRIBUTION, Signal.RARE, Signal.OUT_OF_RANGE})
 
 
 class DriftDetector:
@@ -85,7 +84,10 @@ class DriftDetector:
             raise ProfileInvalid("The profile has no feature, score or share to watch")
         weights = np.array([stream.weight for stream in self._streams])
         self._thresholds = np.log(false_alarm_windows / weights)
-        self._threshold_list: list[float] = self._thresholds.tolist()
+        self._tellers = [
+            Teller(stream, threshold)
+            for stream, threshold in zip(self._streams, self._thresholds.tolist(), strict=True)
+        ]
         self._layout = Layout.of(profile, self._streams)
         self._flattener = Flattener(profile)
         self._divergences = DivergenceReader(profile.streams)
@@ -145,78 +147,29 @@ class DriftDetector:
     ) -> tuple[StreamEvidence, ...]:
         layout = self._layout
         found = standing(layout, state.evidence, state.onset, state.since)
-        levels = _logarithms(found.levels)
         silent = Divergences()
-        readings: list[Divergences] = [
-            divergences[int(feature)] if stream.signal is Signal.DISTRIBUTION else silent
-            for stream, feature in zip(self._streams, layout.feature_of_stream, strict=True)
-        ]
+        of_stream: list[int] = layout.feature_of_stream.tolist()
+        first: list[int] = layout.first_event.tolist()
+        columns: tuple[list[bool], list[float], list[int], list[int], list[int]] = (
+            (state.judged > 0).tolist(),
+            _logarithms(found.levels).tolist(),
+            found.event.tolist(),
+            found.since.tolist(),
+            state.since_rows.tolist(),
+        )
         return tuple(
-            self._told(
-                index,
-                best,
-                level if judged else None,
-                since if points else None,
-                state,
-                reading,
+            teller.tell(
+                level=level if judged else None,
+                best=event - begin,
+                since=since,
+                rows=rows,
+                hits=state.since_hits[begin:],
+                divergences=divergences[feature] if teller.has_divergences else silent,
             )
-            for index, (best, level, since, points, judged, reading) in enumerate(
-                zip(
-                    (found.event - layout.first_event).tolist(),
-                    levels.tolist(),
-                    found.since.tolist(),
-                    found.points.tolist(),
-                    (state.judged > 0).tolist(),
-                    readings,
-                    strict=True,
-                )
+            for teller, feature, begin, judged, level, event, since, rows in zip(
+                self._tellers, of_stream, first, *columns, strict=True
             )
         )
-
-    def _told(
-        self,
-        index: int,
-        best: int,
-        level: float | None,
-        since: int | None,
-        state: DetectorState,
-        divergences: Divergences,
-    ) -> StreamEvidence:
-        stream, threshold = self._streams[index], self._threshold_list[index]
-        event, rows = stream.events[best], int(state.since_rows[index])
-        first = int(self._layout.first_event[index])
-        hits = state.since_hits[first : first + len(stream.events)]
-        observed = int(hits[best]) / rows if rows else None
-        # Shares within the range are told as shares outside it.
-        outside = stream.signal is Signal.OUT_OF_RANGE
-        return StreamEvidence(
-            feature=stream.feature.feature,
-            segment=None if stream.feature.segment is None else str(stream.feature.segment),
-            kind=StreamKind.DRIFT if stream.signal in _DRIFT else StreamKind.DATA_QUALITY,
-            signal=stream.signal,
-            log_evidence=level,
-            threshold=threshold,
-            alarm=level is not None and level >= threshold,
-            since_window=since if rows else None,
-            since_rows=rows,
-            at="share outside the reference's range" if outside else event.label,
-            reference_share=1 - event.share if outside else event.share,
-            observed_share=1 - observed if outside and observed is not None else observed,
-            effect=None if observed is None else _beyond(event, observed),
-            effect_text=effect_text(stream, event, best, hits, rows),
-            psi=divergences.psi,
-            js=divergences.js,
-            js_null95=divergences.js_null95,
-            ks=divergences.ks,
-            ks_null95=divergences.ks_null95,
-            wasserstein=divergences.wasserstein,
-            wasserstein_null95=divergences.wasserstein_null95,
-        )
-
-
-def _beyond(event: Event, observed: float) -> float:
-    """How far a share is beyond the limit of the normal."""
-    return max(0.0, observed - event.limit if event.upward else event.limit - observed)
 
 
 def _logarithms(levels: FloatArray) -> FloatArray:

@@ -8,8 +8,9 @@ from enum import StrEnum
 
 import numpy as np
 
+from mooring_profile.divergence import Divergences
 from mooring_profile.document import FeatureKind, Signal
-from mooring_profile.fields import IntArray
+from mooring_profile.fields import FloatArray, IntArray
 from mooring_profile.streams import Event, Stream
 
 NO_CHANGE = "no change seen"
@@ -36,9 +37,6 @@ class StreamKind(StrEnum):
 class StreamEvidence:
     """What one stream says after a window.
 
-    The divergences speak about this window's rows; each is None for data quality and below its
-    least number of rows (`divergence`), and none of them alarms.
-
     Attributes:
         feature: name of the feature, or `@score`.
         segment: the segment it was counted in, as `column=value`; None for all rows.
@@ -56,14 +54,8 @@ class StreamEvidence:
         effect: how far the observed share is beyond the normal, >= 0; None with it.
         effect_text: the change in units of the feature, such as
             `median 12.1 → 15.4 (dep_delay < 12.5: 50 % → 40 %)`.
-        psi: population stability index over about 10 cells, its sampling bias taken out (near 0
-            without drift).
-        js: Jensen-Shannon distance over the same cells.
-        js_null95: what it exceeds in 5 % of windows of as many rows without drift.
-        ks: Kolmogorov-Smirnov distance; numeric only.
-        ks_null95: likewise.
-        wasserstein: Wasserstein-1 distance in the reference's standard deviations; numeric only.
-        wasserstein_null95: likewise.
+        divergences: of this window, for people to read beside the evidence; the properties `psi`,
+            `js`, `ks`, `wasserstein` and their `…_null95` are its values.
     """
 
     feature: str
@@ -80,13 +72,105 @@ class StreamEvidence:
     observed_share: float | None
     effect: float | None
     effect_text: str
-    psi: float | None
-    js: float | None
-    js_null95: float | None
-    ks: float | None
-    ks_null95: float | None
-    wasserstein: float | None
-    wasserstein_null95: float | None
+    divergences: Divergences
+
+    @property
+    def psi(self) -> float | None:
+        """See `Divergences`."""
+        return self.divergences.psi
+
+    @property
+    def js(self) -> float | None:
+        """See `Divergences`."""
+        return self.divergences.js
+
+    @property
+    def js_null95(self) -> float | None:
+        """See `Divergences`."""
+        return self.divergences.js_null95
+
+    @property
+    def ks(self) -> float | None:
+        """See `Divergences`."""
+        return self.divergences.ks
+
+    @property
+    def ks_null95(self) -> float | None:
+        """See `Divergences`."""
+        return self.divergences.ks_null95
+
+    @property
+    def wasserstein(self) -> float | None:
+        """See `Divergences`."""
+        return self.divergences.wasserstein
+
+    @property
+    def wasserstein_null95(self) -> float | None:
+        """See `Divergences`."""
+        return self.divergences.wasserstein_null95
+
+
+_DRIFT = frozenset({Signal.DISTRIBUTION, Signal.RARE, Signal.OUT_OF_RANGE})
+
+
+class Teller:
+    """Tells where one stream stands, window after window.
+
+    Attributes:
+        has_divergences: whether the divergences of its feature are its to tell.
+    """
+
+    def __init__(self, stream: Stream, threshold: float) -> None:
+        self._stream = stream
+        self._threshold = threshold
+        segment = stream.feature.segment
+        self._feature = stream.feature.feature
+        self._segment = None if segment is None else str(segment)
+        self._kind = StreamKind.DRIFT if stream.signal in _DRIFT else StreamKind.DATA_QUALITY
+        self.has_divergences = stream.signal is Signal.DISTRIBUTION
+
+    def tell(
+        self,
+        *,
+        level: float | None,
+        best: int,
+        since: int,
+        rows: int,
+        hits: IntArray,
+        divergences: Divergences,
+    ) -> StreamEvidence:
+        """Returns the stream's evidence.
+
+        Args:
+            level: logarithm of the evidence; None while nothing was judged.
+            best: index of the stream's most telling event.
+            since: the window in which its change would have begun.
+            rows: rows counted since then; 0 when nothing points to a change.
+            hits: int64, occurrences among them of each of the stream's events (and of others).
+            divergences: of this window.
+        """
+        stream, event = self._stream, self._stream.events[best]
+        observed = int(hits[best]) / rows if rows else None
+        beyond = None if observed is None else observed - event.limit
+        # Shares within the range are told as shares outside it.
+        outside = stream.signal is Signal.OUT_OF_RANGE
+        return StreamEvidence(
+            feature=self._feature,
+            segment=self._segment,
+            kind=self._kind,
+            signal=stream.signal,
+            log_evidence=level,
+            threshold=self._threshold,
+            alarm=level is not None and level >= self._threshold,
+            since_window=since if rows else None,
+            since_rows=rows,
+            at="share outside the reference's range" if outside else event.label,
+            reference_share=1 - event.share if outside else event.share,
+            observed_share=1 - observed if outside and observed is not None else observed,
+            effect=None if beyond is None else max(0.0, beyond if event.upward else -beyond),
+            effect_text=effect_text(stream, event, best, hits, rows) if rows else NO_CHANGE,
+            divergences=divergences,
+        )
 
 
 def effect_text(stream: Stream, event: Event, best: int, hits: IntArray, rows: int) -> str:
@@ -96,11 +180,9 @@ def effect_text(stream: Stream, event: Event, best: int, hits: IntArray, rows: i
         stream: whose change.
         event: its most telling event.
         best: the event's index in the stream.
-        hits: int64 [events], occurrences of each of the stream's events.
-        rows: among how many rows; 0 when there is no change to tell.
+        hits: int64, occurrences of each of the stream's events (and of others).
+        rows: among how many rows, > 0.
     """
-    if rows == 0:
-        return NO_CHANGE
     before, after = event.share, int(hits[best]) / rows
     if stream.signal is Signal.OUT_OF_RANGE:
         return f"outside the reference's range {_percent(1 - before)} → {_percent(1 - after)}"
@@ -109,17 +191,14 @@ def effect_text(stream: Stream, event: Event, best: int, hits: IntArray, rows: i
     if stream.signal is not Signal.DISTRIBUTION or not ordered:
         return f"{event.label} {moved}"
     level = min(_QUANTILES, key=lambda quantile: abs(quantile - before))
-    old, new = _quantile_moved(stream, hits / rows, level)
+    old, new = _quantile_moved(stream, hits[: len(stream.events)] / rows, level)
     return f"{_QUANTILES[level]} {old:.4g} → {new:.4g} ({event.label}: {moved})"
 
 
-def _quantile_moved(
-    stream: Stream, shares: np.ndarray[tuple[int], np.dtype[np.float64]], level: float
-) -> tuple[float, float]:
+def _quantile_moved(stream: Stream, shares: FloatArray, level: float) -> tuple[float, float]:
     """A quantile before and after, between edges by straight lines."""
-    first = stream.rows[0] + 1
-    edges = np.array([stream.feature.edges[event.cells[1] - first] for event in stream.events])
-    reference = np.array([event.share for event in stream.events])
+    edges = [stream.feature.edges[event.cells[1] - stream.rows[0] - 1] for event in stream.events]
+    reference = [event.share for event in stream.events]
     return (
         float(np.interp(level, np.maximum.accumulate(reference), edges)),
         float(np.interp(level, np.maximum.accumulate(shares), edges)),

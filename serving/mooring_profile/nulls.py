@@ -14,8 +14,8 @@ from mooring_profile.fields import FloatArray
 
 CHI_SQUARED_95 = (3.841, 5.991, 7.815, 9.488, 11.070, 12.592, 14.067, 15.507, 16.919)
 """95 % quantiles of chi-squared with 1 to 9 degrees of freedom."""
-PATHS = 4000
-"""The quantile's own error: sqrt(.05 * .95 / 4000) = 0.3 % of the windows."""
+PATHS = 2000
+"""The quantile's own error: sqrt(.05 * .95 / 2000) = 0.5 % of the windows."""
 GRID = 512
 
 
