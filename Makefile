@@ -11,7 +11,7 @@ CODE := operator serving tests
 export PYTHONUNBUFFERED := 1
 
 .PHONY: help demo test verify static crds proto images cluster-up cluster-down cluster-check clean \
-        bench-false-alarms bench-serving bench-recording bench-overload bench-soak prove-availability conformance \
+        bench-detector bench-false-alarms bench-serving bench-recording bench-overload bench-soak prove-availability conformance \
         sim-update lock
 
 help: ## list the commands
@@ -69,6 +69,9 @@ cluster-up: $(STAMP) ## start the embedded Kubernetes (or MOORING_CLUSTER_PROVID
 
 cluster-down: $(STAMP) ## stop it and leave nothing behind
 	@$(CLUSTER) down
+
+bench-detector: $(STAMP) ## what a window costs the drift detector
+	@$(BIN)/python -m tests.bench.detector_speed $(ARGS)
 
 bench-false-alarms: $(STAMP) ## the drift detector's run lengths and delays, 200 runs each (20 minutes)
 	@$(BIN)/python -m tests.bench.false_alarms $(ARGS)

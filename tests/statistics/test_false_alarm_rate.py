@@ -2,18 +2,34 @@
 
 A run announces A = 20 windows between false alarms; after an alarm the detector begins again. If
 the mean run length is at least A, the number of alarms in N windows is at most about
-Poisson(N / A); each test allows the 99.9 % point of that law, 35 alarms in 400 windows.
+Poisson(N / A); each test allows the 99.9 % point of that law, 35 alarms in 400 windows. This is the
+bounded sample: `make bench-false-alarms` makes 200 runs of each stream.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from mooring_profile import DriftDetector, FeatureKind, SketchRecorder, build_profile
+from mooring_profile import (
+    DriftDetector,
+    FeatureCounts,
+    FeatureKind,
+    FeatureProfile,
+    ReferenceProfile,
+    Sketch,
+    SketchRecorder,
+    build_profile,
+)
+from mooring_profile.alternatives import SCALES, SHAPES, SHIFTS, shape_scores
+from mooring_profile.document import Segment
+from mooring_profile.rarity import RARE_FACTOR
+from mooring_profile.streams import flat_cells
+from tests.bench.drift_simulation import cell_shares, known_profile
+from tests.bench.drift_streams import StreamName
 
 stats: Any = scipy_stats  # scipy has no annotations
 
@@ -92,12 +108,85 @@ def test_family_keeps_the_announced_interval_when_rows_are_independent(world: Wo
     assert alarms <= limit(400)
 
 
+def count_simulated(profile: ReferenceProfile, shares: dict[str, Any], *, windows: int) -> int:
+    """Alarms when counts are drawn from true cell shares, in the order of `FeatureCounts.cells`."""
+    rng = np.random.default_rng(windows)
+    detector = DriftDetector(profile, false_alarm_windows=ANNOUNCED)
+    state, alarms = detector.initial(), 0
+    drawn = {name: rng.multinomial(WINDOW, share, size=windows) for name, share in shares.items()}
+    for index in range(windows):
+        counts = {name: FeatureCounts.from_cells(item[index]) for name, item in drawn.items()}
+        state, alarm = detector.advance(state, Sketch(counts))
+        if alarm:
+            alarms += 1
+            state = detector.initial()
+    return alarms
+
+
 def test_family_keeps_the_announced_interval_when_nothing_is_tolerated() -> None:
-    # The hardest case: a reference so large that the tolerance is next to 0.
-    world = World(
-        lambda rng, n: rng.normal(size=n), features=5, reference=400_000, block=None, floor=0.0
+    # The hardest case for the weights: no tolerance hides a family that shares them wrongly.
+    profile = known_profile()
+    shares = {item.name: cell_shares(StreamName.NORMAL, item) for item in profile.features}
+    alarms = count_simulated(profile, shares, windows=3000)
+    assert alarms <= limit(3000)
+    assert alarms > 0
+
+
+@pytest.mark.parametrize("shape", range(SHAPES))
+def test_one_feature_keeps_the_announced_interval_at_the_edge_of_the_tolerance(shape: int) -> None:
+    # The normal distribution that looks most like each alternative: its e-value expects exactly 1.
+    whole = known_profile(tolerance=0.02)
+    feature = whole.features[0]
+    profile = ReferenceProfile((feature,), None, whole.rows)
+    cells = flat_cells(feature.kind, feature.counts)[:-2]
+    scores = shape_scores(cells, feature.tolerance)
+    assert scores is not None
+    # Scores are ln(q / p), so that tilting back from the alternative gives the nearest p.
+    normal = np.array(feature_shares(shape, cells)) / np.exp(scores[:, shape])
+    assert normal.sum() == pytest.approx(1, abs=1e-3)
+    normal /= normal.sum()
+    shares = {feature.name: [*normal[1:-1], 0.0, 0.0, normal[0], normal[-1], 0.0]}
+    assert count_simulated(profile, shares, windows=600) <= limit(600)
+
+
+def feature_shares(shape: int, cells: Any) -> Any:
+    """The alternative itself, computed anew with scipy."""
+    moves = [sign * shift for shift in SHIFTS for sign in (1, -1)]
+    factors = [factor for scale in SCALES for factor in (scale, 1 / scale)]
+    normal_scores = stats.norm.ppf((np.cumsum(cells)[:-1] + 0.5) / (cells.sum() + 1))
+    if shape < len(moves):
+        below = stats.norm.cdf(normal_scores - moves[shape])
+    else:
+        below = stats.norm.cdf(normal_scores / factors[shape - len(moves)])
+    q = np.maximum(np.diff(below, prepend=0.0, append=1.0), 1e-7)
+    return q / q.sum()
+
+
+def test_rare_bins_and_segments_keep_the_announced_interval_at_their_limits() -> None:
+    share = 0.001
+    rows = np.array([10**9 - 2 * 10**6, 2 * 10**6, 0])
+    rare = FeatureProfile(
+        "label",
+        FeatureKind.CATEGORICAL,
+        FeatureCounts(rows),
+        0.02,
+        1.0,
+        (),
+        categories=("fine", "fraud"),
     )
-    assert count_alarms(world, windows=1200, seed=1) <= limit(1200)
+    segments = [Segment("region", str(index)) for index in range(5)]
+    features = (
+        rare,
+        *(replace(rare, name=f"{item}/label", segment=item) for item in segments),
+    )
+    profile = ReferenceProfile(features, None, int(rows.sum()))
+    most = 2 * share * RARE_FACTOR
+    shares = {item.name: [1 - most, most, 0, 0, 0, 0, 0, 0] for item in features}
+    alarms = count_simulated(profile, shares, windows=3000)
+    assert 0 < alarms <= limit(3000)
+    for item in shares.values():
+        item[:2] = [1 - 2 * most, 2 * most]
+    assert count_simulated(profile, shares, windows=3000) > limit(3000)
 
 
 def test_family_keeps_the_announced_interval_when_rows_come_in_clusters_of_five() -> None:
