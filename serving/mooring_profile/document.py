@@ -1,205 +1,70 @@
 """The reference profile: what the training data looked like, in a few hundred integers a feature.
 
-Pure data with its JSON form (`profile.json` of a model package). Built by `build`, read by the
-recorder in a pod and by the detector in the operator.
+Pure data with its JSON form (`profile.json` of a model package). Built by `build` or `streaming`,
+read by the recorder in a pod and by the detector in the operator.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from enum import StrEnum
+from typing import TypeVar
 
-import numpy as np
-
-from mooring_profile.counts import FeatureCounts
+from mooring_profile.arming import SelfTest, StreamTest
 from mooring_profile.errors import ProfileInvalid
+from mooring_profile.feature import (
+    SCORE_STREAM,
+    FeatureKind,
+    FeatureProfile,
+    QualityBand,
+    Segment,
+    Signal,
+    single_precision,
+)
 from mooring_profile.fields import Fields
+from mooring_profile.multivariate import RECONSTRUCTION_STREAM, MultivariateProfile
+from mooring_profile.segments import MOST_SEGMENTS, SegmentProfile
+
+__all__ = [
+    "FORMAT_VERSION",
+    "RECONSTRUCTION_STREAM",
+    "SCORE_STREAM",
+    "FeatureKind",
+    "FeatureProfile",
+    "MultivariateProfile",
+    "QualityBand",
+    "ReferenceProfile",
+    "Segment",
+    "SegmentProfile",
+    "SelfTest",
+    "Signal",
+    "StreamTest",
+    "single_precision",
+]
 
 FORMAT_VERSION = 1
-SCORE_STREAM = "@score"
-"""Name of the stream that holds the model's own output."""
-
-
-class FeatureKind(StrEnum):
-    """How a feature's values are compared."""
-
-    NUMERIC = "numeric"
-    """Ordered: shares below each edge."""
-    CATEGORICAL = "categorical"
-    """Unordered: shares of each category."""
-
-
-class Signal(StrEnum):
-    """What a stream of the detector watches."""
-
-    DISTRIBUTION = "Distribution"
-    """The distribution of the values that are present."""
-    MISSING = "Missing"
-    """The share of rows without a value."""
-    INVALID = "Invalid"
-    """The share of rows with an infinite value or one of the wrong type."""
-    OUT_OF_RANGE = "OutOfRange"
-    """The share of present values outside the reference's range."""
-    RARE = "Rare"
-    """The shares of rare categories and bins, each judged relative to itself."""
-    UNSEEN = "Unseen"
-    """The share of present values that are categories the reference does not know."""
-
-
-@dataclass(frozen=True)
-class Segment:
-    """A part of the rows that is counted on its own: those with one value in one column."""
-
-    column: str
-    value: str
-
-    def __str__(self) -> str:
-        return f"{self.column}={self.value}"
-
-
-@dataclass(frozen=True)
-class QualityBand:
-    """What is normal for one data-quality signal of a feature.
-
-    Attributes:
-        signal: which share it is about; neither the distribution nor rare bins.
-        share: expected share of rows, 0 to 1.
-        tolerance: how far above `share` is still normal, 0 to 1.
-        design_effect: rows that weigh as one independent row, >= 1.
-    """
-
-    signal: Signal
-    share: float
-    tolerance: float
-    design_effect: float
-
-
-@dataclass(frozen=True)
-class FeatureProfile:
-    """The reference distribution of one feature.
-
-    Attributes:
-        name: the feature, or `@score`; in a segment `{column}={value}/{feature}`.
-        kind: numeric or categorical.
-        edges: numeric only, strictly ascending, in single precision; bin i is
-            `[edges[i], edges[i + 1])`. Empty when the reference has no value at all.
-        categories: categorical only, the categories with a bin of their own, most frequent first.
-        other_categories: known categories that share the last bin.
-        counts: rows of the reference per bin.
-        tolerance: largest difference of a share (below an edge, or of a category) that is normal.
-        design_effect: rows that weigh as one independent row, >= 1.
-        quality: the data-quality signals with what is normal for each.
-        minimum: smallest finite value, for people; None without values. So are the next three.
-        maximum: largest finite value.
-        mean: arithmetic mean of the finite values.
-        sd: population standard deviation of the finite values.
-        segment: the rows that it speaks about; None for all.
-    """
-
-    name: str
-    kind: FeatureKind
-    counts: FeatureCounts
-    tolerance: float
-    design_effect: float
-    quality: tuple[QualityBand, ...]
-    edges: tuple[float, ...] = ()
-    categories: tuple[str, ...] = ()
-    other_categories: tuple[str, ...] = ()
-    minimum: float | None = None
-    maximum: float | None = None
-    mean: float | None = None
-    sd: float | None = None
-    segment: Segment | None = None
-
-    def __post_init__(self) -> None:
-        where = f"feature {self.name!r}"
-        if not 0 <= self.tolerance <= 1:
-            raise ProfileInvalid(f"{where}: tolerance {self.tolerance} is not within [0, 1]")
-        if not self.design_effect >= 1:
-            raise ProfileInvalid(f"{where}: design effect {self.design_effect} is below 1")
-        if any(low >= high for low, high in zip(self.edges, self.edges[1:], strict=False)):
-            raise ProfileInvalid(f"{where}: edges are not strictly ascending")
-        if len(set(self.categories) | set(self.other_categories)) != len(self.categories) + len(
-            self.other_categories
-        ):
-            raise ProfileInvalid(f"{where}: a category is listed twice")
-        if self.counts.bins.size != self.bin_count:
-            raise ProfileInvalid(
-                f"{where}: {self.counts.bins.size} bins are counted where its edges or categories "
-                f"make {self.bin_count}; build the profile again from the training table"
-            )
-
-    @property
-    def feature(self) -> str:
-        """The feature's own name, without its segment."""
-        return self.name if self.segment is None else self.name.removeprefix(f"{self.segment}/")
-
-    @property
-    def bin_count(self) -> int:
-        """Number of bins: between edges, or one per category and one for the other known ones."""
-        if self.kind is FeatureKind.NUMERIC:
-            return max(0, len(self.edges) - 1)
-        return len(self.categories) + 1
-
-    def to_json(self) -> dict[str, object]:
-        """Returns the JSON form."""
-        found: dict[str, object] = {
-            "name": self.name,
-            "kind": self.kind.value,
-            "edges": list(self.edges),
-            "categories": list(self.categories),
-            "otherCategories": list(self.other_categories),
-            "counts": self.counts.to_json(),
-            "tolerance": self.tolerance,
-            "designEffect": self.design_effect,
-            "quality": [
-                {
-                    "signal": band.signal.value,
-                    "share": band.share,
-                    "tolerance": band.tolerance,
-                    "designEffect": band.design_effect,
-                }
-                for band in self.quality
-            ],
-            "minimum": self.minimum,
-            "maximum": self.maximum,
-            "mean": self.mean,
-            "sd": self.sd,
-        }
-        if self.segment is not None:
-            found["segment"] = {"column": self.segment.column, "value": self.segment.value}
-        return found
-
-    @classmethod
-    def from_fields(cls, fields: Fields) -> "FeatureProfile":
-        """Reads the JSON form.
-
-        Raises:
-            ProfileInvalid: a field is absent or out of its range.
-        """
-        return cls(
-            name=fields.text("name"),
-            kind=fields.choice("kind", FeatureKind),
-            edges=fields.numbers("edges"),
-            categories=fields.texts("categories"),
-            other_categories=fields.texts("otherCategories"),
-            counts=FeatureCounts.from_json(fields.raw("counts"), f"{fields.where}.counts"),
-            tolerance=fields.number("tolerance"),
-            design_effect=fields.number("designEffect"),
-            quality=tuple(_band_from_fields(band) for band in fields.objects("quality")),
-            minimum=fields.optional_number("minimum"),
-            maximum=fields.optional_number("maximum"),
-            mean=fields.optional_number("mean"),
-            sd=fields.optional_number("sd"),
-            segment=_segment_from_fields(fields),
-        )
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class ReferenceProfile:
-    """Profiles of every feature and of the model's score, over the same `rows` rows."""
+    """Profiles of every feature, of the model's score and of all parts, over the same rows.
+
+    Attributes:
+        features: over all rows, in the model's order.
+        score: of the model's output, named `@score`; None without it.
+        rows: of the reference.
+        segments: the same within declared parts of the rows, at most 20.
+        multivariate: how the numeric features hang together; None when that is not watched.
+        self_test: which streams may alarm; None: all may.
+        notes: what was left out of the profile and why, for people.
+    """
 
     features: tuple[FeatureProfile, ...]
     score: FeatureProfile | None
     rows: int
+    segments: tuple[SegmentProfile, ...] = ()
+    multivariate: MultivariateProfile | None = None
+    self_test: SelfTest | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         names = [stream.name for stream in self.streams]
@@ -207,24 +72,48 @@ class ReferenceProfile:
             raise ProfileInvalid(f"A feature is listed twice among {sorted(names)}")
         if self.score is not None and self.score.name != SCORE_STREAM:
             raise ProfileInvalid(f"The score is named {self.score.name!r}, not {SCORE_STREAM!r}")
+        if len(self.segments) > MOST_SEGMENTS:
+            raise ProfileInvalid(
+                f"The profile has {len(self.segments)} segments; at most {MOST_SEGMENTS} count"
+            )
+        features = {feature.name for feature in self.features}
+        columns = {segment.segment.column for segment in self.segments}
+        columns |= set(() if self.multivariate is None else self.multivariate.features)
+        if columns - features:
+            raise ProfileInvalid(
+                f"Segments or components are made of {sorted(columns - features)}, which are no "
+                "features; a pod sees features only"
+            )
 
     @property
     def streams(self) -> tuple[FeatureProfile, ...]:
-        """The features and then the score, where there is one."""
-        return self.features if self.score is None else (*self.features, self.score)
+        """All that is counted: features, score, reconstruction error, then all of each segment."""
+        score = () if self.score is None else (self.score,)
+        error = () if self.multivariate is None else (self.multivariate.error,)
+        parts = (stream for segment in self.segments for stream in segment.streams)
+        return (*self.features, *score, *error, *parts)
 
     def to_json(self) -> dict[str, object]:
         """Returns the content of `profile.json`."""
-        return {
+        document: dict[str, object] = {
             "formatVersion": FORMAT_VERSION,
             "rows": self.rows,
             "features": [feature.to_json() for feature in self.features],
             "score": None if self.score is None else self.score.to_json(),
         }
+        if self.segments:
+            document["segments"] = [segment.to_json() for segment in self.segments]
+        if self.multivariate is not None:
+            document["multivariate"] = self.multivariate.to_json()
+        if self.self_test is not None:
+            document["selfTest"] = self.self_test.to_json()
+        if self.notes:
+            document["notes"] = list(self.notes)
+        return document
 
     @classmethod
     def from_json(cls, document: object) -> "ReferenceProfile":
-        """Reads `profile.json`.
+        """Reads `profile.json`; an optional part that is absent is None or empty.
 
         Raises:
             ProfileInvalid: the document is of another format version, or a field is absent, of
@@ -237,33 +126,18 @@ class ReferenceProfile:
                 f"profile.formatVersion is {version}; this release reads {FORMAT_VERSION}: "
                 "package the model again with this release"
             )
-        score = fields.raw("score")
+        segments = fields.objects("segments") if "segments" in fields.values else ()
         return cls(
             features=tuple(FeatureProfile.from_fields(item) for item in fields.objects("features")),
-            score=None if score is None else FeatureProfile.from_fields(fields.nested("score")),
+            score=_optional(fields, "score", FeatureProfile.from_fields),
             rows=fields.count("rows"),
+            segments=tuple(SegmentProfile.from_fields(item) for item in segments),
+            multivariate=_optional(fields, "multivariate", MultivariateProfile.from_fields),
+            self_test=_optional(fields, "selfTest", SelfTest.from_fields),
+            notes=fields.texts("notes") if "notes" in fields.values else (),
         )
 
 
-def single_precision(values: tuple[float, ...]) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
-    """Returns edges as float32 [len(values)], the precision in which values are compared."""
-    return np.array(values, dtype=np.float32)
-
-
-def _segment_from_fields(fields: Fields) -> Segment | None:
-    if fields.values.get("segment") is None:
-        return None
-    segment = fields.nested("segment")
-    return Segment(segment.text("column"), segment.text("value"))
-
-
-def _band_from_fields(fields: Fields) -> QualityBand:
-    signal = fields.choice("signal", Signal)
-    if signal in (Signal.DISTRIBUTION, Signal.RARE):
-        raise fields.refuse("signal", signal.value, "a data-quality signal")
-    return QualityBand(
-        signal=signal,
-        share=fields.number("share"),
-        tolerance=fields.number("tolerance"),
-        design_effect=fields.number("designEffect"),
-    )
+def _optional(fields: Fields, key: str, read: Callable[[Fields], T]) -> T | None:
+    """A part that may be absent or null."""
+    return None if fields.values.get(key) is None else read(fields.nested(key))

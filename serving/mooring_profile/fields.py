@@ -113,6 +113,22 @@ class Fields:
         """Returns a field that is a list of finite numbers."""
         return tuple(self._finite(key, value) for value in self.items(key))
 
+    def flag(self, key: str) -> bool:
+        """Returns a field that is true or false."""
+        value = self.raw(key)
+        if not isinstance(value, bool):
+            raise self.refuse(key, value, "true or false")
+        return value
+
+    def matrix(self, key: str) -> tuple[tuple[float, ...], ...]:
+        """Returns a field that is a list of lists of finite numbers."""
+        rows: list[tuple[float, ...]] = []
+        for row in self.items(key):
+            if not isinstance(row, list):
+                raise self.refuse(key, row, "a list of lists of numbers")
+            rows.append(tuple(self._finite(key, value) for value in cast("list[object]", row)))
+        return tuple(rows)
+
     def _finite(self, key: str, value: object) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise self.refuse(key, value, "a finite number")

@@ -123,7 +123,7 @@ class SketchRecorder:
                 continue
             if name in flat:
                 self._binners[name].add(flat[name], totals)
-            elif name != SCORE_STREAM:
+            elif name in self._features:
                 totals[totals.size - len(NAMED_CELLS)] += rows
 
     def snapshot(self) -> Sketch:

@@ -77,11 +77,19 @@ class Stream:
 def streams_of(
     profile: ReferenceProfile, importance: Mapping[str, float] | None
 ) -> tuple[Stream, ...]:
-    """Returns the weighed streams of a profile; one on which nothing could alarm is left out."""
+    """Returns the weighed streams of a profile.
+
+    One on which nothing could alarm is left out, and one that its self-test refuses to arm.
+    """
     found: list[Stream] = []
+    test = profile.self_test
     offset = 0
     for feature in profile.streams:
-        found.extend(_streams_of(feature, offset))
+        found.extend(
+            stream
+            for stream in _streams_of(feature, offset)
+            if test is None or test.is_armed(feature.name, stream.signal)
+        )
         offset += flat_cells(feature.kind, feature.counts).size
     weights = family_weights([(item.feature, item.signal) for item in found], importance)
     return tuple(
