@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from mooring_profile.document import FeatureKind
+from mooring_profile.document import SCORE_STREAM, FeatureKind
 from mooring_replay.errors import ReplayRefused
 from mooring_replay.settings import ReplaySettings
 from mooring_replay.tables import CellType, TableFile, type_of
@@ -53,6 +53,10 @@ class Plan:
     score: str | None
     text: frozenset[str]
     unwatched: tuple[Unwatched, ...]
+
+    def column_of(self, feature: str) -> str:
+        """The column behind a feature of the profile: the score's has a name of its own."""
+        return self.score if feature == SCORE_STREAM and self.score is not None else feature
 
     @property
     def columns(self) -> list[str]:

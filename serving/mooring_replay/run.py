@@ -17,7 +17,6 @@ from mooring_profile import (
     build_profile,
 )
 from mooring_profile.binning import Column
-from mooring_profile.document import SCORE_STREAM
 from mooring_replay.blocks import TimeBlocksFound, blocks_of
 from mooring_replay.columns import Plan, plan_columns
 from mooring_replay.errors import ReplayRefused
@@ -128,7 +127,7 @@ class _Watch:
         """The streams at the end."""
         return tuple(
             StreamResult(
-                feature=self._column(item.feature),
+                feature=self.plan.column_of(item.feature),
                 segment=item.segment,
                 kind=item.kind,
                 signal=item.signal,
@@ -145,16 +144,13 @@ class _Watch:
         return Alarm(
             row=self.rows,
             window=window,
-            feature=self._column(item.feature),
+            feature=self.plan.column_of(item.feature),
             segment=item.segment,
             kind=item.kind,
             signal=item.signal,
             change_row=since * self.settings.window + 1,
             text=item.effect_text,
         )
-
-    def _column(self, feature: str) -> str:
-        return self.plan.score or feature if feature == SCORE_STREAM else feature
 
 
 def _profile(

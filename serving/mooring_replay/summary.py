@@ -10,20 +10,27 @@ _KINDS = {StreamKind.DRIFT: "drift", StreamKind.DATA_QUALITY: "data quality"}
 
 def headline(found: Replay) -> str:
     """The verdict in a sentence."""
+    watched = len(found.plan.columns)
     if not found.alarms:
-        return f"No drift in {found.rows:,} rows."
+        return f"Nothing changed: {_counted(watched)}, {found.rows:,} rows, no alarm."
     drifted = _columns(found, StreamKind.DRIFT)
     broken = _columns(found, StreamKind.DATA_QUALITY)
     parts: list[str] = []
     if drifted:
-        parts.append(f"{_counted(drifted)} drifted")
+        parts.append(f"{len(drifted)} of {_counted(watched)} drifted")
     if broken:
-        parts.append(f"{_counted(broken)} in data quality")
-    first = found.alarms[0]
-    return (
-        f"{' and '.join(parts)}, of {len(found.plan.columns)} watched; the first alarm is at row "
-        f"{first.row:,}, the change began about row {min(a.change_row for a in found.alarms):,}."
-    )
+        what = f"{len(broken)}" if drifted else f"{len(broken)} of {_counted(watched)}"
+        parts.append(f"{what} lost data quality")
+    return f"{'; '.join(parts)}."
+
+
+def onset(found: Replay) -> str:
+    """When it began, in a sentence; empty without an alarm."""
+    if not found.alarms:
+        return ""
+    rows = sorted(alarm.change_row for alarm in found.alarms)
+    middle = rows[(len(rows) - 1) // 2]
+    return f"First alarm at row {found.alarms[0].row:,}; changed since about row {middle:,}."
 
 
 def announced(found: Replay) -> str:
@@ -38,7 +45,7 @@ def announced(found: Replay) -> str:
 
 def summarize(found: Replay) -> str:
     """The replay for a terminal."""
-    lines = [headline(found), announced(found), ""]
+    lines = [f"{headline(found)} {onset(found)}".rstrip(), announced(found), ""]
     if found.alarms:
         rows = [("column", "kind", "alarm at row", "since about row", "what moved")]
         rows += [
@@ -57,12 +64,12 @@ def summarize(found: Replay) -> str:
     return "\n".join(lines)
 
 
-def _columns(found: Replay, kind: StreamKind) -> list[str]:
-    return list(dict.fromkeys(alarm.feature for alarm in found.alarms if alarm.kind is kind))
+def _columns(found: Replay, kind: StreamKind) -> set[str]:
+    return {alarm.feature for alarm in found.alarms if alarm.kind is kind}
 
 
-def _counted(names: Sequence[str]) -> str:
-    return f"{len(names)} column{'' if len(names) == 1 else 's'}"
+def _counted(columns: int) -> str:
+    return f"{columns} column{'' if columns == 1 else 's'}"
 
 
 def _table(rows: Sequence[Sequence[str]]) -> list[str]:

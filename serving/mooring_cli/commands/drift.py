@@ -101,6 +101,34 @@ def replay_(
     typer.echo(summarize(found))
 
 
+@app.command("report")
+def report_(
+    reference: Reference,
+    stream: Stream,
+    html: Annotated[Path, typer.Option(help="Where the page is written.")],
+    window: Window = 250,
+    false_alarm_every: FalseAlarmEvery = 1000,
+    tolerance: Tolerance = 0.02,
+    time_column: TimeColumn = "",
+    reference_order: Order = OrderOption.ARRIVAL,
+    feature: Feature = [],  # noqa: B006 - typer copies it, and takes no tuple of any length
+    score: Score = "",
+    categorical: Categorical = [],  # noqa: B006 - as above
+    ignore: Ignore = [],  # noqa: B006 - as above
+) -> None:
+    """Write one HTML page that shows what changed, since when, before and after."""
+    options = ReplayOptions(
+        reference, stream, window, false_alarm_every, tolerance, time_column, reference_order,
+        feature, score, categorical, ignore,
+    )  # fmt: skip
+    found = _run(options)
+    from mooring_replay.report.page import write_page
+    from mooring_replay.summary import headline
+
+    _write(html, write_page(found))
+    typer.echo(f"{html}: {headline(found)}")
+
+
 def _run(options: ReplayOptions) -> "Replay":
     """Replays.
 
