@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from mooring_cli.commands import drift, packages, processes
+from mooring_cli.commands import compare, drift, packages, processes
 from mooring_cli.outcome import CommandFailed, report_unexpected
 
 app = typer.Typer(
@@ -15,6 +15,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(compare.app, name="compare")
 app.add_typer(drift.app, name="drift")
 Directory = Annotated[Path, typer.Argument(help="The package's directory.")]
 TerminationLog = Annotated[
