@@ -12,8 +12,8 @@ import numpy.typing as npt
 from mooring_profile.binning import NumericBinner
 from mooring_profile.calibration import CalibrationMap
 from mooring_profile.counts import NAMED_CELLS
-from mooring_profile.document import SCORE_STREAM, FeatureKind, FeatureProfile
 from mooring_profile.errors import ProfileInvalid
+from mooring_profile.feature import FeatureKind, FeatureProfile
 from mooring_profile.fields import FloatArray, IntArray
 
 BoolArray = npt.NDArray[np.bool_]
@@ -111,14 +111,6 @@ def calibrate(
         design_effect=stream.design_effect,
         mistakes=tuple(float(share) for share in mistakes),
     )
-
-
-def class_stream(label: str) -> str:
-    """Names the stream of scores of the rows that a model of several classes put into one.
-
-    It has the edges of `@score`, whose counts are the sum over all classes.
-    """
-    return f"{SCORE_STREAM}/{label}"
 
 
 def isotonic(values: FloatArray, weights: FloatArray) -> FloatArray:

@@ -13,6 +13,7 @@ import numpy as np
 
 from mooring_profile.counts import FeatureCounts
 from mooring_profile.errors import CountsInvalid, ProfileInvalid
+from mooring_profile.feature import SCORE_STREAM
 from mooring_profile.fields import Fields, FloatArray
 
 
@@ -191,3 +192,11 @@ class Calibration:
             scale=fields.number("scale"),
             held_out=held_out,
         )
+
+
+def class_stream(label: str) -> str:
+    """Names the stream of scores of the rows that a model of several classes put into one.
+
+    It has the edges of `@score`, whose counts are the sum over all classes.
+    """
+    return f"{SCORE_STREAM}/{label}"

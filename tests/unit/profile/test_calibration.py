@@ -13,8 +13,8 @@ from sklearn import isotonic as sklearn_isotonic
 from sklearn import metrics as sklearn_metrics
 
 from mooring_profile import FeatureKind, FeatureProfile, ProfileInvalid, build_profile
-from mooring_profile.calibrate import LabelledRows, calibrate, class_stream, isotonic
-from mooring_profile.calibration import Calibration, CalibrationMap, CalibrationTask
+from mooring_profile.calibrate import LabelledRows, calibrate, isotonic
+from mooring_profile.calibration import Calibration, CalibrationMap, CalibrationTask, class_stream
 from mooring_profile.counts import FeatureCounts
 from mooring_profile.errors import CountsInvalid
 from mooring_profile.fields import Fields
