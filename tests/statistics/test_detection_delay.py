@@ -1,7 +1,7 @@
 """Real changes are found soon, in the right feature, and trivial ones never.
 
 Windows of 200 rows, 20 features and the score, 1,000 windows announced between false alarms of the
-family, a reference of 10,000 rows.
+family, a reference of 10,000 rows. The bounded sample: `make bench-false-alarms` makes 200 runs.
 """
 
 from collections.abc import Callable
@@ -72,9 +72,9 @@ def delay_of(change: Callable[[Any], Any], seed: int) -> int:
 @pytest.mark.parametrize(
     ("change", "mean_delay"),
     [
-        (shifted(0.25), 6.0),
-        (scaled, 3.0),
-        (shifted(0.5), 2.0),
+        (shifted(0.25), 5.0),
+        (scaled, 2.5),
+        (shifted(0.5), 1.7),
     ],
     ids=["shift by a quarter of a standard deviation", "scale times 1.5", "shift by a half"],
 )
@@ -83,6 +83,7 @@ def test_change_in_one_of_twenty_features_is_found_within_few_windows(
 ) -> None:
     delays = [delay_of(change, seed) for seed in range(12)]
     assert min(delays) >= 1
+    assert float(np.median(delays)) <= mean_delay
     assert float(np.mean(delays)) <= mean_delay
 
 
