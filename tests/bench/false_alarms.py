@@ -8,8 +8,8 @@ changes of one feature in twenty, and a trivial one in a million rows. Prints ta
 import argparse
 import json
 import sys
-import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from scipy import stats as scipy_stats
 
 from mooring_profile import (
     DriftDetector,
+    FeatureCounts,
     FeatureKind,
     ReferenceProfile,
     Sketch,
@@ -47,6 +48,8 @@ CENSORED_AT = 10
 QUIET = 20
 LONGEST_DELAY = 200
 TRIVIAL_ROWS, TRIVIAL_SHIFT = 1_000_000, 0.02
+RARE_SHARE, RARE_REFERENCE_ROWS, RARE_WINDOW_ROWS = 0.001, 100_000, 2000
+PARTS = ("stationary", "changes", "trivial", "rare")
 KNOWN = "normal, known exactly, nothing tolerated"
 CHANGES = {
     "shift 0.25 sd": Change(QUIET, shift=0.25),
@@ -158,45 +161,109 @@ def measure_trivial(runs: int, announced: int) -> dict[str, int]:
     return {"runs": runs, "rows": TRIVIAL_ROWS, "alarms": alarms}
 
 
+def labelled_profile(seed: int) -> ReferenceProfile:
+    """Twenty normal features and a label that is `fraud` in 0.1 % of 100,000 rows."""
+    rng = np.random.default_rng((seed, 4))
+    labels = np.where(rng.random(RARE_REFERENCE_ROWS) < RARE_SHARE, "fraud", "fine").astype(object)
+    label = build_profile(
+        {"label": labels}, {"label": FeatureKind.CATEGORICAL}, score=None, blocks=None
+    )
+    plain = learned_profile(StreamName.NORMAL, seed)
+    return replace(plain, features=(*plain.features, *label.features))
+
+
+def labelled_windows(profile: ReferenceProfile, seed: int, tripled_from: int) -> Iterator[Sketch]:
+    """Windows of the same; from one of them on the label is `fraud` three times as often."""
+    rng = np.random.default_rng((seed, 5))
+    plain = replace(profile, features=profile.features[:-1])
+    for number, window in enumerate(
+        simulated_windows(StreamName.NORMAL, plain, seed, rows=RARE_WINDOW_ROWS)
+    ):
+        share = 3 * RARE_SHARE if number >= tripled_from else RARE_SHARE
+        fraud = int(rng.binomial(RARE_WINDOW_ROWS, share))
+        label = FeatureCounts(np.array([RARE_WINDOW_ROWS - fraud, fraud, 0]))
+        yield Sketch({**window.counts, "label": label})
+
+
+def measure_rare(runs: int, announced: int) -> dict[str, float | int]:
+    """False alarms of a family with a rare class, and how soon its tripling is found."""
+    quiet: list[RunLength] = []
+    tripled: list[RunLength] = []
+    for seed in range(runs):
+        profile = labelled_profile(seed)
+        detector = DriftDetector(profile, false_alarm_windows=announced)
+        still = labelled_windows(profile, seed, announced)
+        quiet.append(run_length(detector, still, announced))
+        tripled.append(run_length(detector, labelled_windows(profile, seed, 0), LONGEST_DELAY))
+    delays = np.array([item.windows for item in tripled])
+    return {
+        "runs": runs,
+        "windowRows": RARE_WINDOW_ROWS,
+        "windows": sum(item.windows for item in quiet),
+        "alarms": sum(item.alarm for item in quiet),
+        "meanRunLengthLower95": least_run_length(quiet),
+        "tripledFound": sum(item.alarm for item in tripled),
+        "tripledMeanWindows": float(delays.mean()),
+        "tripledP90Windows": float(np.quantile(delays, 0.9)),
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--runs", type=int, default=200, help="runs of each stream and change")
     parser.add_argument("--announced", type=int, default=100, help="windows, stationary streams")
     parser.add_argument("--delays-announced", type=int, default=1000)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--out", type=Path, default=Path("build/bench/false_alarms.json"))
     options = parser.parse_args()
-    makers = {KNOWN: known} | {name.value: learned(name) for name in StreamName}
     document: dict[str, Any] = {
         "announcedWindows": options.announced,
         "windowRows": WINDOW_ROWS,
         "features": len(FEATURES),
         "censoredAtWindows": CENSORED_AT * options.announced,
         "delaysAnnouncedWindows": options.delays_announced,
-        "stationary": {},
-        "changes": {},
     }
-    for name, make in makers.items():
-        began = time.monotonic()
-        row = measure_stationary(options.runs, options.announced, make)
-        document["stationary"][name] = row
-        _say(f"{name:42} {_line(row)}  ({time.monotonic() - began:.0f} s)")
-    for name, change in CHANGES.items():
-        row = measure_change(change, options.runs, options.delays_announced)
-        document["changes"][name] = row
-        _say(f"{name:42} {_line(row)}")
-    trivial = measure_trivial(options.runs, options.delays_announced)
-    document["trivial"] = trivial
-    _say(f"{TRIVIAL_SHIFT} sd in a million rows{'':17} {_line(trivial)}")
+    measures: dict[str, Callable[[], dict[str, Any]]] = {
+        "stationary": lambda: all_stationary(options.runs, options.announced),
+        "changes": lambda: all_changes(options.runs, options.delays_announced),
+        "trivial": lambda: _said(
+            "0.02 sd", measure_trivial(options.runs, options.delays_announced)
+        ),
+        "rare": lambda: _said(
+            "0.1 % tripled", measure_rare(options.runs, options.delays_announced)
+        ),
+    }
+    for part in options.parts:
+        document[part] = measures[part]()
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n")
     _say(f"written to {options.out}")
 
 
-def _line(row: dict[str, Any]) -> str:
-    return "  ".join(
-        f"{name} {value:.4g}" if isinstance(value, float) else f"{name} {value}"
-        for name, value in row.items()
+def all_stationary(runs: int, announced: int) -> dict[str, Any]:
+    """Every stream."""
+    makers = {KNOWN: known} | {name.value: learned(name) for name in StreamName}
+    return {
+        name: _said(name, measure_stationary(runs, announced, make))
+        for name, make in makers.items()
+    }
+
+
+def all_changes(runs: int, announced: int) -> dict[str, Any]:
+    """Every change."""
+    return {
+        name: _said(name, measure_change(change, runs, announced))
+        for name, change in CHANGES.items()
+    }
+
+
+def _said(name: str, row: dict[str, Any]) -> dict[str, Any]:
+    told = "  ".join(
+        f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}"
+        for key, value in row.items()
     )
+    _say(f"{name:42} {told}")
+    return row
 
 
 def _say(text: str) -> None:
