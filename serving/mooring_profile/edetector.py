@@ -29,7 +29,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from mooring_profile.divergence import DivergenceReader, Divergences
-from mooring_profile.document import ReferenceProfile, Signal
+from mooring_profile.document import ReferenceProfile, Signal, StreamTest
 from mooring_profile.errors import CountsInvalid, ProfileInvalid
 from mooring_profile.evidence import StreamEvidence, StreamKind, Teller
 from mooring_profile.fields import FloatArray
@@ -80,8 +80,12 @@ class DriftDetector:
                 f"false_alarm_windows is {false_alarm_windows}; it must be a number >= 1"
             )
         self._streams = streams_of(profile, importance)
+        self._refused = () if profile.self_test is None else profile.self_test.refused
         if not self._streams:
-            raise ProfileInvalid("The profile has no feature, score or share to watch")
+            raise ProfileInvalid(
+                "The profile has no feature, score or share to watch"
+                + (f": {self._refused[0].reason}" if self._refused else "")
+            )
         weights = np.array([stream.weight for stream in self._streams])
         self._thresholds = np.log(false_alarm_windows / weights)
         self._tellers = [
@@ -97,6 +101,11 @@ class DriftDetector:
     def streams(self) -> tuple[tuple[str, Signal], ...]:
         """Name and signal of every stream of the family, in the order of the evidence."""
         return tuple((stream.feature.name, stream.signal) for stream in self._streams)
+
+    @property
+    def refused(self) -> tuple[StreamTest, ...]:
+        """The streams that may not alarm, because they did on their own reference, with reasons."""
+        return self._refused
 
     def initial(self) -> DetectorState:
         """Returns the state before the first window."""

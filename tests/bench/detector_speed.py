@@ -23,7 +23,7 @@ from mooring_profile import (
     SketchRecorder,
     build_profile,
 )
-from mooring_profile.document import Segment
+from mooring_profile.document import Segment, SegmentProfile
 
 REFERENCE_ROWS, WINDOW_ROWS = 5000, 200
 SEGMENTED_FEATURES, SEGMENTS = 50, 20
@@ -90,17 +90,23 @@ def measure(profile: ReferenceProfile, window: Sketch) -> dict[str, float | int]
 def measure_segments() -> dict[str, float | int]:
     """50 features in 20 segments: 1,000 features with a segment, beside the 50 plain ones."""
     profile = profile_of(SEGMENTED_FEATURES)
-    segments = [Segment("region", str(index)) for index in range(SEGMENTS)]
-    again = [
-        replace(feature, name=f"{segment}/{feature.name}", segment=segment)
+    segments = [Segment("f2", str(index)) for index in range(SEGMENTS)]
+    again = tuple(
+        SegmentProfile(
+            segment,
+            REFERENCE_ROWS,
+            tuple(
+                replace(feature, name=f"{segment}/{feature.name}", segment=segment)
+                for feature in profile.features
+            ),
+        )
         for segment in segments
-        for feature in profile.features
-    ]
+    )
     window = window_of(profile, SEGMENTED_FEATURES)
     counts = dict(window.counts)
-    for feature in again:
-        counts[feature.name] = window.counts[feature.feature]
-    whole = replace(profile, features=(*profile.features, *again))
+    whole = replace(profile, segments=again)
+    for stream in whole.streams:
+        counts[stream.name] = window.counts[stream.feature]
     return measure(whole, Sketch(counts))
 
 

@@ -26,7 +26,7 @@ from mooring_profile import (
     StreamKind,
     build_profile,
 )
-from mooring_profile.document import Segment
+from mooring_profile.document import Segment, SegmentProfile, SelfTest, StreamTest
 from mooring_profile.edetector import ALTERNATIVES
 from mooring_profile.evidence import NO_CHANGE
 from mooring_profile.rarity import RARE_FACTOR
@@ -365,15 +365,17 @@ def test_values_beyond_the_range_are_told_as_such() -> None:
 
 
 ABROAD = Segment("region", "abroad")
+REGION = replace(PROFILE.features[1], name="region")
 
 
 def with_segment(profile: ReferenceProfile) -> ReferenceProfile:
     """The profile's features once more, for a segment that looks the same."""
-    again = [
+    again = tuple(
         replace(feature, name=f"{ABROAD}/{feature.name}", segment=ABROAD)
-        for feature in profile.features
-    ]
-    return replace(profile, features=(*profile.features, *again))
+        for feature in (*profile.features, REGION)
+    )
+    segment = SegmentProfile(ABROAD, profile.rows, again)
+    return replace(profile, features=(*profile.features, REGION), segments=(segment,))
 
 
 def test_segment_is_judged_on_its_own_and_named() -> None:
@@ -390,6 +392,26 @@ def test_segment_is_judged_on_its_own_and_named() -> None:
     assert ("region=abroad/delay", Signal.DISTRIBUTION) in detector.streams
     segment = [item for item in evidence if item.segment is not None]
     assert sum(100 / np.exp(item.threshold) for item in segment) == pytest.approx(0.3)
+
+
+def test_stream_that_the_self_test_did_not_arm_is_left_out_and_told_with_its_reason() -> None:
+    tests = tuple(
+        StreamTest(name, Signal.DISTRIBUTION, alarms, 0.01, reason is None, reason)
+        for name, alarms, reason in (("delay", 9, "it swings by the hour"), ("wind", 0, None))
+    )
+    armed = replace(PROFILE, self_test=SelfTest(100, 200, 20.0, 9, tests))
+    detector = DriftDetector(armed, false_alarm_windows=100)
+    assert ("delay", Signal.DISTRIBUTION) not in detector.streams
+    assert ("delay", Signal.MISSING) in detector.streams
+    assert [(item.stream, item.reason) for item in detector.refused] == [
+        ("delay", "it swings by the hour")
+    ]
+    _, evidence = judged([window(rows(68, 100))], detector)
+    assert sum(100 / np.exp(item.threshold) for item in evidence) == pytest.approx(1)
+    assert DETECTOR.refused == ()
+    only = replace(armed, features=(replace(PROFILE.features[0], quality=()),), score=None)
+    with pytest.raises(ProfileInvalid, match="to watch: it swings by the hour"):
+        DriftDetector(only, false_alarm_windows=100)
 
 
 def test_what_matters_more_has_a_lower_threshold() -> None:
