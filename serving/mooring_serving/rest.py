@@ -29,11 +29,10 @@ from mooring_serving.log.events import EventSink, Exchange
 from mooring_serving.protocol.binary import (
     HEADER_LENGTH,
     OCTETS,
-    decode_binary_request,
     encode_binary_answer,
 )
-from mooring_serving.protocol.codec import decode_request
 from mooring_serving.protocol.encode import encode_answer
+from mooring_serving.protocol.repeated import BodyReader
 from mooring_serving.receipts import receipt_id
 from mooring_serving.served import ServedModel
 
@@ -73,7 +72,7 @@ class RestInference:
         self._app = app
         self._model = model
         self._counters = counters
-        self._limits = limits
+        self._bodies = BodyReader(model.signature, limits)
         self._events = events
         self._wall = wall
         self._block = render_headers(
@@ -133,12 +132,11 @@ class RestInference:
 
     def _decode(self, http: HttpRequest, *, pinned: bool) -> Query:
         check_encoding(http)
-        signature = self._model.signature
         length = http.headers.get(_HEADER_LENGTH)
         if length is not None:
-            request = decode_binary_request(http.body, length, signature, self._limits)
+            request = self._bodies.read_binary(http.body, length)
             return Query(request, http.received_at, pinned)
-        request = decode_request(http.body, signature, self._limits)
+        request = self._bodies.read(http.body)
         return Query(request, http.received_at, pinned, None if request.binary else http.body)
 
     def _encode(self, outcome: Answered) -> HttpResponse:

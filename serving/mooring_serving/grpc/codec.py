@@ -15,8 +15,9 @@ from mooring_serving.conversation import Reply
 from mooring_serving.errors import RequestRefused
 from mooring_serving.grpc.columns import read_raw_columns
 from mooring_serving.grpc.proto import open_inference_pb2 as pb
+from mooring_serving.grpc.reply import encode_raw_reply
 from mooring_serving.limits import TensorLimits
-from mooring_serving.protocol.binary import decode_raw, encode_raw
+from mooring_serving.protocol.binary import decode_raw
 from mooring_serving.protocol.codec import decode_document
 from mooring_serving.protocol.datatypes import Datatype
 from mooring_serving.protocol.encode import select_outputs, shape_of
@@ -98,24 +99,21 @@ def encode_reply(reply: Reply, signature: Signature, *, model: str, raw: bool) -
         model: The model's name.
         raw: Whether tensors go as raw contents; all do when one cannot go as typed ones.
     """
+    outputs = select_outputs(reply.request, signature, reply.values)
+    if raw or any(output.datatype not in _CONTENTS for output in outputs):
+        return encode_raw_reply(reply, outputs, model=model)
     request = reply.request
     response = pb.ModelInferResponse(model_name=model, model_version=reply.version)
     if request.id is not None:
         response.id = request.id
     response.parameters["prediction_id"].string_param = reply.prediction_id
-    outputs = select_outputs(request, signature, reply.values)
-    raw = raw or any(output.datatype not in _CONTENTS for output in outputs)
     for output in outputs:
         tensor = response.outputs.add(
             name=output.name,
             datatype=output.datatype.value,
             shape=shape_of(output, request.rows),
         )
-        values = reply.values[output.name].ravel()
-        if raw:
-            response.raw_output_contents.append(encode_raw(values, output.datatype))
-        else:
-            _fill_contents(tensor.contents, values, output.datatype)
+        _fill_contents(tensor.contents, reply.values[output.name].ravel(), output.datatype)
     return response.SerializeToString()
 
 

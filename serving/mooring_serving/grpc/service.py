@@ -15,6 +15,7 @@ from mooring_serving.grpc.codec import decode_request, encode_reply, parse_reque
 from mooring_serving.grpc.heads import encode_headers
 from mooring_serving.grpc.proto import health_pb2 as health
 from mooring_serving.grpc.proto import open_inference_pb2 as pb
+from mooring_serving.grpc.repeated import MessageMemory
 from mooring_serving.limits import TensorLimits
 from mooring_serving.protocol.metadata import (
     EXTENSIONS,
@@ -52,6 +53,7 @@ class GrpcService:
         self._model = model
         self._limits = limits
         self._is_ready = is_ready
+        self._messages = MessageMemory(model.signature)
         self._metadata = _encode_metadata(model)
         self._headers = _encode_origin(model.version, model.revision)
         self._methods: dict[str, Callable[[Call], None]] = {
@@ -81,17 +83,17 @@ class GrpcService:
         method(call)
 
     def _infer(self, call: Call) -> None:
-        document = parse_request(call.message, self._limits)
-        self._check_name(document.model_name, document.model_version)
-        signature = self._model.signature
-        request = decode_request(document, signature, self._limits)
-        raw = len(document.raw_input_contents) > 0
-        query = Query(
-            request,
-            call.received_at,
-            pinned=document.model_version != "",
-            deadline_at=call.deadline,
-        )
+        recalled = self._messages.recall(call.message)
+        if recalled is not None:
+            (request, pinned), raw = recalled, True
+        else:
+            document = parse_request(call.message, self._limits)
+            self._check_name(document.model_name, document.model_version)
+            request = decode_request(document, self._model.signature, self._limits)
+            pinned = document.model_version != ""
+            raw = len(document.raw_input_contents) > 0
+            self._messages.learn(call.message, document, request)
+        query = Query(request, call.received_at, pinned=pinned, deadline_at=call.deadline)
 
         def settle(outcome: Reply | ServingError) -> None:
             self._settle(call, outcome, raw=raw)

@@ -64,6 +64,20 @@ def read_matrix_document(body: bytes) -> MatrixDocument | None:
         return None
 
 
+def read_number_lists(text: bytes, shape: tuple[int, int]) -> npt.NDArray[np.float64] | None:
+    """JSON lists of numbers, flat or one a row, as float64 [values]; None for anything else."""
+    try:
+        data = _simdjson.Parser().parse(text)
+        # As many lists as are known and no more: so every value of `data` is a number.
+        lists = text.count(b"[")
+        if lists != 1 and (lists != 1 + shape[0] or set(map(len, data)) != {shape[1]}):
+            return None
+        values = np.frombuffer(data.as_buffer(of_type="d"))
+    except (ValueError, TypeError, RuntimeError):
+        return None
+    return values if values.size == shape[0] * shape[1] else None
+
+
 def _others(proxy: Any, left_out: str) -> dict[str, object] | None:
     """An object's other fields; None when a name occurs twice (which of them counts?)."""
     names = list(proxy)
