@@ -9,6 +9,18 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 _SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 
+MONITORING = {
+    "mooring_coverage": "Recorded / answered rows of the last window that had any.",
+    "mooring_drift_judged_rows": "Rows judged against the reference profile in this watch.",
+    "mooring_drift_judged_windows": "Windows judged in this watch.",
+    "mooring_drift_log_evidence": "Log evidence of the stream that is nearest to its alarm.",
+    "mooring_drift_log_threshold": "Log evidence at which that stream alarms.",
+    "mooring_drift_alarm": "Streams of inputs and scores in alarm, latched.",
+    "mooring_data_quality_alarm": "Streams of missing, invalid and unseen values in alarm.",
+}
+"""Series of each deployment that is watched. No label names a feature or a value of one: their
+number is not bounded, and a value may be sensitive."""
+
 
 class OperatorMetrics:
     """All metrics of one process, in a registry of its own. Label values are bounded."""
@@ -54,6 +66,7 @@ class OperatorMetrics:
             "deployment",
             "outcome",
         )
+        self._monitoring()
         self.events = self._counter(
             "mooring_events",
             "Events for people: posted, aggregated, or dropped by the rate limit or an error.",
@@ -65,11 +78,30 @@ class OperatorMetrics:
         for outcome, count in rows.items():
             self.rows.labels(namespace, deployment, outcome).set(count)
 
-    def forget_rows(self, namespace: str, deployment: str) -> None:
+    def forget_deployment(self, namespace: str, deployment: str) -> None:
         """Drops the series of a deployment that is no more."""
         for outcome in ("answered", "sketched", "dropped"):
             with suppress(KeyError):
                 self.rows.remove(namespace, deployment, outcome)
+        self.tell_monitoring(namespace, deployment, {})
+
+    def tell_monitoring(
+        self, namespace: str, deployment: str, values: Mapping[str, float | None]
+    ) -> None:
+        """Sets the monitoring series of a deployment; what is not known has no series.
+
+        Args:
+            namespace: of the deployment.
+            deployment: its name.
+            values: by the names of `MONITORING`.
+        """
+        for name, gauge in self.monitoring.items():
+            value = values.get(name)
+            if value is None:
+                with suppress(KeyError):
+                    gauge.remove(namespace, deployment)
+            else:
+                gauge.labels(namespace, deployment).set(value)
 
     def exposition(self) -> bytes:
         """The text that Prometheus scrapes."""
@@ -87,6 +119,12 @@ class OperatorMetrics:
         self.queue_work = self._histogram(
             "workqueue_work_duration_seconds", "Time that a worker spends on a key.", "name"
         )
+
+    def _monitoring(self) -> None:
+        self.monitoring = {
+            name: self._gauge(name, told, "namespace", "deployment")
+            for name, told in MONITORING.items()
+        }
 
     def _watching(self) -> None:
         self.watch_last_event = self._gauge(

@@ -102,6 +102,7 @@ def telemetry(
     values: dict[str, Any] = {
         "at": at,
         "fresh": True,
+        "stable": Revision(ref("v1").revision),
         "routes": acknowledged,
         "phases": phases or {},
     }

@@ -87,8 +87,11 @@ def check_golden(world: World, name: str) -> None:
 
 def _ending(world: World) -> str:
     status = world.status
-    columns = ("version", "ready", "phase", "weight", "drifted", "quality")
-    shown = " ".join(f"{name}={status.get(name) or '-'}" for name in columns)
+    columns = ("version", "ready", "phase", "weight", "drifted")
+    values = {name: status.get(name) for name in columns}
+    quality: Mapping[str, Any] = status.get("quality") or {}
+    values["quality"] = quality.get("shown")
+    shown = " ".join(f"{name}={value or '-'}" for name, value in values.items())
     lines = ["", f"kubectl get mdep: {shown}", "conditions:"]
     lines += [
         f"  {c['type']}={c['status']} {c['reason']}: {c.get('message', '')}".rstrip(": ")

@@ -340,14 +340,18 @@ class World:
     def _telemetry(self, stable: str | None) -> TelemetryObservation | None:
         if self._round is None:
             return None
+        pods = sum(len(w.ready(self.now)) for w in self.cluster.workloads.values())
         return TelemetryObservation(
             at=self._round,
             fresh=not self.metrics_lost,
+            serving=pods,
+            answering=0 if self.metrics_lost else pods,
             routes={
                 Revision(w.revision): tuple(pod.route for pod in w.ready(self.now))
                 for w in self.cluster.workloads.values()
             },
             phases=dict(self.cluster.phases),
+            stable=None if stable is None else Revision(stable),
             labelled=self.cluster.labelled.get(stable or "", LossCounts()),
             coverage=1.0,
         )

@@ -36,6 +36,8 @@ class ConditionType(StrEnum):
     """Negative. The inputs or scores left the reference profile (announced false-alarm rate)."""
     DATA_QUALITY = "DataQuality"
     """Positive. Missing, unseen, out-of-range and invalid values are as in the reference."""
+    QUALITY = "Quality"
+    """Positive. The model is as right as its reference says it should be."""
     RUNNING = "Running"
     """Neutral, on RetrainPolicy. A training Job is under way."""
 
@@ -89,6 +91,10 @@ class Reason(StrEnum):
     UNDECIDED = "Undecided"
     # metrics and drift
     FRESH = "Fresh"
+    NO_POD_ANSWERS = "NoPodAnswers"
+    STALE = "Stale"
+    NO_REFERENCE_PROFILE = "NoReferenceProfile"
+    FOREIGN_COUNTS = "ForeignCounts"
     NO_DATA = "NoData"
     LOW_COVERAGE = "LowCoverage"
     INPUT_DRIFT = "InputDrift"
@@ -96,6 +102,12 @@ class Reason(StrEnum):
     WITHIN_TOLERANCE = "WithinTolerance"
     QUALITY_CHANGED = "QualityChanged"
     NOT_MONITORED = "NotMonitored"
+    # quality of the predictions
+    HEALTHY = "Healthy"
+    DEGRADED = "Degraded"
+    INSUFFICIENT = "Insufficient"
+    IMMATURE = "Immature"
+    NOT_LABELLED = "NotLabelled"
     # RetrainPolicy
     WATCHING = "Watching"
     TRAINING = "Training"

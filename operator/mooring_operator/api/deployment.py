@@ -14,6 +14,7 @@ from mooring_operator.api.base import (
     Metadata,
     ResourceRequirements,
     cel,
+    list_map,
     validations,
 )
 from mooring_operator.api.deployment_status import ModelDeploymentStatus
@@ -144,11 +145,28 @@ class EventTime(StrEnum):
     """`parameters.event_time` of the request, for replays and late events."""
 
 
+Name = Annotated[str, Field(min_length=1, max_length=128)]
+
+
+class FeatureDrift(ApiModel):
+    """How one feature is watched."""
+
+    name: Name
+    """As in the package's schema, or `@score`."""
+    tolerance: Share
+
+
 class Drift(ApiModel):
     """Watches inputs and scores against the version's reference profile."""
 
     false_alarm_interval: Duration = "90d"
     """Announced mean time between false alarms, over all features together."""
+    tolerance: Share | None = None
+    """Least difference of a share that matters. Only widens what the profile tolerates."""
+    features: Annotated[
+        list[FeatureDrift], Field(max_length=100, json_schema_extra=list_map("name"))
+    ] = []
+    """The same for single features."""
 
 
 class Monitoring(ApiModel):

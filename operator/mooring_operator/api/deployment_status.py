@@ -160,27 +160,84 @@ class RetiredRevision(RevisionRef):
 
 
 class DriftedFeature(ApiModel):
-    """A stream that raised the alarm."""
+    """A stream in alarm, as it was when the alarm was raised."""
 
     name: Annotated[str, Field(max_length=128)]
+    segment: Annotated[str, Field(max_length=128)] = ""
+    """`column=value` of the rows it speaks about; empty: all."""
     kind: ShortText
     effect: float
-    """Largest difference of the distribution functions since the estimated change, 0 to 1."""
+    """How far the share that moved most is beyond its tolerance, 0 to 1."""
+    change: Annotated[str, Field(max_length=256)] = ""
+    """The change in units of the feature: before and after."""
+    since: datetime | None = None
+    """Estimated begin of the change: of that window, or earlier if it is the watch's first."""
+
+
+class UnarmedStream(ApiModel):
+    """A stream that is not watched, since the reference itself would raise its alarm."""
+
+    name: Annotated[str, Field(max_length=256)]
+    reason: Sentence = ""
 
 
 class DriftStatus(ApiModel):
-    """The drift watch of the stable revision, latched until another revision serves."""
+    """The drift watch of the stable revision; an alarm is latched until another one serves.
+
+    Nothing in it moves while nothing happens: a calm watch writes no status.
+    """
 
     revision: RevisionText
     verdict: ShortText
     """WithinTolerance, Drifted, NoData."""
     features: Annotated[list[DriftedFeature], Field(max_length=20)] = []
     rows: Count = 0
-    """Rows judged when the alarm was raised, or so far."""
+    """Rows that had been judged when the alarm was raised."""
     windows: Count = 0
+    """Windows that had been judged when the alarm was raised."""
     at: datetime | None = None
     """When the alarm was raised."""
     data_quality: Annotated[list[DriftedFeature], Field(max_length=20)] = []
+    false_alarm_interval: ShortText = ""
+    """Announced: at most one false alarm in this time expected, over all streams together."""
+    watched: ShortText = ""
+    """What is watched together, for people."""
+    unarmed: Annotated[list[UnarmedStream], Field(max_length=20)] = []
+
+
+class QualityEstimate(ApiModel):
+    """What the model's quality would be by its own calibrated scores; needs no label.
+
+    Blind to a change of what the inputs mean (concept drift): only labels show that.
+    """
+
+    metric: ShortText
+    value: float
+    reference: float
+    """The same number in the reference profile."""
+    lower: float
+    upper: float
+
+
+class LabelledQuality(ApiModel):
+    """Mean loss of the predictions whose labels came, in [0, 1]."""
+
+    loss: Annotated[float, Field(ge=0)]
+    rows: Count
+
+
+class QualityStatus(ApiModel):
+    """What is known of how right the stable revision is.
+
+    A number is replaced when it left its interval or rests on half again as many rows, so that
+    steady traffic does not write a status each minute.
+    """
+
+    revision: RevisionText
+    shown: ShortText = ""
+    """For the printer column only."""
+    labelled: LabelledQuality | None = None
+    estimated: QualityEstimate | None = None
 
 
 class Handled(ApiModel):
@@ -203,7 +260,6 @@ class ModelDeploymentStatus(ApiModel):
     ready: ShortText = ""
     weight: ShortText = ""
     drifted: ShortText = ""
-    quality: ShortText = ""
     replicas: Count = 0
     selector: Annotated[str, Field(max_length=256)] = ""
     desired: RevisionRef | None = None
@@ -212,6 +268,7 @@ class ModelDeploymentStatus(ApiModel):
     retired: RetiredRevision | None = None
     analysis: AnalysisStatus | None = None
     drift: DriftStatus | None = None
+    quality: QualityStatus | None = None
     quarantine: Annotated[list[QuarantineEntry], Field(max_length=20)] = []
     history: Annotated[list[HistoryEntry], Field(max_length=10)] = []
     last_rollback: LastRollback | None = None

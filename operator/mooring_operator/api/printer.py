@@ -37,7 +37,7 @@ ADDITIONAL_COLUMNS: dict[Kind, tuple[Column, ...]] = {
         _column("Phase", ".status.phase"),
         _column("Weight", ".status.weight"),
         _column("Drift", ".status.drifted"),
-        _column("Quality", ".status.quality"),
+        _column("Quality", ".status.quality.shown"),
         _column("Desired", ".status.desired.version", wide=True),
         _column("Revision", ".status.stable.revision", wide=True),
         _column("Candidate", ".status.candidate.version", wide=True),

@@ -3,13 +3,16 @@
 Pure. A window is what the pods counted since the last one ended, merged; a pod that restarted is
 another source, so nothing is subtracted that was never added. The first window of a watch holds
 all that the pods counted since they started, so a restarted operator loses no row.
+
+What is told (`DriftStatus`) moves only when an alarm comes or goes: the counts stay in here.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from mooring_operator.api.deployment_status import DriftedFeature, DriftStatus
+from mooring_operator.core.timeline import Timeline
 from mooring_operator.ids import Revision
 from mooring_profile.edetector import DriftDetector, StreamEvidence, StreamKind
 from mooring_profile.errors import CountsInvalid
@@ -19,6 +22,7 @@ from mooring_profile.state import DetectorState
 LEAST_COVERAGE = 0.9
 """Counted rows / answered rows below which a window is not judged: the counted ones may differ."""
 MOST_FEATURES = 20
+_LONGEST_CHANGE = 256
 
 WITHIN_TOLERANCE = "WithinTolerance"
 DRIFTED = "Drifted"
@@ -45,38 +49,62 @@ class DriftWatch:
     """The watch of one revision after some windows.
 
     Attributes:
-        revision: the stable revision that is watched.
         state: the detector's.
-        seen: what each source had counted when the last window ended.
+        timeline: when the judged windows began.
+        window_began: when the present window began.
         window_ends: when the present window ends.
         status: what to tell.
+        seen: what each source had counted when the last window ended.
+        rows: rows judged so far.
+        coverage: counted / answered rows of the last window that had any; None before it.
+        counts: of the last judged window; None before it.
+        nearest: the stream that is nearest to its alarm; None before the first judged window.
     """
 
-    revision: Revision
     state: DetectorState
+    timeline: Timeline
+    window_began: datetime
     window_ends: datetime
     status: DriftStatus
     seen: Mapping[str, Counted] = field(default_factory=dict[str, Counted])
+    rows: int = 0
+    coverage: float | None = None
+    counts: Sketch | None = None
+    nearest: StreamEvidence | None = None
+
+    @property
+    def windows(self) -> int:
+        """Windows judged so far."""
+        return self.state.windows
 
 
 def begin(
-    revision: Revision, detector: DriftDetector, now: datetime, window: timedelta
+    status: DriftStatus, detector: DriftDetector, now: datetime, window: timedelta
 ) -> DriftWatch:
-    """A watch before its first window."""
+    """A watch before its first window.
+
+    Args:
+        status: what to tell until then; see `untold`.
+        detector: of the revision's reference profile.
+        now: when it begins.
+        window: length of a window.
+    """
     return DriftWatch(
-        revision=revision,
         state=detector.initial(),
+        timeline=Timeline(window),
+        window_began=now,
         window_ends=now + window,
-        status=DriftStatus(revision=revision, verdict=NO_DATA),
+        status=status,
     )
 
 
+def untold(revision: Revision) -> DriftStatus:
+    """What is told of a revision before its first window."""
+    return DriftStatus(revision=revision, verdict=NO_DATA)
+
+
 def fold(
-    watch: DriftWatch,
-    detector: DriftDetector,
-    sources: Mapping[str, Counted],
-    now: datetime,
-    window: timedelta,
+    watch: DriftWatch, detector: DriftDetector, sources: Mapping[str, Counted], now: datetime
 ) -> DriftWatch:
     """The watch after the window that ends now.
 
@@ -85,7 +113,6 @@ def fold(
         detector: of the revision's reference profile.
         sources: cumulative counts by source; those that are no more, with their last ones.
         now: when the window ends.
-        window: length of the next one.
 
     Raises:
         CountsInvalid: the counts were made with another profile than the detector's.
@@ -93,13 +120,56 @@ def fold(
     parts = [_since(counted, watch.seen.get(name)) for name, counted in sources.items()]
     rows = sum(part.rows for part in parts)
     sketched = sum(part.sketched for part in parts)
-    after = replace(watch, seen=dict(sources), window_ends=now + window)
-    if watch.status.verdict == DRIFTED or sketched <= 0:
-        return after  # an alarm is latched; a window without rows says nothing
-    if sketched < LEAST_COVERAGE * rows:
-        return after
-    state, evidence = detector.step(watch.state, Sketch.merge_all(part.sketch for part in parts))
-    return replace(after, state=state, status=_told(watch, evidence, sketched, now))
+    after = replace(
+        watch,
+        seen=dict(sources),
+        window_began=now,
+        window_ends=_next_end(watch, now),
+        coverage=watch.coverage if rows <= 0 else min(1.0, sketched / rows),
+    )
+    if sketched <= 0 or sketched < LEAST_COVERAGE * rows:
+        return after  # a window without rows, or with too few of them, says nothing
+    timeline = watch.timeline.plus(watch.windows, watch.window_began)
+    counts = Sketch.merge_all(part.sketch for part in parts)
+    state, evidence = detector.step(watch.state, counts)
+    judged = replace(
+        after,
+        state=state,
+        timeline=timeline,
+        rows=watch.rows + sketched,
+        counts=counts,
+        nearest=max(evidence, key=_nearness),
+    )
+    return replace(judged, status=latched(watch.status, _told(judged, evidence, now)))
+
+
+def latched(known: DriftStatus, seen: DriftStatus) -> DriftStatus:
+    """What to tell when `known` was told and `seen` is found now, both of one revision.
+
+    A drift alarm stays, and takes in features that alarm later. Data quality comes and goes. What
+    alarms on keeps the numbers that it alarmed with: a status must not move with each window.
+    """
+    if seen.verdict == NO_DATA:
+        return known if known.verdict != NO_DATA else seen
+    quality = [_kept(known.data_quality, item) for item in seen.data_quality]
+    if known.verdict != DRIFTED:
+        return seen.model_copy(update={"data_quality": quality})
+    names = {_identity(item) for item in known.features}
+    late = [item for item in seen.features if _identity(item) not in names]
+    features = [*known.features, *late][:MOST_FEATURES]
+    announced = {
+        "false_alarm_interval": seen.false_alarm_interval or known.false_alarm_interval,
+        "watched": seen.watched or known.watched,
+        "unarmed": seen.unarmed,
+    }
+    return known.model_copy(update={"features": features, "data_quality": quality, **announced})
+
+
+def _next_end(watch: DriftWatch, now: datetime) -> datetime:
+    """The first end after now on the watch's grid: late rounds do not shift the windows."""
+    window = watch.timeline.window
+    late = (now - watch.window_ends) // window
+    return watch.window_ends + (max(0, late) + 1) * window
 
 
 def _since(counted: Counted, before: Counted | None) -> Counted:
@@ -115,28 +185,48 @@ def _since(counted: Counted, before: Counted | None) -> Counted:
     )
 
 
-def _told(
-    watch: DriftWatch, evidence: tuple[StreamEvidence, ...], rows: int, now: datetime
-) -> DriftStatus:
+def _told(watch: DriftWatch, evidence: tuple[StreamEvidence, ...], now: datetime) -> DriftStatus:
+    """What the windows so far say by themselves."""
     alarms = [item for item in evidence if item.alarm]
     drifted = [item for item in alarms if item.kind is StreamKind.DRIFT]
-    return DriftStatus(
-        revision=watch.revision,
-        verdict=DRIFTED if drifted else WITHIN_TOLERANCE,
-        features=_features(drifted),
-        rows=watch.status.rows + rows,
-        windows=watch.status.windows + 1,
-        at=now if drifted else None,
-        data_quality=_features(item for item in alarms if item.kind is StreamKind.DATA_QUALITY),
+    quality = [item for item in alarms if item.kind is StreamKind.DATA_QUALITY]
+    return watch.status.model_copy(
+        update={
+            "verdict": DRIFTED if drifted else WITHIN_TOLERANCE,
+            "features": _features(drifted, watch.timeline),
+            "rows": watch.rows if drifted else 0,
+            "windows": watch.windows if drifted else 0,
+            "at": now if drifted else None,
+            "data_quality": _features(quality, watch.timeline),
+        }
     )
 
 
-def _features(alarms: Iterable[StreamEvidence]) -> list[DriftedFeature]:
+def _features(alarms: Iterable[StreamEvidence], timeline: Timeline) -> list[DriftedFeature]:
     """The streams in alarm, largest effect first."""
-    ordered = sorted(alarms, key=lambda item: (-(item.effect or 0.0), item.feature))
+    ordered = sorted(alarms, key=lambda item: (-(item.effect or 0.0), item.feature, item.signal))
     return [
         DriftedFeature(
-            name=item.feature, kind=item.signal.value, effect=round(item.effect or 0.0, 4)
+            name=item.feature,
+            segment=item.segment or "",
+            kind=item.signal.value,
+            effect=round(item.effect or 0.0, 4),
+            change=item.effect_text[:_LONGEST_CHANGE],
+            since=None if item.since_window is None else timeline.begin_of(item.since_window),
         )
         for item in ordered[:MOST_FEATURES]
     ]
+
+
+def _kept(known: Sequence[DriftedFeature], item: DriftedFeature) -> DriftedFeature:
+    """The entry as it was told first, if it was."""
+    return next((old for old in known if _identity(old) == _identity(item)), item)
+
+
+def _identity(item: DriftedFeature) -> tuple[str, str, str]:
+    return item.segment, item.name, item.kind
+
+
+def _nearness(item: StreamEvidence) -> float:
+    """Log evidence above (or, negative, below) the alarm's threshold."""
+    return float("-inf") if item.log_evidence is None else item.log_evidence - item.threshold

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from mooring_operator.api.conditions import Reason
 from mooring_operator.api.deployment import ModelDeployment
 from mooring_operator.api.deployment_status import DriftStatus
 from mooring_operator.api.model import Model
@@ -64,6 +65,14 @@ class PhaseCounts:
 
 
 @dataclass(frozen=True)
+class Trouble:
+    """Why counters cannot be judged: a bounded reason and a sentence."""
+
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True)
 class TelemetryObservation:
     """What the pods' counters say, merged over pods. Gathered by sync."""
 
@@ -74,11 +83,20 @@ class TelemetryObservation:
     routes: Mapping[Revision, tuple[Route | None, ...]]
     """For each revision, the route that each ready pod acknowledged; None: none yet."""
     phases: Mapping[str, PhaseCounts] = field(default_factory=dict[str, PhaseCounts])
+    stable: Revision | None = None
+    """The revision that the rest speaks about: stable when the pods were asked."""
     labelled: LossCounts = LossCounts()
-    """All labelled predictions of the stable revision."""
+    """All its labelled predictions."""
     coverage: float | None = None
-    """Sketched rows / answered rows of the stable revision; None before the first row."""
+    """Its sketched rows / answered rows, in the last drift window where drift
+    is watched; None before the first row."""
     drift: DriftStatus | None = None
+    trouble: Trouble | None = None
+    """Why the drift watch cannot judge, if so."""
+    serving: int = 0
+    """Ready pods."""
+    answering: int = 0
+    """Those among them that answered within the last two intervals."""
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from mooring_operator.api.base import parse_duration
+from mooring_operator.api.conditions import Reason
 from mooring_operator.api.deployment import Monitoring
 from mooring_operator.api.deployment_status import DriftStatus
 from mooring_operator.core.drift import Counted, DriftWatch, begin, fold
+from mooring_operator.core.family import Wanted, announced, judged_profile
+from mooring_operator.core.observation import Trouble
 from mooring_operator.ids import Revision
 from mooring_operator.reconcile.snapshots import Snapshot
 from mooring_operator.reconcile.sync_state import source_of
@@ -26,11 +29,19 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class WatchSettings:
-    """What a watch is made for; another one begins again."""
+    """What a watch is made for; another one begins again.
+
+    Attributes:
+        revision: the stable revision.
+        window: length of a window.
+        false_alarm_interval: as the spec has it.
+        wanted: what the spec wants otherwise than the profile.
+    """
 
     revision: Revision
     window: timedelta
-    false_alarm_interval: timedelta
+    false_alarm_interval: str
+    wanted: Wanted
 
 
 def watch_settings(revision: Revision | None, monitoring: Monitoring) -> WatchSettings | None:
@@ -38,7 +49,25 @@ def watch_settings(revision: Revision | None, monitoring: Monitoring) -> WatchSe
     if monitoring.drift is None or revision is None:
         return None
     window = max(parse_duration(monitoring.window), timedelta(seconds=1))
-    return WatchSettings(revision, window, parse_duration(monitoring.drift.false_alarm_interval))
+    return WatchSettings(
+        revision, window, monitoring.drift.false_alarm_interval, Wanted.of(monitoring.drift)
+    )
+
+
+def monitoring_series(watch: DriftWatch | None) -> dict[str, float | None]:
+    """What Prometheus is told of a watch, by the names of `metrics.MONITORING`."""
+    if watch is None:
+        return {}
+    nearest = watch.nearest
+    return {
+        "mooring_coverage": watch.coverage,
+        "mooring_drift_judged_rows": watch.rows,
+        "mooring_drift_judged_windows": watch.windows,
+        "mooring_drift_log_evidence": None if nearest is None else nearest.log_evidence,
+        "mooring_drift_log_threshold": None if nearest is None else nearest.threshold,
+        "mooring_drift_alarm": len(watch.status.features),
+        "mooring_data_quality_alarm": len(watch.status.data_quality),
+    }
 
 
 class Watcher:
@@ -48,6 +77,13 @@ class Watcher:
         self._settings: WatchSettings | None = None
         self._detector: DriftDetector | None = None
         self._watch: DriftWatch | None = None
+        self.trouble: Trouble | None = None
+        """Why nothing can be judged, if so."""
+
+    @property
+    def watch(self) -> DriftWatch | None:
+        """The watch; None: nothing is watched (yet)."""
+        return self._watch
 
     @property
     def status(self) -> DriftStatus | None:
@@ -63,21 +99,32 @@ class Watcher:
         """Whether the pods must be asked for their profile to go on."""
         if settings != self._settings:
             self._settings, self._detector, self._watch = settings, None, None
+            self.trouble = None
         return settings is not None and self._detector is None
 
     def begin(self, profile: Mapping[str, object], now: datetime) -> None:
-        """Begins the watch with the pods' reference profile; an unusable one is logged."""
-        if self._settings is None:
+        """Begins the watch with the pods' reference profile; an unusable one is its trouble."""
+        settings = self._settings
+        if settings is None:
             return
-        windows = self._settings.false_alarm_interval / self._settings.window
+        interval = parse_duration(settings.false_alarm_interval)
         try:
-            self._detector = DriftDetector(
-                ReferenceProfile.from_json(dict(profile)), false_alarm_windows=max(1.0, windows)
+            reference = judged_profile(ReferenceProfile.from_json(dict(profile)), settings.wanted)
+            detector = DriftDetector(
+                reference, false_alarm_windows=max(1.0, interval / settings.window)
             )
         except ProfileInvalid as error:
-            log.warning("profile of revision %s: %s", self._settings.revision, error)
+            self._say(Trouble(Reason.NO_REFERENCE_PROFILE, str(error)))
             return
-        self._watch = begin(self._settings.revision, self._detector, now, self._settings.window)
+        self._detector = detector
+        told = announced(settings.revision, detector, settings.false_alarm_interval)
+        self._watch = begin(told, detector, now, settings.window)
+        if self.trouble is not None and self.trouble.reason is not Reason.FOREIGN_COUNTS:
+            self.trouble = None
+
+    def lacks_profile(self, why: str) -> None:
+        """Says that no pod gave its profile."""
+        self._say(Trouble(Reason.NO_REFERENCE_PROFILE, why))
 
     def fold(self, snapshots: Iterable[Snapshot], now: datetime) -> bool:
         """Ends the window if it is due; returns whether it did.
@@ -89,24 +136,34 @@ class Watcher:
         settings, detector, watch = self._settings, self._detector, self._watch
         if settings is None or detector is None or watch is None or now < watch.window_ends:
             return False
-        sources = {
-            source_of(snapshot): counted
-            for snapshot in snapshots
-            if snapshot.revision == settings.revision
-            and (counted := _counted(snapshot)) is not None
-        }
+        sources: dict[str, Counted] = {}
+        trouble: Trouble | None = None
+        for snapshot in snapshots:
+            if snapshot.revision != settings.revision:
+                continue
+            try:
+                sources[source_of(snapshot)] = _counted(snapshot)
+            except CountsInvalid as error:
+                trouble = Trouble(Reason.FOREIGN_COUNTS, f"Pod {snapshot.pod_uid}: {error}")
         try:
-            self._watch = fold(watch, detector, sources, now, settings.window)
+            self._watch = fold(watch, detector, sources, now)
         except CountsInvalid as error:
-            log.warning("drift of revision %s: %s; the watch begins again", watch.revision, error)
-            self._detector, self._watch = None, None
+            trouble = Trouble(Reason.FOREIGN_COUNTS, str(error))
+            self._detector, self._watch = None, None  # with the profile that the pods have now
+        self._say(trouble)
         return True
 
+    def _say(self, trouble: Trouble | None) -> None:
+        if trouble is not None and trouble != self.trouble:
+            log.warning("drift watch: %s: %s", trouble.reason, trouble.message)
+        self.trouble = trouble
 
-def _counted(snapshot: Snapshot) -> Counted | None:
-    try:
-        sketch = Sketch.from_json(snapshot.counts)
-    except CountsInvalid as error:
-        log.warning("counts of pod %s: %s", snapshot.pod_uid, error)
-        return None
+
+def _counted(snapshot: Snapshot) -> Counted:
+    """What a pod counted.
+
+    Raises:
+        CountsInvalid: its counts are not of the contract's form.
+    """
+    sketch = Sketch.from_json(snapshot.counts)
     return Counted(sketch, rows=snapshot.rows, sketched=snapshot.sketched_rows)

@@ -22,7 +22,7 @@ from mooring_operator.io.fields import text_at
 from mooring_operator.io.pods import PodClient
 from mooring_operator.metrics import OperatorMetrics
 from mooring_operator.reconcile.cache import Cache
-from mooring_operator.reconcile.drift_watch import Watcher, watch_settings
+from mooring_operator.reconcile.drift_watch import Watcher, monitoring_series, watch_settings
 from mooring_operator.reconcile.messages import Messages
 from mooring_operator.reconcile.parse import parsed_or_none
 from mooring_operator.reconcile.pod_reports import is_ready
@@ -89,7 +89,7 @@ class Sync:
         """Drops what is known of a deployment that is no more."""
         self._states.pop(key, None)
         self._watchers.pop(key, None)
-        self._tools.metrics.forget_rows(key.namespace, key.name)
+        self._tools.metrics.forget_deployment(key.namespace, key.name)
 
     def telemetry(self, key: ObjectKey) -> TelemetryObservation | None:
         """What the pods' counters say as of now; None before the first complete round."""
@@ -122,6 +122,8 @@ class Sync:
         elapsed = self._tools.clock.monotonic() - started
         self._tools.metrics.sync_round_time.observe(elapsed)
         self._tools.metrics.count_rows(key.namespace, key.name, state.rows())
+        series = monitoring_series(state.watch)
+        self._tools.metrics.tell_monitoring(key.namespace, key.name, series)
         self._tell(key, state)
         # A leaving pod counts on until it is gone, and its last numbers go with it.
         hurry = not complete or any(answers[len(ready) :])
@@ -185,10 +187,10 @@ class Sync:
                 try:
                     watcher.begin(await self._tools.pods.profile(pod.address), now)
                 except MooringError as error:
-                    log.info("profile of %s: %s", pod.uid, error)
+                    watcher.lacks_profile(f"Pod {pod.uid} did not give its profile: {error}")
         if watcher.fold([*state.snapshots(), *state.lost.values()], now) or settings is None:
             state.lost.clear()
-        state.drift = watcher.status
+        state.watch, state.trouble = watcher.watch, watcher.trouble
 
     def _tell(self, key: ObjectKey, state: DeploymentState) -> None:
         """Wakes the deployment when something that it decides by is new."""
@@ -200,6 +202,8 @@ class Sync:
             telemetry.fresh,
             telemetry.routes,
             telemetry.drift,
+            telemetry.trouble,
+            telemetry.answering,
             telemetry.labelled,
             None if coverage is None else round(coverage, 2),
             telemetry.phases if state.rolling else None,

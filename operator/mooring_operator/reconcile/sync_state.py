@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from mooring_operator.api.deployment_status import DriftStatus
 from mooring_operator.core.decision import Route, RouteRole
-from mooring_operator.core.observation import LossCounts, TelemetryObservation
+from mooring_operator.core.drift import DriftWatch
+from mooring_operator.core.observation import LossCounts, TelemetryObservation, Trouble
 from mooring_operator.ids import Revision
 from mooring_operator.reconcile.snapshots import Identity, Snapshot
 from mooring_operator.reconcile.telemetry import Totals
@@ -60,7 +60,9 @@ class DeploymentState:
     """Last snapshots of those since the last drift window, by source."""
     at: datetime | None = None
     """When the last complete round ended."""
-    drift: DriftStatus | None = None
+    watch: DriftWatch | None = None
+    trouble: Trouble | None = None
+    """Why drift cannot be judged, if so."""
     polled: frozenset[str] = frozenset()
     """Uids of the pods that were ready in the last round."""
     told: object = None
@@ -148,10 +150,11 @@ class DeploymentState:
             return None
         serving = [self.pods.get(pod.uid) or PodState(pod, now) for pod in ready]
         totals = self.gone.plus(self.snapshots())
-        stable = self.stable or Revision("")
+        stable, watch = self.stable, self.watch
+        answering = sum(_is_fresh(state, now, patience) for state in serving)
         return TelemetryObservation(
             at=self.at,
-            fresh=bool(serving) and all(_is_fresh(state, now, patience) for state in serving),
+            fresh=bool(serving) and answering == len(serving),
             routes={
                 revision: tuple(
                     state.acknowledged for state in serving if state.pod.revision == revision
@@ -159,9 +162,13 @@ class DeploymentState:
                 for revision in self.routes
             },
             phases=totals.phases,
-            labelled=totals.labelled.get(stable, LossCounts()),
-            coverage=totals.coverage(stable),
-            drift=self.drift,
+            stable=stable,
+            labelled=totals.labelled.get(stable or "", LossCounts()),
+            coverage=totals.coverage(stable or "") if watch is None else watch.coverage,
+            drift=None if watch is None else watch.status,
+            trouble=self.trouble,
+            serving=len(serving),
+            answering=answering,
         )
 
 

@@ -61,7 +61,8 @@ def test_stable_is_ready_with_all_columns_when_its_pods_are() -> None:
     assert condition_of(after.conditions, ConditionType.STALLED) is None
     assert (after.version, after.ready, after.phase) == ("v1", "2/2", "Stable")
     assert (after.environment, after.replicas) == ("prod", 2)
-    assert after.quality == "0.098 (n=3210)"
+    assert after.quality is not None
+    assert after.quality.shown == "0.098 (n=3210)"
     assert after.weight == ""
     assert after.selector == f"mooring.dev/deployment=delays,mooring.dev/revision={V1}"
 

@@ -199,10 +199,3 @@ def test_data_quality_is_false_when_values_are_bad() -> None:
     assert conditions["DataQuality"].status.value == "False"
     assert "carrier (unseen)" in conditions["DataQuality"].message
     assert conditions["Drifted"].status.value == "False"
-
-
-def test_quality_column_stays_while_the_pods_are_silent() -> None:
-    before = status(stable=stable("v1"), desired=ref("v1"), quality="0.098 (n=3210)")
-    assert decided(look(before, pods("v1"))).status.quality == "0.098 (n=3210)"
-    heard = look(before, pods("v1"), telemetry=telemetry())
-    assert decided(heard).status.quality == ""

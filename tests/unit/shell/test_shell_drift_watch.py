@@ -40,6 +40,11 @@ def _world() -> World:
     return world
 
 
+def _series(world: World, name: str) -> float | None:
+    labels = {"namespace": KEY.namespace, "deployment": KEY.name}
+    return world.metrics.registry.get_sample_value(name, labels)
+
+
 async def _window(world: World) -> None:
     await world.clock.advance(300.0)
     await world.sync.round(KEY)
@@ -69,13 +74,9 @@ async def test_rows_of_a_pod_that_died_within_the_window_are_judged() -> None:
     await world.sync.round(KEY)
     world.remove("2", R1)
     await _window(world)
-    seen = world.seen().drift
-    assert seen is not None
-    assert seen.rows == 800
+    assert _series(world, "mooring_drift_judged_rows") == 800
     await _window(world)
-    again = world.seen().drift
-    assert again is not None
-    assert again.rows == 800, "and only once"
+    assert _series(world, "mooring_drift_judged_rows") == 800, "and only once"
 
 
 async def test_candidates_rows_do_not_speak_for_the_stable_revision() -> None:
@@ -87,7 +88,8 @@ async def test_candidates_rows_do_not_speak_for_the_stable_revision() -> None:
     await _window(world)
     seen = world.seen().drift
     assert seen is not None
-    assert (seen.revision, seen.rows, seen.verdict) == (R1, 400, "WithinTolerance")
+    assert (seen.revision, seen.verdict) == (R1, "WithinTolerance")
+    assert _series(world, "mooring_drift_judged_rows") == 400
 
 
 async def test_watch_begins_again_when_another_revision_is_stable() -> None:
@@ -111,8 +113,12 @@ async def test_unusable_profile_leaves_the_rest_of_sync_working() -> None:
     world.sync.push(KEY, {R1: STABLE})
     await world.sync.round(KEY)
     await _window(world)
-    assert world.seen().drift is None
-    assert world.seen().coverage == 1.0
+    seen = world.seen()
+    assert seen.drift is None
+    assert seen.coverage == 1.0
+    assert seen.trouble is not None
+    assert seen.trouble.reason == "NoReferenceProfile"
+    assert "formatVersion" in seen.trouble.message
 
 
 async def test_nothing_is_watched_when_drift_is_not_asked_for() -> None:
@@ -130,6 +136,7 @@ async def test_window_of_nonsense_counts_is_left_out() -> None:
     world.sync.push(KEY, {R1: STABLE})
     await world.sync.round(KEY)
     await _window(world)
-    seen = world.seen().drift
-    assert seen is not None
-    assert seen.rows == 400
+    seen = world.seen()
+    assert _series(world, "mooring_drift_judged_rows") == 400
+    assert seen.trouble is not None
+    assert seen.trouble.reason == "ForeignCounts"

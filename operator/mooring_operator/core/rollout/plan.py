@@ -24,6 +24,7 @@ from mooring_operator.core.rollout.candidate import (
     restart_candidate,
     start_candidate,
 )
+from mooring_operator.core.rollout.monitoring import monitoring_events
 from mooring_operator.core.rollout.promotion import promote
 from mooring_operator.core.rollout.resolve import resolve
 from mooring_operator.core.rollout.rollback import begin_withdrawal, roll_back, withdraw
@@ -127,7 +128,10 @@ def _decision(
         children=children_of(observation, status, situation.config),
         prune=obsolete(observation, status),
         routes=routes(status, spec),
-        events=events or _standing_event(situation, standing),
+        events=(
+            *(events or _standing_event(situation, standing)),
+            *monitoring_events(situation.before.conditions, status.conditions),
+        ),
         requeue_after=_soonest(requeue_after, status, situation.now),
     )
 

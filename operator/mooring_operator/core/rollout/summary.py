@@ -3,8 +3,8 @@
 from mooring_operator.api.conditions import Condition, ConditionStatus, ConditionType, Reason
 from mooring_operator.api.deployment_status import (
     CandidateStage,
-    DriftStatus,
     ModelDeploymentStatus,
+    QualityStatus,
     RevisionRef,
 )
 from mooring_operator.core.conditions import (
@@ -13,18 +13,24 @@ from mooring_operator.core.conditions import (
     set_condition,
     summarize_ready,
 )
-from mooring_operator.core.drift import DRIFTED, LEAST_COVERAGE, NO_DATA
 from mooring_operator.core.manifests.labels import selector_text
-from mooring_operator.core.observation import TelemetryObservation
+from mooring_operator.core.quality.told import quality_status
 from mooring_operator.core.revision import quarantine_entry
+from mooring_operator.core.rollout.monitoring import (
+    data_quality_fact,
+    drift_column,
+    drift_fact,
+    latched_drift,
+    metrics_fact,
+)
 from mooring_operator.core.rollout.steps import current_step, phase_key, shares
 from mooring_operator.core.rollout.turn import Situation, Unresolved, changed, named
-from mooring_profile import SCORE_STREAM
+from mooring_operator.ids import Revision
 
 
 def summarize(situation: Situation, standing: Standing) -> ModelDeploymentStatus:
     """The status with conditions, all of the observed generation, and printer columns."""
-    status = changed(situation.status, drift=_latched_drift(situation))
+    status = changed(situation.status, drift=latched_drift(situation), quality=_quality(situation))
     situation = situation.on(status)
     generation = situation.observation.resource.metadata.generation
     conditions: list[Condition] = list(situation.before.conditions)
@@ -42,8 +48,7 @@ def summarize(situation: Situation, standing: Standing) -> ModelDeploymentStatus
         version="" if status.stable is None else status.stable.version,
         ready=f"{0 if pods is None else pods.ready}/{situation.spec.replicas}",
         weight=_weight(situation),
-        drifted=_drifted(status.drift),
-        quality=_quality(situation),
+        drifted=drift_column(status.drift),
         replicas=0 if pods is None else pods.replicas,
         selector=""
         if serving is None
@@ -64,9 +69,9 @@ def _facts(situation: Situation, standing: Standing) -> tuple[Fact, ...]:
         _available(situation),
         _rolled_back(situation),
         _paused(situation, standing),
-        _metrics_available(situation),
-        _drift_fact(situation),
-        _quality_fact(situation),
+        metrics_fact(situation),
+        drift_fact(situation),
+        data_quality_fact(situation),
     )
 
 
@@ -109,101 +114,12 @@ def _paused(situation: Situation, standing: Standing) -> Fact:
     return Fact(ConditionType.PAUSED, ConditionStatus.FALSE, Reason.NOT_PAUSED, held)
 
 
-def _metrics_available(situation: Situation) -> Fact:
-    telemetry = situation.observation.telemetry
-    if telemetry is None:
-        message = "No counters were read from the pods yet"
-        return Fact(
-            ConditionType.METRICS_AVAILABLE, ConditionStatus.UNKNOWN, Reason.NO_DATA, message
-        )
-    if not telemetry.fresh:
-        message = "Not every ready pod answered lately"
-        return Fact(ConditionType.METRICS_AVAILABLE, ConditionStatus.FALSE, Reason.NO_DATA, message)
-    return Fact(
-        ConditionType.METRICS_AVAILABLE,
-        ConditionStatus.TRUE,
-        Reason.FRESH,
-        "Every ready pod answered lately",
-    )
-
-
-def _latched_drift(situation: Situation) -> DriftStatus | None:
-    """The drift watch of what serves now: an alarm stays until another revision serves."""
+def _quality(situation: Situation) -> QualityStatus | None:
     stable = situation.status.stable
-    if stable is None or situation.spec.monitoring.drift is None:
-        return None
-    known = situation.status.drift
-    if known is not None and known.revision != stable.revision:
-        known = None
-    if known is not None and known.verdict == DRIFTED:
-        return known
-    telemetry = situation.observation.telemetry
-    seen = None if telemetry is None else telemetry.drift
-    return seen if seen is not None and seen.revision == stable.revision else known
-
-
-def _unwatched(situation: Situation) -> tuple[Reason, str] | None:
-    """Why nothing can be said about drift and data quality, if so."""
-    if situation.spec.monitoring.drift is None:
-        return Reason.NOT_MONITORED, "spec.monitoring.drift is not set"
-    drift = situation.status.drift
-    if drift is None or drift.verdict == NO_DATA:
-        return Reason.NO_DATA, "No complete window was judged yet"
-    if drift.verdict != DRIFTED and _coverage_is_low(situation.observation.telemetry):
-        return Reason.LOW_COVERAGE, f"Less than {LEAST_COVERAGE:.0%} of the rows were recorded"
-    return None
-
-
-def _coverage_is_low(telemetry: TelemetryObservation | None) -> bool:
-    return (
-        telemetry is not None
-        and telemetry.coverage is not None
-        and telemetry.coverage < LEAST_COVERAGE
-    )
-
-
-def _drift_fact(situation: Situation) -> Fact:
-    unwatched = _unwatched(situation)
-    drift = situation.status.drift
-    if unwatched is not None or drift is None:
-        reason, message = unwatched or (Reason.NO_DATA, "")
-        return Fact(ConditionType.DRIFTED, ConditionStatus.UNKNOWN, reason, message)
-    if drift.verdict != DRIFTED:
-        return Fact(
-            ConditionType.DRIFTED,
-            ConditionStatus.FALSE,
-            Reason.WITHIN_TOLERANCE,
-            "Inputs and scores are as in the reference profile",
-        )
-    names = [f"{feature.name} (effect {feature.effect:.2f})" for feature in drift.features]
-    only_score = all(feature.name == SCORE_STREAM for feature in drift.features)
-    return Fact(
-        ConditionType.DRIFTED,
-        ConditionStatus.TRUE,
-        Reason.PREDICTION_DRIFT if only_score else Reason.INPUT_DRIFT,
-        f"After {drift.rows} rows these left the reference profile: {', '.join(names)}",
-    )
-
-
-def _quality_fact(situation: Situation) -> Fact:
-    unwatched = _unwatched(situation)
-    drift = situation.status.drift
-    if unwatched is not None or drift is None:
-        reason, message = unwatched or (Reason.NO_DATA, "")
-        return Fact(ConditionType.DATA_QUALITY, ConditionStatus.UNKNOWN, reason, message)
-    if not drift.data_quality:
-        return Fact(
-            ConditionType.DATA_QUALITY,
-            ConditionStatus.TRUE,
-            Reason.WITHIN_TOLERANCE,
-            "Missing, unseen, out-of-range and invalid values are as in the reference profile",
-        )
-    names = [f"{feature.name} ({feature.kind})" for feature in drift.data_quality]
-    return Fact(
-        ConditionType.DATA_QUALITY,
-        ConditionStatus.FALSE,
-        Reason.QUALITY_CHANGED,
-        f"More bad values than in the reference profile: {', '.join(names)}",
+    return quality_status(
+        situation.status.quality,
+        situation.observation.telemetry,
+        None if stable is None else Revision(stable.revision),
     )
 
 
@@ -224,20 +140,3 @@ def _weight(situation: Situation) -> str:
     achieved = 100 * answered / total if total else 0.0
     asked = current_step(situation.spec.rollout.steps, candidate).weight
     return f"{achieved:.2g}% of {asked}%"
-
-
-def _drifted(drift: DriftStatus | None) -> str:
-    if drift is None or drift.verdict == NO_DATA:
-        return "-"
-    return "Yes" if drift.verdict == DRIFTED else "No"
-
-
-def _quality(situation: Situation) -> str:
-    """Mean loss of labelled predictions; what was known before while the pods are silent."""
-    telemetry = situation.observation.telemetry
-    if telemetry is None:
-        before, now = situation.before.stable, situation.status.stable
-        same = before is not None and now is not None and before.revision == now.revision
-        return situation.before.quality if same else ""
-    labelled = telemetry.labelled
-    return f"{labelled.loss_sum / labelled.n:.3f} (n={labelled.n})" if labelled.n else ""
