@@ -64,7 +64,7 @@ def delay_of(change: Callable[[Any], Any], seed: int) -> int:
             assert [item.feature for item in alarms] == ["f7"]
             assert alarms[0].kind is StreamKind.DRIFT
             assert alarms[0].since_window is not None
-            assert abs(alarms[0].since_window - QUIET) <= 8
+            assert abs(alarms[0].since_window - QUIET) <= 3
             return number - QUIET + 1
     pytest.fail("the change was never found")
 
