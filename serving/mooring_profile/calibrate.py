@@ -17,6 +17,8 @@ from mooring_profile.feature import FeatureKind, FeatureProfile
 from mooring_profile.fields import FloatArray, IntArray
 
 BoolArray = npt.NDArray[np.bool_]
+MOST_LEVELS = 4096
+"""Distinct scores that the isotonic fit tells apart."""
 PRIOR_PAIRS = 4.0
 """Pairs of equal rank that the order within a bin is shrunk by."""
 
@@ -98,7 +100,8 @@ def calibrate(
     hits = np.zeros(size)
     order = np.full(size, 0.5)
     if usable.hit is not None:
-        hits = isotonic(_per_row(_summed(cells, usable.hit, size), counts), counts)
+        likely = _likely(single, usable.hit)
+        hits = filled(_per_row(_summed(cells, likely, size), counts), counts)
         order = _order(cells, single, usable.hit, size)
     return CalibrationMap(
         stream=stream.name,
@@ -149,6 +152,18 @@ def _cells(stream: FeatureProfile, score: FloatArray) -> IntArray:
     below, above = (bins + NAMED_CELLS.index(name) for name in ("below", "above"))
     places = np.where(cells == below, 0, cells + 1)
     return np.where(cells == above, bins + 1, places)
+
+
+def _likely(score: npt.NDArray[np.float32], hit: FloatArray) -> FloatArray:
+    """Isotonic probability of a hit at each row's own score: finer than the bins.
+
+    Beyond `MOST_LEVELS` distinct scores, neighbours are taken together.
+    """
+    values, place = np.unique(score, return_inverse=True)
+    levels = min(values.size, MOST_LEVELS)
+    level = place * levels // values.size
+    rows = _summed(level, np.ones(level.size), levels)
+    return isotonic(_per_row(_summed(level, hit, levels), rows), rows)[level]
 
 
 def _summed(places: npt.NDArray[np.intp], values: FloatArray, size: int) -> FloatArray:

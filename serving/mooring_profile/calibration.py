@@ -35,7 +35,8 @@ class CalibrationMap:
     Attributes:
         stream: name of the counted stream.
         rows: labelled rows of the reference.
-        probability: of a hit, never falling with the score (isotonic); all 0 for a regression.
+        probability: of a hit, never falling with the score: the mean of the isotonic fit to the
+            cell's rows; all 0 for a regression.
         selected: share of rows at or above the decision threshold; all 1 without one.
         loss: mean loss.
         loss_variance: population variance of the loss.

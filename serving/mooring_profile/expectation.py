@@ -60,6 +60,17 @@ def expected_loss(scored: Scored) -> Expectation:
     return Expectation(float(rows @ found.loss / total), float(np.sqrt(spread.sum()) / total))
 
 
+def expected_value(
+    calibration: CalibrationMap, rows: FloatArray, hit: FloatArray, miss: FloatArray
+) -> Expectation:
+    """Returns the expected mean of `hit` [cells] for rows that are hits and `miss` for others."""
+    scored = Scored(calibration, rows)
+    total = rows.sum()
+    value = float(rows @ (calibration.probability * (hit - miss) + miss)) / float(total)
+    variance = _variance(scored, ((hit - miss) / total)[:, None])
+    return Expectation(value, float(np.sqrt(variance[0])))
+
+
 def expected_binary(scored: Scored) -> dict[Metric, Expectation]:
     """Returns what a decision at the threshold and a ranking by the score are worth."""
     rows, picked, order = scored.rows, scored.map.selected, scored.map.order
@@ -136,20 +147,22 @@ def _expected(
 ) -> dict[Metric, Expectation]:
     rows = np.concatenate([part.rows for part in parts])
     hits = np.concatenate([part.rows * part.map.probability for part in parts])
+    values = measure(hits)
+    based = np.flatnonzero(np.isfinite(values))
     step = SLOPE_STEP * rows.sum()
-    nudge = step * np.eye(rows.size)
-    slopes = (measure(hits + nudge) - measure(hits - nudge)) / (2 * step)  # [cells, metrics]
-    variance = np.zeros(len(names))
+    used = np.flatnonzero(rows > 0)
+    nudge = step * np.eye(rows.size)[used]
+    slopes = np.zeros((rows.size, based.size))
+    slopes[used] = ((measure(hits + nudge) - measure(hits - nudge)) / (2 * step))[:, based]
+    variance = np.zeros(based.size)
     start = 0
     for part in parts:
         stop = start + part.rows.size
         variance += _variance(part, slopes[start:stop])
         start = stop
-    values = measure(hits)
     return {
-        name: Expectation(float(value), float(np.sqrt(square)))
-        for name, value, square in zip(names, values, variance, strict=True)
-        if np.isfinite(value) and np.isfinite(square)
+        names[place]: Expectation(float(values[place]), float(np.sqrt(square)))
+        for place, square in zip(based.tolist(), variance, strict=True)
     }
 
 
@@ -168,7 +181,7 @@ def _variance(part: Scored, slopes: FloatArray) -> FloatArray:
 
 def _pools(probability: FloatArray) -> IntArray:
     """Numbers the runs of equal probability."""
-    return np.cumsum(np.diff(probability, prepend=probability[:1]) > 0, dtype=np.int64)
+    return np.cumsum(np.diff(probability, prepend=probability[:1]) > 1e-9, dtype=np.int64)
 
 
 def scaled(expectation: Expectation, scale: float) -> Expectation:
