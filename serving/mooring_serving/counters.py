@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from mooring_serving.arms import Arm, Outcome, ShadowOutcome
 from mooring_serving.clock import Clock
+from mooring_serving.cohorts import CohortCounts, CohortRule
 from mooring_serving.refusals import Refusal, reason_of
 from mooring_serving.totals import Totals, read_totals
 from mooring_serving.workers.layout import (
@@ -66,6 +67,10 @@ class Counters:
         phase_limit: Phases kept; the oldest is dropped.
         memory: The slot to count in, which may hold counts already; None: memory of our own.
         clock: Time; orders phases by age. None: the system's.
+        cohorts: How predictions are put into cohorts; None: they are not.
+
+    Attributes:
+        cohorts: Counts by cohort; None where there are none.
     """
 
     def __init__(
@@ -74,6 +79,7 @@ class Counters:
         memory: SlotMemory | None = None,
         *,
         clock: Clock | None = None,
+        cohorts: CohortRule | None = None,
     ) -> None:
         self.memory = memory or SlotMemory.own(SlotLayout.of(phase_limit))
         self._ints = self.memory.ints
@@ -82,6 +88,9 @@ class Counters:
         layout, monotonic = self.memory.layout, (clock or Clock()).monotonic
         self._phases = EntryTable(self.memory, layout.phases, monotonic=monotonic)
         self._labels = EntryTable(self.memory, layout.labels, monotonic=monotonic)
+        self.cohorts = (
+            None if cohorts is None else CohortCounts(self.memory, cohorts, monotonic=monotonic)
+        )
 
     def count_answer(self, *, rows: int, milliseconds: float, phase: str | None) -> None:
         """A live request answered by our own model.

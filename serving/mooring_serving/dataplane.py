@@ -183,6 +183,7 @@ class Dataplane:
         now = self._clock.monotonic()
         replies: list[Reply | ModelFault] = []
         answered: list[Answered] = []
+        dated: list[tuple[int, int]] = []
         rows = 0
         for ticket, outcome in zip(tickets, predicted.outcomes, strict=True):
             elapsed = now - ticket.query.received_at
@@ -197,7 +198,10 @@ class Dataplane:
             if assignment.live and in_time:
                 phase = assignment.phase if assignment.owned else None
                 answered.append((ticket.query.request.rows, elapsed * 1000, phase))
+                dated.append((ticket.event_time_us, ticket.query.request.rows))
         self._counters.count_answers(answered)
+        if self._counters.cohorts is not None:
+            self._counters.cohorts.count_predicted(dated)
         self._counters.count_batch(len(tickets), rows)
         all_count = len(answered) == len(tickets)
         if all_count and predicted.columns is not None and predicted.whole is not None:

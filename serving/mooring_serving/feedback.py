@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
-from mooring_serving.clock import Clock, parse_time
+from mooring_serving.arms import Arm
+from mooring_serving.clock import Clock, parse_time, to_microseconds
+from mooring_serving.cohorts import Decisions
 from mooring_serving.counters import Counters
 from mooring_serving.errors import RequestRefused
 from mooring_serving.log.segments import SegmentedLog
@@ -140,10 +142,20 @@ class FeedbackDesk:
         labels = self._read_labels(item.get("label"), receipt.rows)
         moment = _read_time(item.get("label_time"), now)
         losses = self._losses(receipt, labels)
+        cohorts = self._counters.cohorts
+        event_time_us = 0 if cohorts is None else _read_event_time(receipt)
         if not self._remember(receipt.id):
             self._counters.count_label_duplicate()
             return False
         self._counters.count_label(losses, phase=receipt.phase, arm=receipt.arm)
+        if cohorts is not None and receipt.arm is not Arm.SHADOW:
+            cohorts.count_labelled(
+                receipt.revision,
+                event_time_us,
+                losses,
+                self._decisions(receipt, labels),
+                now_us=to_microseconds(now),
+            )
         if self._log is not None:
             self._log.offer(LabelEntry(receipt.id, labels, moment))
         return True
@@ -166,6 +178,19 @@ class FeedbackDesk:
             if label is not None:
                 losses.append(self._rule.loss(label, predicted))
         return losses
+
+    def _decisions(self, receipt: Receipt, labels: Sequence[Label | None]) -> Decisions | None:
+        """What a binary model decided, against what came true."""
+        if receipt.predicted is None or self._rule.task is not Task.BINARY:
+            return None
+        found = {"tp": 0, "fp": 0, "fn": 0, "tn": 0}
+        for label, predicted in zip(labels, receipt.predicted, strict=True):
+            if label is None or isinstance(predicted, Sequence):
+                continue
+            positive = predicted >= self._rule.threshold
+            right = (label == self._rule.positive) is positive
+            found[("t" if right else "f") + ("p" if positive else "n")] += 1
+        return Decisions(**found)
 
     def _check_predicted(self, predicted: float | Sequence[float]) -> None:
         """An unauthenticated receipt may claim anything; it must at least be a prediction."""
@@ -224,6 +249,16 @@ class FeedbackIntake:
             limit=self._limit,
             now=self._clock.now(),
             admit=lambda count: self._bucket.take(count, self._clock.monotonic()),
+        )
+
+
+def _read_event_time(receipt: Receipt) -> int:
+    """Microseconds since the epoch; an unauthenticated receipt may say anything."""
+    try:
+        return to_microseconds(parse_time(receipt.event_time))
+    except ValueError as error:
+        raise ReceiptInvalid("prediction_id holds no time; send it as the answer carried it") from (
+            error
         )
 
 

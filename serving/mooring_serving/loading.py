@@ -79,12 +79,12 @@ def _build_served(loaded: LoadedModel, settings: ServerSettings) -> ServedModel:
         signature=build_signature(
             schema.inputs, schema.outputs, max_rows=loaded.inference.max_batch_rows
         ),
-        rule=build_rule(schema, loaded.profile),
+        rule=build_rule(schema, loaded.profile, loaded.inference.threshold),
         predictor=loaded,
     )
 
 
-def build_rule(schema: ModelSchema, profile: ReferenceProfile) -> LossRule:
+def build_rule(schema: ModelSchema, profile: ReferenceProfile, threshold: float | None) -> LossRule:
     """How labels of this model are compared with its predictions."""
     score = profile.score
     low = score.minimum if score is not None else None
@@ -96,6 +96,7 @@ def build_rule(schema: ModelSchema, profile: ReferenceProfile) -> LossRule:
         positive=schema.positive_class,
         # A model that always predicted the same number in training has no range: use 1.
         scale=spread if spread > 0 else 1.0,
+        threshold=0.5 if threshold is None else threshold,
     )
 
 

@@ -35,12 +35,14 @@ class LossRule:
         classes: The classes, in the order of the probabilities; empty for regression.
         positive: The positive class of a binary model.
         scale: Range of the reference predictions (regression), above 0.
+        threshold: Probability from which a binary model decides for the positive class.
     """
 
     task: Task
     classes: tuple[Label, ...]
     positive: Label | None
     scale: float
+    threshold: float = 0.5
 
     def check(self, label: object) -> Label:
         """The label, if it can belong to this model.

@@ -91,7 +91,7 @@ class Pod:
         self.settings = settings
         self.clock = clock
         self.lifecycle = Lifecycle()
-        self.counters = Counters(limits.phases, memory, clock=clock)
+        self.counters = Counters(limits.phases, memory, clock=clock, cohorts=settings.cohorts)
         self.heartbeat = Heartbeat(clock, self.counters.memory)
         cells = self.counters.memory.ints
         self.traffic = TrafficGauges(

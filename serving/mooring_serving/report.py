@@ -134,6 +134,7 @@ class PodReport:
         """
         settings, loaded = self._settings, self._loaded
         document = read_totals(self._slots).to_json()
+        document["cohortSeconds"] = settings.cohort_seconds
         if loaded is not None:
             self._sources.flush()
             rows, cells = read_sketches(loaded.sketches)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, Json, ValidationError
 
+from mooring_serving.cohorts import CohortRule
 from mooring_serving.log.settings import LogSettings
 
 
@@ -85,6 +86,9 @@ class ServerSettings(BaseModel):
     """Whether requests may say which time they are about; off by default, since clients could
     otherwise move their rows between windows."""
 
+    cohort_seconds: int | None = Field(default=None, alias="MOORING_COHORT_SECONDS", ge=1)
+    """Length of a cohort of predictions, by which labels are counted. Absent: they are not."""
+
     drain_seconds: float = Field(default=5.0, alias="MOORING_DRAIN_SECONDS", ge=0, le=600)
     """Seconds to keep accepting after SIGTERM: endpoints take a while to leave every proxy."""
 
@@ -129,6 +133,15 @@ class ServerSettings(BaseModel):
 
     receipt_key: str | None = Field(default=None, alias="MOORING_RECEIPT_KEY", min_length=16)
     """Secret that authenticates receipts (HMAC-SHA256). Absent: receipts are unauthenticated."""
+
+    @property
+    def cohorts(self) -> CohortRule | None:
+        """How predictions are put into cohorts; None: they are not."""
+        if self.cohort_seconds is None:
+            return None
+        return CohortRule(
+            self.cohort_seconds, self.revision, dated=self.event_time is EventTime.REQUEST
+        )
 
     @property
     def in_pod(self) -> bool:

@@ -12,6 +12,8 @@ from mooring_serving.workers.layout import (
     ARM_SIZE,
     ARMS,
     BATCHES,
+    COHORT_ENTRIES,
+    COHORT_FLOATS,
     EVENT_OUTCOMES,
     EVENTS,
     FAULT_KINDS,
@@ -36,6 +38,7 @@ from mooring_serving.workers.layout import (
     SUMMED,
     ArmCell,
     Cell,
+    CohortCell,
     Span,
     Table,
 )
@@ -52,12 +55,14 @@ class Totals:
         floats: Their doubles, [FLOATS].
         phases: Counts of phases, the oldest first.
         labels: Losses of phases, the oldest first.
+        cohorts: Counts by cohort, the oldest first.
     """
 
     ints: IntArray
     floats: FloatArray
     phases: Sequence[Entry]
     labels: Sequence[Entry]
+    cohorts: Sequence[Entry]
 
     def __getitem__(self, cell: Cell) -> int:
         """One number."""
@@ -151,6 +156,7 @@ class Totals:
             },
             "labelsRejected": self[Cell.LABELS_REJECTED],
             "labelsDuplicate": self[Cell.LABELS_DUPLICATE],
+            "cohorts": {entry.name: _cohort_to_json(entry) for entry in self.cohorts},
         }
 
     def _list(self, span: Span) -> list[int]:
@@ -167,6 +173,7 @@ def read_totals(memories: Sequence[SlotMemory]) -> Totals:
         floats,
         _merge(memories, lambda memory: memory.layout.phases, limit, _add_phases),
         _merge(memories, lambda memory: memory.layout.labels, limit, _add_labels),
+        _merge(memories, lambda memory: memory.layout.cohorts, COHORT_ENTRIES, _add_cohorts),
     )
 
 
@@ -197,6 +204,27 @@ def _add_labels(one: Entry, other: Entry) -> Entry:
     rows = slice(0, None, LABEL_SIZE)
     ints[rows] = one.ints[rows] + other.ints[rows]
     return Entry(one.name, max(one.born, other.born), ints, floats)
+
+
+def _add_cohorts(one: Entry, other: Entry) -> Entry:
+    """Whole numbers first, then the two sums."""
+    floats = one.floats + other.floats
+    ints = floats.view(np.int64)
+    ints[:COHORT_FLOATS] = one.ints[:COHORT_FLOATS] + other.ints[:COHORT_FLOATS]
+    return Entry(one.name, max(one.born, other.born), ints, floats)
+
+
+def _cohort_to_json(entry: Entry) -> dict[str, object]:
+    decided: list[int] = entry.ints[CohortCell.TP : COHORT_FLOATS].tolist()
+    document: dict[str, object] = {
+        "rows": int(entry.ints[CohortCell.PREDICTED]),
+        "n": int(entry.ints[CohortCell.LABELLED]),
+        "lossSum": float(entry.floats[COHORT_FLOATS]),
+        "lossSquaredSum": float(entry.floats[COHORT_FLOATS + 1]),
+    }
+    if any(decided):
+        document["confusion"] = dict(zip(("tp", "fp", "fn", "tn"), decided, strict=True))
+    return document
 
 
 def _phase_to_json(entry: Entry) -> dict[str, object]:

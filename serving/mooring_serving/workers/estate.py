@@ -116,7 +116,7 @@ def open_estate(options: ServeOptions, pod: Pod) -> Estate:
         settings, signature, pod.clock, limits.work, worker=0, workers=options.workers + 1
     )
     desk = FeedbackDesk(
-        build_rule(schema, profile),
+        build_rule(schema, profile, inference.threshold),
         pod.counters,
         logs.labels,
         model=model,

@@ -140,6 +140,26 @@ LABEL_ARMS = (Arm.STABLE, Arm.CANDIDATE)
 LABEL_SIZE = 3
 """Rows (a whole number), sum of losses and of their squares (doubles)."""
 
+
+class CohortCell(IntEnum):
+    """Whole numbers of one cohort; two doubles follow them."""
+
+    PREDICTED = 0
+    """Rows of answered live requests."""
+    LABELLED = 1
+    TP = 2
+    """Labelled rows of a binary model by decision and label; so are the next three."""
+    FP = 3
+    FN = 4
+    TN = 5
+
+
+COHORT_FLOATS = len(CohortCell)
+"""Sum of losses and of their squares (doubles)."""
+COHORT_SIZE = COHORT_FLOATS + 2
+COHORT_ENTRIES = 128
+"""Cohorts of all revisions that a slot keeps."""
+
 NAME_BYTES = 96
 """Longest name of a phase, in bytes."""
 BORN, NAME_LENGTH, NAME = 0, 1, 2
@@ -177,22 +197,24 @@ class SlotLayout:
     Attributes:
         phases: Counts by phase and arm.
         labels: Losses by phase and arm.
+        cohorts: Predictions and losses by revision and time.
     """
 
     phases: Table
     labels: Table
+    cohorts: Table
 
     @classmethod
     def of(cls, phase_limit: int) -> "SlotLayout":
         """The layout for so many phases."""
         phases = Table(_SINGLE.stop, phase_limit, len(ARMS) * ARM_SIZE)
         labels = Table(phases.stop, phase_limit, len(LABEL_ARMS) * LABEL_SIZE)
-        return cls(phases, labels)
+        return cls(phases, labels, Table(labels.stop, COHORT_ENTRIES, COHORT_SIZE))
 
     @property
     def cells(self) -> int:
         """All cells of a slot."""
-        return self.labels.stop
+        return self.cohorts.stop
 
 
 @dataclass(frozen=True, slots=True)
