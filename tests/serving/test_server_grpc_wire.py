@@ -293,11 +293,12 @@ def test_calls_beyond_the_limit_are_refused_for_another_try(server: Server) -> N
 
 def test_rapid_resets_end_the_connection(server: Server) -> None:
     with wired(server.grpc) as wire:
+        calls: list[bytes] = []
         for stream in range(1, 201, 2):
-            wire.send(
-                frame(HEADERS, END_HEADERS, stream, wire.head(LIVE)),
-                frame(RESET, 0, stream, (8).to_bytes(4, "big")),
-            )
+            calls.append(frame(HEADERS, END_HEADERS, stream, wire.head(LIVE)))
+            calls.append(frame(RESET, 0, stream, (8).to_bytes(4, "big")))
+        # At once: a connection that ends in between would refuse the rest of them.
+        wire.send(*calls)
         assert wire.ended() == ENHANCE_YOUR_CALM
     with connected(server.grpc) as client:
         assert client.call("ServerLive", pb.ServerLiveRequest()).live
