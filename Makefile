@@ -11,7 +11,7 @@ CODE := operator serving tests
 export PYTHONUNBUFFERED := 1
 
 .PHONY: help demo test verify static crds proto images cluster-up cluster-down cluster-check clean \
-        bench-detector bench-false-alarms bench-serving bench-recording bench-overload bench-soak prove-availability conformance \
+        bench-detector bench-false-alarms bench-serving bench-recording bench-profile bench-overload bench-soak prove-availability conformance \
         sim-update lock
 
 help: ## list the commands
@@ -87,6 +87,9 @@ bench-overload: $(STAMP) ## three times what the server sustains, for two minute
 
 bench-soak: $(STAMP) ## twelve minutes at full load: memory every ten seconds
 	@$(BIN)/python -m tests.bench.soak $(ARGS)
+
+bench-profile: $(STAMP) ## a reference profile of a million rows by 50 columns: seconds and memory
+	@$(BIN)/python -m tests.bench.profile_building $(ARGS)
 
 conformance: $(STAMP) ## foreign clients against our server: a matrix; exits with 1 on a miss
 	@$(BIN)/python -m tests.conformance.matrix $(ARGS)

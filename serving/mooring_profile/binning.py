@@ -126,7 +126,7 @@ class CategoricalBinner:
         return cells
 
     def _slow_cell(self, value: object) -> int:
-        if value is None or _is_nan(value):
+        if value is None or is_nan(value):
             return self._bins + _MISSING
         text = category_text(value)
         if text is None:
@@ -134,7 +134,8 @@ class CategoricalBinner:
         return self._lookup.get(text, self._bins + _UNSEEN)
 
 
-def _is_nan(value: object) -> bool:
+def is_nan(value: object) -> bool:
+    """Whether a value is the number that is none, which counts as missing."""
     return isinstance(value, float | np.floating) and math.isnan(cast("float", value))
 
 

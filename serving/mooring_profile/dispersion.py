@@ -10,52 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mooring_profile.blocks import MIN_BLOCK_ROWS, MIN_BLOCKS
 from mooring_profile.fields import FloatArray, IntArray
 
-MIN_BLOCKS = 5
-"""Fewer blocks say nothing about the variation between blocks."""
-MIN_BLOCK_ROWS = 20
-"""Smaller blocks are left out: their shares are mostly noise."""
-SUBBLOCKS = 8
-"""A block is cut into about so many runs of consecutive rows."""
-MIN_SUBBLOCK_ROWS = 25
 _SHARE_FLOOR = 1e-12
-
-
-@dataclass(frozen=True)
-class TimeBlocks:
-    """Rows in blocks of time, and each block in runs of consecutive rows.
-
-    Attributes:
-        rows: int64 [used], indices into the table, block after block, in table order within one.
-        run: int64 [used], the run of each row, 0 to `runs - 1`, ascending.
-        block_of_run: int64 [runs].
-        blocks: number of blocks.
-    """
-
-    rows: IntArray
-    run: IntArray
-    block_of_run: IntArray
-    blocks: int
-
-    @classmethod
-    def of(cls, block_ids: IntArray) -> "TimeBlocks":
-        """Groups rows by block id [rows]; blocks below `MIN_BLOCK_ROWS` rows are left out."""
-        _, block, sizes = np.unique(block_ids, return_inverse=True, return_counts=True)
-        order = np.argsort(block, kind="stable").astype(np.int64)
-        order = order[sizes[block[order]] >= MIN_BLOCK_ROWS]
-        sizes = sizes[sizes >= MIN_BLOCK_ROWS].astype(np.int64)
-        length = np.maximum(MIN_SUBBLOCK_ROWS, sizes // SUBBLOCKS)
-        per_block = np.maximum(1, sizes // length)
-        blocks = np.repeat(np.arange(sizes.size), sizes)
-        position = np.arange(order.size) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-        run_in_block = np.minimum(position // length[blocks], per_block[blocks] - 1)
-        return cls(
-            rows=order,
-            run=(np.cumsum(per_block) - per_block)[blocks] + run_in_block,
-            block_of_run=np.repeat(np.arange(sizes.size), per_block),
-            blocks=int(sizes.size),
-        )
 
 
 @dataclass(frozen=True)
@@ -74,36 +32,24 @@ class Dispersion:
 INDEPENDENT = Dispersion(design_effect=1.0, seasonal=0.0)
 
 
-def measure_dispersion(
-    cells: IntArray,
-    kept: np.ndarray[tuple[int], np.dtype[np.bool_]],
-    blocks: TimeBlocks,
-    *,
-    levels: int,
-    cumulative: bool,
-) -> Dispersion:
-    """Measures the dispersion of the shares of a feature's levels over time.
+def measure_dispersion(table: IntArray, block_of_run: IntArray, *, cumulative: bool) -> Dispersion:
+    """Measures the dispersion of the shares of a stream's levels over time.
 
     Args:
-        cells: int64 [rows], the level of each row of the table, 0 to `levels - 1` where kept.
-        kept: bool [rows], rows that count (those with a value, say).
-        blocks: the table's blocks of time.
-        levels: number of levels, >= 2.
+        table: int64 [runs, levels], rows of each level in each run; levels >= 2.
+        block_of_run: int64 [runs], the block of each run.
         cumulative: shares of `<= level` (ordered values) rather than of each level.
     """
-    used = kept[blocks.rows]
-    run_of_row = blocks.run[used]
-    table = np.bincount(
-        run_of_row * levels + cells[blocks.rows][used],
-        minlength=blocks.block_of_run.size * levels,
-    ).reshape(-1, levels)
+    levels = table.shape[1]
     sizes = table.sum(axis=1)
-    hits = np.cumsum(table, axis=1)[:, :-1] if cumulative else table
-    filled = sizes > 0
+    of_block = np.bincount(block_of_run, weights=sizes)
+    filled = (sizes > 0) & (of_block[block_of_run] >= MIN_BLOCK_ROWS)
+    kept = table[filled]
+    hits = np.cumsum(kept, axis=1)[:, :-1] if cumulative else kept
     # The eigenvalues of the Cramer-von Mises statistic give 0.8 for cumulative shares; 2 is the
     # value for a single share and an upper limit for several.
     spread = 0.8 if cumulative and levels > 2 else 2.0
-    return _dispersion_of(hits[filled], sizes[filled], blocks.block_of_run[filled], spread)
+    return _dispersion_of(hits, sizes[filled], block_of_run[filled], spread)
 
 
 def _dispersion_of(

@@ -5,91 +5,111 @@ each block is compared with all the others (leave one out); without, the expecta
 independent rows is used.
 """
 
-from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from mooring_profile.dispersion import TimeBlocks
-from mooring_profile.fields import FloatArray
+from mooring_profile.blocks import TimeBlocks
+from mooring_profile.fields import IntArray
 
-BoolArray = npt.NDArray[np.bool_]
+SingleArray = npt.NDArray[np.float32]
 
 
-def range_novelty(
-    values: FloatArray, finite: BoolArray, blocks: TimeBlocks | None
-) -> tuple[BoolArray, float]:
-    """Finds rows outside the range of all other blocks.
+@dataclass(frozen=True)
+class InnerRange:
+    """The range that any block sees of the others, at the least.
 
-    Args:
-        values: [rows], any value where not finite.
-        finite: bool [rows].
-        blocks: the table's blocks of time, or None when unknown.
+    Only the block with the smallest value of all can have a value below all other blocks, and
+    those values are below the second smallest of the blocks' minima; likewise above.
 
-    Returns:
-        bool [rows] of such rows (none without blocks), and the expected share of new values
-        outside the range: the share of such rows, or 2 / (m + 1) for m independent values.
+    Attributes:
+        low: that second smallest minimum, in single precision.
+        high: the second largest maximum.
     """
-    novel = np.zeros(values.size, dtype=np.bool_)
-    if blocks is None:
-        return novel, min(1.0, 2 / (int(finite.sum()) + 1))
-    rows = blocks.rows
-    block = blocks.block_of_run[blocks.run]
-    low = np.full(blocks.blocks, np.inf)
-    high = np.full(blocks.blocks, -np.inf)
-    kept = finite[rows]
-    np.minimum.at(low, block[kept], values[rows][kept])
-    np.maximum.at(high, block[kept], values[rows][kept])
-    below = values[rows] < _smallest_elsewhere(low)[block]
-    above = values[rows] > -_smallest_elsewhere(-high)[block]
-    novel[rows] = kept & (below | above)
-    return novel, _share(novel, finite)
+
+    low: float
+    high: float
 
 
-def category_novelty(
-    texts: Sequence[str | None],
-    ranked: Sequence[str],
-    present: BoolArray,
-    blocks: TimeBlocks | None,
-) -> tuple[BoolArray, float]:
-    """Finds rows whose category occurs in no other block.
+class Extremes:
+    """Smallest and largest finite value of each block, batch after batch."""
 
-    Args:
-        texts: the category of each row, None where there is none.
-        ranked: every category once.
-        present: bool [rows], rows that have a category.
-        blocks: the table's blocks of time, or None when unknown.
+    def __init__(self) -> None:
+        self._low: dict[int, float] = {}
+        self._high: dict[int, float] = {}
 
-    Returns:
-        bool [rows] of such rows (none without blocks), and the expected share of unseen
-        categories: the share of such rows, or for independent rows the share of categories seen
-        once (Good 1953, The population frequencies of species, eq. 9).
-    """
-    novel = np.zeros(present.size, dtype=np.bool_)
-    rows = int(present.sum())
-    if blocks is None:
-        counter = Counter(text for text in texts if text is not None)
-        once = sum(1 for count in counter.values() if count == 1)
-        return novel, once / rows if rows else 0.0
-    number = {text: index for index, text in enumerate(ranked)}
-    category = np.array([-1 if text is None else number[text] for text in texts], dtype=np.int64)
-    kept = blocks.rows[present[blocks.rows]]
-    block = blocks.block_of_run[blocks.run][present[blocks.rows]]
-    pairs = np.unique(np.stack([category[kept], block]), axis=1)
-    appearances = np.bincount(pairs[0], minlength=len(ranked))
-    novel[kept] = appearances[category[kept]] == 1
-    return novel, _share(novel, present)
+    def add(self, values: SingleArray, ids: IntArray, block: IntArray) -> None:
+        """Takes values [rows].
+
+        Args:
+            values: float32, any number.
+            ids: int64 [ids], of the batch's blocks.
+            block: int64 [rows], the position of each row's id.
+        """
+        finite = np.isfinite(values)
+        if not finite.all():
+            values, block = values[finite], block[finite]
+        low = np.full(ids.size, np.inf, dtype=np.float32)
+        high = np.full(ids.size, -np.inf, dtype=np.float32)
+        if ids.size == 1 and values.size:
+            low[0], high[0] = values.min(), values.max()
+        else:
+            np.minimum.at(low, block, values)
+            np.maximum.at(high, block, values)
+        for item, least, most in zip(ids.tolist(), low.tolist(), high.tolist(), strict=True):
+            self._low[item] = min(least, self._low.get(item, np.inf))
+            self._high[item] = max(most, self._high.get(item, -np.inf))
+
+    @property
+    def range(self) -> tuple[float, float] | None:
+        """The smallest and the largest value of all, None without any."""
+        low, high = min(self._low.values()), max(self._high.values())
+        return (low, high) if low <= high else None
+
+    def inner(self, blocks: TimeBlocks) -> InnerRange | None:
+        """Returns what blocks see of each other; None where they cannot be compared."""
+        if not blocks.enough:
+            return None
+        low, high = np.full(blocks.blocks + 1, np.inf), np.full(blocks.blocks + 1, -np.inf)
+        block = blocks.block_of(np.array(list(self._low), dtype=np.int64))
+        np.minimum.at(low, block, list(self._low.values()))
+        np.maximum.at(high, block, list(self._high.values()))
+        low, high = low[:-1], high[:-1]
+        if np.isfinite(low).sum() < 2:
+            return None
+        return InnerRange(float(np.partition(low, 1)[1]), float(np.partition(high, -2)[-2]))
 
 
-def _smallest_elsewhere(values: FloatArray) -> FloatArray:
-    """For each item the smallest of all the others."""
-    order = np.argsort(values, kind="stable")
-    smallest = np.full(values.size, values[order[0]])
-    smallest[order[0]] = values[order[1]]
-    return smallest
+class Appearances:
+    """The first and the last block that each category occurs in, batch after batch."""
 
+    def __init__(self) -> None:
+        self._first: dict[str, int] = {}
+        self._last: dict[str, int] = {}
 
-def _share(novel: BoolArray, kept: BoolArray) -> float:
-    total = int(kept.sum())
-    return int((novel & kept).sum()) / total if total else 0.0
+    def add(self, categories: IntArray, texts: Sequence[str], ids: IntArray) -> None:
+        """Takes rows [rows]: the position of each in `texts`, and the id of its block."""
+        low = np.full(len(texts), np.iinfo(np.int64).max)
+        high = np.full(len(texts), np.iinfo(np.int64).min)
+        np.minimum.at(low, categories, ids)
+        np.maximum.at(high, categories, ids)
+        for text, least, most in zip(texts, low.tolist(), high.tolist(), strict=True):
+            self._first[text] = min(least, self._first.get(text, least))
+            self._last[text] = max(most, self._last.get(text, most))
+
+    def forget(self, text: str) -> None:
+        """Drops a category."""
+        del self._first[text], self._last[text]
+
+    def novel(self, blocks: TimeBlocks) -> frozenset[str] | None:
+        """Returns the categories of one block only; None where they cannot be compared."""
+        if not blocks.enough:
+            return None
+        texts = list(self._first)
+        first = blocks.block_of(np.array([self._first[text] for text in texts], dtype=np.int64))
+        last = blocks.block_of(np.array([self._last[text] for text in texts], dtype=np.int64))
+        return frozenset(
+            text for text, alone in zip(texts, (first == last).tolist(), strict=True) if alone
+        )

@@ -4,17 +4,25 @@ A sketch is a value: pods record cumulative ones, the operator subtracts and mer
 windows. Addition is exact, so verdicts do not depend on the number or order of replicas.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 
 import numpy as np
 
-from mooring_profile.binning import Column, binner_of
+from mooring_profile.binning import Binner, Column, binner_of
 from mooring_profile.counts import NAMED_CELLS, FeatureCounts
-from mooring_profile.document import SCORE_STREAM, FeatureKind, ReferenceProfile
+from mooring_profile.document import (
+    RECONSTRUCTION_STREAM,
+    SCORE_STREAM,
+    FeatureKind,
+    FeatureProfile,
+    ReferenceProfile,
+)
 from mooring_profile.errors import CountsInvalid
 from mooring_profile.fields import Fields, IntArray
+from mooring_profile.partition import Partition
+from mooring_profile.reconstruction import Components
 from mooring_profile.sorting import NumericColumn, NumericColumns
 
 __all__ = ["FeatureCounts", "Sketch", "SketchRecorder", "cell_count", "sketch_of"]
@@ -92,9 +100,15 @@ class SketchRecorder:
     """
 
     def __init__(self, profile: ReferenceProfile, cells: IntArray | None = None) -> None:
-        self._binners = {stream.name: binner_of(stream) for stream in profile.streams}
-        self._numeric = _numeric_columns(profile)
         self._features = tuple(feature.name for feature in profile.features)
+        self._components = (
+            None if profile.multivariate is None else Components.of(profile.multivariate)
+        )
+        self._whole, *self._parts = _groups(profile)
+        self._partition = Partition(
+            [item.segment for item in profile.segments],
+            {feature.name: feature.kind for feature in profile.features},
+        )
         self.cells = np.zeros(cell_count(profile), np.int64) if cells is None else cells
         self._totals = _streams_in(profile, self.cells)
 
@@ -117,14 +131,13 @@ class SketchRecorder:
             sizes = {name: column.size for name, column in flat.items()}
             raise CountsInvalid(f"Columns of one batch differ in rows: {sizes}")
         rows = lengths.pop() if lengths else 0
-        counted = self._numeric.add(flat, self.cells)
-        for name, totals in self._totals.items():
-            if name in counted:
-                continue
-            if name in flat:
-                self._binners[name].add(flat[name], totals)
-            elif name in self._features:
-                totals[totals.size - len(NAMED_CELLS)] += rows
+        parts = list(self._partition.rows_of(flat))
+        if self._components is not None:
+            flat[RECONSTRUCTION_STREAM] = self._components.errors(flat, rows)
+        self._whole.add(flat, rows, self.cells)
+        for place, own in parts:
+            part = {name: column[own] for name, column in flat.items()}
+            self._parts[place].add(part, own.size, self.cells)
 
     def snapshot(self) -> Sketch:
         """Returns what was counted since construction; later batches do not change it."""
@@ -157,15 +170,41 @@ def _streams_in(profile: ReferenceProfile, cells: IntArray) -> dict[str, IntArra
     return views
 
 
-def _numeric_columns(profile: ReferenceProfile) -> NumericColumns:
-    """The streams that can be counted by sorting."""
-    found: list[NumericColumn] = []
-    start = 0
-    for stream in profile.streams:
-        if stream.kind is FeatureKind.NUMERIC and stream.edges:
-            found.append(NumericColumn(stream.name, stream.edges, start))
-        start += binner_of(stream).cell_count
-    return NumericColumns(found)
+class _Group:
+    """The streams that count the same rows: all of them, or those of a segment."""
+
+    def __init__(self, streams: Sequence[FeatureProfile], start: int) -> None:
+        numeric: list[NumericColumn] = []
+        self._places: dict[str, tuple[Binner, slice]] = {}
+        for stream in streams:
+            binner = binner_of(stream)
+            self._places[stream.feature] = binner, slice(start, start + binner.cell_count)
+            if stream.kind is FeatureKind.NUMERIC and stream.edges:
+                numeric.append(NumericColumn(stream.feature, stream.edges, start))
+            start += binner.cell_count
+        self._numeric = NumericColumns(numeric)
+        self.end = start
+
+    def add(self, columns: Mapping[str, Column], rows: int, cells: IntArray) -> None:
+        """Counts columns [rows] by feature; a feature that is absent is missing in every row."""
+        counted = self._numeric.add(columns, cells)
+        for name, (binner, place) in self._places.items():
+            if name in counted:
+                continue
+            if name in columns:
+                binner.add(columns[name], cells[place])
+            elif name != SCORE_STREAM:
+                cells[place.stop - len(NAMED_CELLS)] += rows
+
+
+def _groups(profile: ReferenceProfile) -> list[_Group]:
+    """Those of all rows, then those of each segment, in the order of `profile.streams`."""
+    inner = sum(len(item.streams) for item in profile.segments)
+    whole = profile.streams[: len(profile.streams) - inner]
+    groups = [_Group(whole, 0)]
+    for segment in profile.segments:
+        groups.append(_Group(segment.streams, groups[-1].end))
+    return groups
 
 
 def _sketch(totals: Mapping[str, IntArray]) -> Sketch:
