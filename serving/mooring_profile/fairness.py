@@ -187,11 +187,16 @@ def difference_limits(one: Hits, two: Hits, alpha: float) -> tuple[float, float]
     """Returns the limits of rate(one) - rate(two) that hold at all looks."""
 
     def inside(difference: float) -> bool:
-        span = max(0.0, difference), min(1.0, 1.0 + difference)
-        return _plausible(one, two, alpha, lambda p: p - difference, span)
+        return holds_difference(one, two, difference, alpha)
 
     centre = one.hits / one.rows - two.hits / two.rows
     return _end(inside, centre, -1.0), _end(inside, centre, 1.0)
+
+
+def holds_difference(one: Hits, two: Hits, difference: float, alpha: float) -> bool:
+    """Returns whether the sequence holds a pair with rate(one) - rate(two) = difference."""
+    span = max(0.0, difference), min(1.0, 1.0 + difference)
+    return _plausible(one, two, alpha, lambda p: p - difference, span)
 
 
 def ratio_limits(one: Hits, two: Hits, alpha: float) -> tuple[float, float]:
