@@ -193,6 +193,12 @@ def difference_limits(one: Hits, two: Hits, alpha: float) -> tuple[float, float]
     return _end(inside, centre, -1.0), _end(inside, centre, 1.0)
 
 
+def holds_rates(one: Hits, two: Hits, rates: tuple[float, float], alpha: float) -> bool:
+    """Returns whether the sequence holds a pair of rates."""
+    likelihood = _log_likelihood(one, rates[0]) + _log_likelihood(two, rates[1])
+    return likelihood >= _least_likelihood(one, two, alpha)
+
+
 def holds_difference(one: Hits, two: Hits, difference: float, alpha: float) -> bool:
     """Returns whether the sequence holds a pair with rate(one) - rate(two) = difference."""
     span = max(0.0, difference), min(1.0, 1.0 + difference)
@@ -281,7 +287,7 @@ def _plausible(
     def log_likelihood(p: float) -> float:
         return _log_likelihood(one, p) + _log_likelihood(two, second(p))
 
-    limit = _log_mixture(one) + _log_mixture(two) + math.log(alpha)
+    limit = _least_likelihood(one, two, alpha)
     low, high = span
     part = (math.sqrt(5) - 1) / 2
     left, right = high - part * (high - low), low + part * (high - low)
@@ -298,6 +304,10 @@ def _plausible(
             right = low + part * (high - low)
             at_right = log_likelihood(right)
     return max(at_left, at_right, log_likelihood(low), log_likelihood(high)) >= limit
+
+
+def _least_likelihood(one: Hits, two: Hits, alpha: float) -> float:
+    return _log_mixture(one) + _log_mixture(two) + math.log(alpha)
 
 
 def _log_likelihood(group: Hits, rate: float) -> float:

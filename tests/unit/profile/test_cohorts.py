@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats as scipy_stats
 
 from mooring_profile.cohorts import (
     Cohort,
@@ -27,11 +28,13 @@ from mooring_profile.risk import (
     LossTotals,
     RiskPolicy,
     RiskState,
+    advance,
     log_e_of_totals,
     log_e_of_values,
 )
 from tests.unit.profile.test_quality import LABELS, REFERENCE
 
+stats: Any = scipy_stats  # scipy has no annotations
 START = datetime(2026, 3, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
 BASE = LossTotals(10_000, 1000, 1000)
@@ -202,6 +205,24 @@ def test_a_bet_is_fair_at_the_limit_and_loses_below_it(limit: float, share: floa
     np.testing.assert_allclose(logs, np.log1p(BETS * (1 / limit - 1)) + np.log1p(-BETS))
     assert (factor <= 1 + 1e-9).all()
     assert BET_WEIGHTS.sum() == pytest.approx(1)
+
+
+def test_expected_evidence_after_t_cohorts_is_exactly_t_at_the_limit() -> None:
+    # Every outcome of two cohorts of 12 and 7 labels, weighed by its probability.
+    limit, top = 0.3, 1e100
+    expected = np.zeros(2)
+    for first in range(13):
+        chance = stats.binom.pmf(first, 12, limit)
+        one = stepped(RiskState(limit), LossTotals(12, first, first), top)
+        expected[0] += chance * one.evidence
+        for second in range(8):
+            two = stepped(one, LossTotals(7, second, second), top)
+            expected[1] += chance * stats.binom.pmf(second, 7, limit) * two.evidence
+    np.testing.assert_allclose(expected, [1, 2], rtol=1e-9)
+
+
+def stepped(state: RiskState, losses: LossTotals, top: float) -> RiskState:
+    return advance(state, "window", losses, log_e_of_totals(losses, state.limit), top)
 
 
 def broken(**change: Any) -> dict[str, Any]:
