@@ -11,7 +11,7 @@ CODE := operator serving tests
 export PYTHONUNBUFFERED := 1
 
 .PHONY: help demo test verify static crds proto images cluster-up cluster-down cluster-check clean \
-        bench-detector bench-false-alarms bench-serving bench-recording bench-profile bench-overload bench-soak prove-availability conformance \
+        bench-compare bench-detector bench-false-alarms bench-serving bench-recording bench-profile bench-overload bench-soak prove-availability conformance \
         sim-update lock
 
 help: ## list the commands
@@ -75,6 +75,9 @@ bench-detector: $(STAMP) ## what a window costs the drift detector
 
 bench-false-alarms: $(STAMP) ## the drift detector's run lengths and delays, 200 runs each (20 minutes)
 	@$(BIN)/python -m tests.bench.false_alarms $(ARGS)
+
+bench-compare: $(STAMP) ## false rollbacks and delays of the comparison and of usual rules (10 minutes)
+	@$(BIN)/python -m tests.bench.comparison_errors $(ARGS)
 
 bench-serving: $(STAMP) ## our server, rivals and bare loops side by side, on one pinned core
 	@$(BIN)/python -m tests.bench.serving $(ARGS)

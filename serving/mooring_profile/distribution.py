@@ -108,6 +108,11 @@ def compare_distributions(
     )
 
 
+def log_differs(strata: Sequence[HistogramStratum], *, ordered: bool, margin: float) -> float:
+    """Returns the log evidence alone that some event differs by more than the margin."""
+    return _Events.of(strata, ordered=ordered).differs(margin)
+
+
 @dataclass(frozen=True)
 class _Events:
     """Totals of each arm and the announced shares (NaN: none), all [events, strata]."""

@@ -51,7 +51,7 @@ class Pod:
         if self.route is None:
             return Route(RouteRole.STABLE)
         if self.route_at is None or now - self.route_at >= ttl:
-            return replace(self.route, weight_percent=0, shadow_percent=0)
+            return replace(self.route, phase=None, weight_percent=0, shadow_percent=0)
         return self.route
 
 

@@ -59,6 +59,7 @@ class Reason(StrEnum):
     CANDIDATE_STARTING = "CandidateStarting"
     ANALYSING = "Analysing"
     AWAITING_METRICS = "AwaitingMetrics"
+    SAMPLE_RATIO_MISMATCH = "SampleRatioMismatch"
     PROMOTING = "Promoting"
     ROLLING_BACK = "RollingBack"
     WITHDRAWING = "Withdrawing"

@@ -93,6 +93,18 @@ class MetricStatus(ApiModel):
     candidate_count: Count
 
 
+class SampleRatioStatus(ApiModel):
+    """Whether the arms of the present step get their announced shares of the requests."""
+
+    verdict: ShortText
+    """Matched or Mismatched."""
+    expected: Annotated[float, Field(ge=0)]
+    """Requests of the candidate by the announced share."""
+    observed: Count
+    requests: Count
+    """Of both arms."""
+
+
 class AnalysisStatus(ApiModel):
     """The running or last comparison of candidate and stable."""
 
@@ -102,6 +114,8 @@ class AnalysisStatus(ApiModel):
     rows: Count
     """Rows that the candidate saw in the present step."""
     metrics: Annotated[list[MetricStatus], Field(max_length=4)] = []
+    sample_ratio: SampleRatioStatus | None = None
+    """Absent while the step has no weight, or no requests."""
 
 
 class QuarantineEntry(ApiModel):

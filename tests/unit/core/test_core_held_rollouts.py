@@ -199,3 +199,75 @@ def test_data_quality_is_false_when_values_are_bad() -> None:
     assert conditions["DataQuality"].status.value == "False"
     assert "carrier (unseen)" in conditions["DataQuality"].message
     assert conditions["Drifted"].status.value == "False"
+
+
+@pytest.mark.parametrize(
+    ("step", "stable_requests", "candidate_requests", "stands"),
+    [
+        (1, 1900, 100, "next"),
+        (1, 1990, 10, "Reconciling/SampleRatioMismatch"),
+        (2, 60_000, 20_000, "Ready/Promoted"),
+        (2, 60_000, 12_000, "Reconciling/SampleRatioMismatch"),
+        (2, 40_000, 40_000, "Reconciling/SampleRatioMismatch"),
+    ],
+)
+def test_rollout_is_held_when_the_arms_do_not_get_their_announced_shares(
+    step: int, stable_requests: int, candidate_requests: int, stands: str
+) -> None:
+    rollout = {
+        "steps": [
+            {"shadow": 100, "minRows": 10},
+            {"weight": 5, "minRows": 10},
+            {"weight": 25, "minRows": 10},
+        ]
+    }
+    before = rolling("Analysing", step=step, analysis_started_at=EPOCH)
+    key = phase_key(candidate("v2", step=step))
+    counts = {key: PhaseCounts(stable=arm(stable_requests), candidate=arm(candidate_requests))}
+    decision = decided(
+        look(
+            before, pods("v1"), pods("v2"),
+            wire_spec=spec("v2", rollout=rollout), telemetry=telemetry(phases=counts),
+        )
+    )  # fmt: skip
+    moving = decision.status.candidate
+    if stands == "Ready/Promoted":
+        assert standing(decision) == stands
+        return
+    assert moving is not None
+    if stands == "next":
+        assert moving.step == step + 1
+    else:
+        assert (moving.step, moving.stage) == (step, "Analysing")
+        assert standing(decision) == stands
+        found = decision.status.analysis
+        assert found is not None
+        assert found.sample_ratio is not None
+        assert found.sample_ratio.observed == candidate_requests
+
+
+def test_failing_candidate_is_rolled_back_although_its_share_is_not_kept() -> None:
+    before = rolling("Analysing", step=1, analysis_started_at=EPOCH)
+    counts = {
+        phase_key(candidate("v2", step=1)): PhaseCounts(
+            stable=arm(5000), candidate=arm(100, errors=90)
+        )
+    }
+    seen = look(
+        before, pods("v1"), pods("v2"),
+        wire_spec=spec("v2"), telemetry=telemetry(phases=counts),
+    )  # fmt: skip
+    moving = decided(seen).status.candidate
+    assert moving is not None
+    assert moving.rollback_reason == "ErrorsIncreased"
+
+
+def test_held_rollout_says_why_when_its_time_is_over() -> None:
+    before = rolling("Analysing", step=1, analysis_started_at=EPOCH)
+    counts = {phase_key(candidate("v2", step=1)): PhaseCounts(stable=arm(9900), candidate=arm(100))}
+    wire = spec("v2", rollout={"analysis": {"maxDuration": "1m"}})
+    seen = look(before, pods("v1"), pods("v2"), wire_spec=wire, telemetry=telemetry(phases=counts))
+    decision = decided(seen)
+    assert standing(decision) == "Stalled/AnalysisUndecided"
+    (stalled,) = [c for c in decision.status.conditions if c.type == "Stalled"]
+    assert "100 of 10000 requests" in stalled.message

@@ -25,7 +25,7 @@ from mooring_operator.core.rollout.turn import (
     warning,
     with_candidate,
 )
-from mooring_profile import Verdict
+from mooring_profile import RatioVerdict, Verdict
 
 
 def analyse(situation: Situation) -> Turn:
@@ -138,21 +138,32 @@ def _move_on(judged: Situation) -> Turn:
     analysis = _analysis(judged)
     candidate = judged.candidate
     steps = judged.spec.rollout.steps
-    if not is_last_step(steps, candidate):
-        if analysis.rows >= current_step(steps, candidate).min_rows:
+    mismatch = _mismatch(judged)
+    if mismatch is None and analysis.rows >= current_step(steps, candidate).min_rows:
+        if not is_last_step(steps, candidate):
             return _next_step(judged)
-    elif (
-        analysis.verdict == Verdict.PASS
-        and analysis.rows >= current_step(steps, candidate).min_rows
-    ):
-        return begin_promotion(judged, "every metric passed")
+        if analysis.verdict == Verdict.PASS:
+            return begin_promotion(judged, "every metric passed")
     if judged.now >= deadline_of(judged):
-        return _undecided(judged)
+        return _undecided(judged, mismatch)
     left = deadline_of(judged) - judged.now
-    return Turn(
-        judged.status,
-        reconciling(Reason.ANALYSING, progress_message(judged)),
-        requeue_after=min(_interval(judged), left),
+    standing = reconciling(Reason.ANALYSING, progress_message(judged))
+    if mismatch is not None:
+        standing = reconciling(Reason.SAMPLE_RATIO_MISMATCH, mismatch)
+    return Turn(judged.status, standing, requeue_after=min(_interval(judged), left))
+
+
+def _mismatch(judged: Situation) -> str | None:
+    """What is wrong with the arms' shares; None: nothing. It holds, it blames nobody."""
+    found = _analysis(judged).sample_ratio
+    if found is None or found.verdict != RatioVerdict.MISMATCHED:
+        return None
+    step = current_step(judged.spec.rollout.steps, judged.candidate)
+    return (
+        f"{named(judged.candidate)} is held at {step_name(judged)}: it answered {found.observed} of"
+        f" {found.requests} requests, {describe(step)} makes {found.expected:.0f}. Metrics of such"
+        " arms are not comparable; find out where requests go (pods behind, breakers open), or"
+        " begin the rollout again if the step's weight was edited"
     )
 
 
@@ -177,11 +188,11 @@ def begin_promotion(judged: Situation, why: str) -> Turn:
     )
 
 
-def _undecided(judged: Situation) -> Turn:
+def _undecided(judged: Situation, mismatch: str | None) -> Turn:
     settings = judged.spec.rollout.analysis
     open_ = [m for m in _analysis(judged).metrics if m.verdict != Verdict.PASS]
     evidence = "; ".join(evidence_of(metric, settings) for metric in open_)
-    missing = evidence or f"too few rows: {progress_message(judged)}"
+    missing = mismatch or evidence or f"too few rows: {progress_message(judged)}"
     summary = f"undecided after maxDuration {settings.max_duration}: {missing}"
     match settings.on_undecided:
         case OnUndecided.ROLLBACK:

@@ -2,7 +2,8 @@
 
 Every step of the rollout is a stratum: within it the share of the candidate is constant. The
 error budget `alpha` is split evenly over the metrics (Bonferroni), and the comparisons hold at
-any look, so looking more often makes no false alarm more likely.
+any look, so looking more often makes no false alarm more likely. Arms that do not get their shares
+are told apart from that: they make no candidate worse, but the comparison worthless.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,7 +15,12 @@ from itertools import pairwise
 from mooring_operator.api.base import parse_duration
 from mooring_operator.api.conditions import Reason
 from mooring_operator.api.deployment import Analysis, AnalysisMetric, Rollout, RolloutStep
-from mooring_operator.api.deployment_status import AnalysisStatus, CandidateStatus, MetricStatus
+from mooring_operator.api.deployment_status import (
+    AnalysisStatus,
+    CandidateStatus,
+    MetricStatus,
+    SampleRatioStatus,
+)
 from mooring_operator.core.observation import (
     ArmCounts,
     LossCounts,
@@ -23,17 +29,25 @@ from mooring_operator.core.observation import (
 )
 from mooring_operator.core.rollout.steps import current_step, phase_key
 from mooring_profile import (
+    ArmTotals,
     Comparison,
     CountsInvalid,
+    ErrorBudget,
     MeanStratum,
     ProportionStratum,
     Verdict,
+    check_sample_ratio,
     compare_means,
     compare_proportions,
 )
 
 LATENCY_LIMIT = timedelta(seconds=1)
 """The largest finite bound of the pods' latency histogram; contract §4."""
+RATIO_ALPHA = 0.0005
+"""Chance that a step's shares are ever blamed although they are kept; not part of `alpha`."""
+RATIO_TOLERANCE = 0.2
+"""Relative departure from the announced share that nobody cares about: a few requests are always
+answered by stable instead, while a breaker is open or a route is on its way."""
 REMEMBERED = 4096
 """Comparisons that are kept: a look that finds the same counts costs nothing."""
 DIGITS = 6
@@ -71,6 +85,7 @@ def evaluate(
         evaluated_at=now,
         rows=rows_seen(rollout.steps, candidate, telemetry),
         metrics=metrics,
+        sample_ratio=_sample_ratio(rollout.steps, candidate, telemetry),
     )
 
 
@@ -98,7 +113,7 @@ def reason_of(metric: MetricStatus) -> Reason:
 def evidence_of(metric: MetricStatus, settings: Analysis) -> str:
     """One metric as a sentence: difference, limits, margin, sample sizes."""
     margin = margin_of(AnalysisMetric(metric.name), settings)
-    confidence = 100 * (1 - settings.alpha / len(settings.metrics))
+    confidence = 100 * (1 - budget_of(settings).part(metric.name))
     scale, unit, digits = (1, "", 4) if metric.name == AnalysisMetric.LOSS else (100, " points", 2)
     estimate = "unknown"
     if metric.estimate is not None:
@@ -109,6 +124,11 @@ def evidence_of(metric: MetricStatus, settings: Analysis) -> str:
         f" margin {scale * margin:.{digits}f},"
         f" n={metric.candidate_count} against {metric.stable_count})"
     )
+
+
+def budget_of(settings: Analysis) -> ErrorBudget:
+    """What each metric may spend of alpha: the same. Both of its directions share that."""
+    return ErrorBudget.even(settings.alpha, [metric.value for metric in settings.metrics])
 
 
 def margin_of(metric: AnalysisMetric, settings: Analysis) -> float:
@@ -136,6 +156,24 @@ def slow_requests(arm: ArmCounts, threshold: timedelta) -> tuple[int, int]:
         if lower >= limit
     )
     return sum(arm.latency_counts), slow
+
+
+def _sample_ratio(
+    steps: Sequence[RolloutStep], candidate: CandidateStatus, telemetry: TelemetryObservation
+) -> SampleRatioStatus | None:
+    """The present step alone: earlier ones were let pass, and their weights may be edited since."""
+    share = _weight_share(current_step(steps, candidate))
+    counts = telemetry.phases.get(phase_key(candidate))
+    if share is None or counts is None or not counts.stable.requests + counts.candidate.requests:
+        return None
+    arms = ArmTotals(counts.stable.requests, counts.candidate.requests, share)
+    found = check_sample_ratio((arms,), alpha=RATIO_ALPHA, tolerance=RATIO_TOLERANCE)
+    return SampleRatioStatus(
+        verdict=found.verdict.value,
+        expected=round(found.expected, 1),
+        observed=found.observed,
+        requests=found.requests,
+    )
 
 
 def _strata(
@@ -166,7 +204,7 @@ def _shadow_share(step: RolloutStep) -> float | None:
 
 
 def _metric(metric: AnalysisMetric, settings: Analysis, strata: Sequence[Stratum]) -> MetricStatus:
-    alpha = settings.alpha / len(settings.metrics)
+    alpha = budget_of(settings).part(metric.value)
     margin = margin_of(metric, settings)
     try:
         comparison = _compare(metric, settings, strata, alpha, margin)
