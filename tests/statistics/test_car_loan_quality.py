@@ -39,6 +39,12 @@ CHUNK = 5000
 CHANGE_CHUNK = 5
 THRESHOLD = 0.65
 """What the table's own decisions `y_pred` are made by."""
+NANNYML = (
+    (0.94179, 0.94332, 0.94549, 0.94482, 0.94464, 0.91071, 0.91115, 0.91119, 0.91439, 0.91173),
+    (0.94303, 0.94132, 0.94357, 0.94316, 0.9442, 0.91175, 0.91177, 0.91166, 0.91376, 0.91475),
+    (0.97074, 0.97101, 0.97141, 0.97109, 0.97112, 0.96109, 0.96182, 0.96107, 0.96253, 0.96132),
+)
+"""What CBPE of nannyml 0.13.1 gave for these chunks, in the order of `METRICS`."""
 METRICS = (Metric.ACCURACY, Metric.F1, Metric.ROC_AUC)
 
 
@@ -122,6 +128,11 @@ def chunks(reference: ScoreReference) -> list[Chunk]:
     return found
 
 
+def test_row_level_oracle_is_what_nannyml_says(chunks: list[Chunk]) -> None:
+    by_rows = np.array([chunk.by_row for chunk in chunks])
+    np.testing.assert_allclose(by_rows.T, NANNYML, atol=2e-5)
+
+
 def test_estimates_from_counts_are_those_of_every_row(chunks: list[Chunk]) -> None:
     distance = np.abs([chunk.ours - chunk.by_row for chunk in chunks])
     assert float(distance.max()) < 0.001  # measured: 0.0006, 0.0005 and 0.0002
@@ -156,6 +167,6 @@ def test_quality_is_called_degraded_soon_after_the_change_and_never_before(
         state, report = judge_quality(reference, state, str(start), window, policy=policy)
         if report.verdict is QualityVerdict.DEGRADED:
             degraded.append(start + 250)
-    assert degraded[0] <= CHANGE_ROW + 500
+    assert degraded[0] <= CHANGE_ROW + 250
     assert degraded[0] > CHANGE_ROW
     assert degraded[-1] == stream.score.size  # and it stays so
