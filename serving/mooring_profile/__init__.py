@@ -30,6 +30,7 @@ from mooring_profile.document import (
 )
 from mooring_profile.edetector import DriftDetector, StreamEvidence, StreamKind
 from mooring_profile.errors import CountsInvalid, DocumentInvalid, ProfileInvalid
+from mooring_profile.latency import LatencyWindow, slow_answers
 from mooring_profile.ratio import ArmTotals, RatioVerdict, SampleRatio, check_sample_ratio
 from mooring_profile.sketch import FeatureCounts, Sketch, SketchRecorder
 from mooring_profile.state import DetectorState
@@ -51,6 +52,7 @@ __all__ = [
     "FeatureKind",
     "FeatureProfile",
     "HistogramStratum",
+    "LatencyWindow",
     "MeanStratum",
     "ProfileInvalid",
     "ProportionStratum",
@@ -72,4 +74,5 @@ __all__ = [
     "compare_means",
     "compare_proportions",
     "judge_disagreement",
+    "slow_answers",
 ]

@@ -1,17 +1,19 @@
 """Replays the comparison of two revisions over windows: what would it have said, and when?
 
 `mooring compare replay` prints and writes it. Errors are judged window by window
-(`mooring_profile.windows`), losses by their totals (`mooring_profile.compare`), and counts of arms
+(`mooring_profile.windows`), so are answers slower than stable's own quantile
+(`mooring_profile.latency`), losses by their totals (`mooring_profile.compare`), and counts of arms
 against the announced share (`mooring_profile.ratio`).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from mooring_profile import (
     ArmTotals,
     Comparison,
     ErrorBudget,
+    LatencyWindow,
     MeanStratum,
     ProportionWindow,
     RatioVerdict,
@@ -19,11 +21,13 @@ from mooring_profile import (
     WindowTest,
     check_sample_ratio,
     compare_means,
+    slow_answers,
 )
+from mooring_profile.latency import NOTHING
 from mooring_replay.counted import CountedWindow
 from mooring_replay.errors import ReplayRefused
 
-ERRORS, LOSS = "errors", "loss"
+ERRORS, LATENCY, LOSS = "errors", "latency", "loss"
 DIGITS = 6
 
 
@@ -35,6 +39,8 @@ class CompareSettings:
         alpha: limit on the chance of ever giving a wrong verdict, all metrics together.
         margin: difference of the shares of errors that nobody cares about.
         loss_margin: difference of the mean losses that nobody cares about.
+        latency_margin: difference of the shares of slow answers that nobody cares about.
+        latency_quantile: an answer is slow above this quantile of stable's answers so far.
         weight: announced share of the candidate, for windows that do not say theirs.
         ratio_alpha: limit on the chance of blaming shares that are kept; a budget of its own.
     """
@@ -42,14 +48,24 @@ class CompareSettings:
     alpha: float = 0.01
     margin: float = 0.002
     loss_margin: float = 0.02
+    latency_margin: float = 0.02
+    latency_quantile: float = 0.95
     weight: float | None = None
     ratio_alpha: float = 0.0005
 
     def __post_init__(self) -> None:
-        for option, value in (("--alpha", self.alpha), ("--ratio-alpha", self.ratio_alpha)):
+        for option, value in (
+            ("--alpha", self.alpha),
+            ("--ratio-alpha", self.ratio_alpha),
+            ("--latency-quantile", self.latency_quantile),
+        ):
             if not 0 < value < 1:
                 raise ReplayRefused(f"{option} is {value}", f"give {option} between 0 and 1")
-        for option, value in (("--margin", self.margin), ("--loss-margin", self.loss_margin)):
+        for option, value in (
+            ("--margin", self.margin),
+            ("--loss-margin", self.loss_margin),
+            ("--latency-margin", self.latency_margin),
+        ):
             if not -1 <= value <= 1:
                 raise ReplayRefused(f"{option} is {value}", f"give {option} within -1 and 1")
         if self.weight is not None and not 0 < self.weight < 1:
@@ -64,7 +80,7 @@ class MetricLook:
     margin: float
     found: Comparison
     hits: tuple[float, float]
-    """Errors, or the sum of losses, of stable and candidate so far."""
+    """Errors, slow answers or the sum of losses, of stable and candidate so far."""
 
     def to_json(self) -> dict[str, object]:
         """The look as a JSON object."""
@@ -129,14 +145,17 @@ def replay_comparison(windows: Sequence[CountedWindow], settings: CompareSetting
         settings: see there.
 
     Raises:
-        ReplayRefused: no window tells errors or losses.
+        ReplayRefused: no window tells errors, latency or losses.
     """
     metrics = _metrics(windows)
     if not metrics:
-        raise ReplayRefused("no window tells errors or losses", "write one of them in each")
+        raise ReplayRefused(
+            "no window tells errors, latency or losses", "write one of them in each"
+        )
     budget = ErrorBudget.even(settings.alpha, metrics)
     judges = {
         ERRORS: lambda: _error_looks(windows, settings, budget.part(ERRORS)),
+        LATENCY: lambda: _latency_looks(windows, settings, budget.part(LATENCY)),
         LOSS: lambda: _loss_looks(windows, settings, budget.part(LOSS)),
     }
     series: list[Iterator[MetricLook]] = [judges[name]() for name in metrics]
@@ -153,6 +172,7 @@ def replay_comparison(windows: Sequence[CountedWindow], settings: CompareSetting
 def _metrics(windows: Sequence[CountedWindow]) -> list[str]:
     told: dict[str, Callable[[CountedWindow], object]] = {
         ERRORS: lambda window: window.stable.errors,
+        LATENCY: lambda window: window.stable.latency,
         LOSS: lambda window: window.stable.loss_sum,
     }
     return [name for name, get in told.items() if any(get(item) is not None for item in windows)]
@@ -167,18 +187,41 @@ def _overall(verdicts: Sequence[Verdict]) -> Verdict:
 def _error_looks(
     windows: Sequence[CountedWindow], settings: CompareSettings, alpha: float
 ) -> Iterator[MetricLook]:
-    test = WindowTest.begin(alpha=alpha, margin=settings.margin)
+    counted = (
+        ProportionWindow(item.stable.n, item.stable.errors, item.candidate.n, item.candidate.errors)
+        if item.stable.errors is not None and item.candidate.errors is not None
+        else NOTHING
+        for item in windows
+    )
+    return _window_looks(counted, alpha, settings.margin)
+
+
+def _latency_looks(
+    windows: Sequence[CountedWindow], settings: CompareSettings, alpha: float
+) -> Iterator[MetricLook]:
+    told = [item.stable.latency for item in windows if item.stable.latency is not None]
+    nothing = (0,) * len(told[0][1])
+    counted = [
+        LatencyWindow(
+            nothing if item.stable.latency is None else item.stable.latency[1],
+            nothing if item.candidate.latency is None else item.candidate.latency[1],
+        )
+        for item in windows
+    ]
+    slow = slow_answers(counted, quantile=settings.latency_quantile)
+    return _window_looks((window for window, _ in slow), alpha, settings.latency_margin)
+
+
+def _window_looks(
+    windows: Iterable[ProportionWindow], alpha: float, margin: float
+) -> Iterator[MetricLook]:
+    test = WindowTest.begin(alpha=alpha, margin=margin)
     stable = candidate = 0
-    for item in windows:
-        if item.stable.errors is not None and item.candidate.errors is not None:
-            stable += item.stable.errors
-            candidate += item.candidate.errors
-            test = test.after(
-                ProportionWindow(
-                    item.stable.n, item.stable.errors, item.candidate.n, item.candidate.errors
-                )
-            )
-        yield MetricLook(alpha, settings.margin, test.comparison(), (stable, candidate))
+    for window in windows:
+        stable += window.stable_k
+        candidate += window.candidate_k
+        test = test.after(window)
+        yield MetricLook(alpha, margin, test.comparison(), (stable, candidate))
 
 
 def _loss_looks(

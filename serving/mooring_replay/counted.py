@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from mooring_profile import CountsInvalid, DocumentInvalid
@@ -20,12 +21,14 @@ class ArmWindow:
         errors: requests of them that failed; None: not told.
         loss_sum: sum of the losses, each in [0, 1], of all n; None: not told.
         loss_squares: sum of their squares; None: not told.
+        latency: bounds (ms, rising) and answers by bin, one more than bounds; None: not told.
     """
 
     n: int
     errors: int | None
     loss_sum: float | None
     loss_squares: float | None
+    latency: tuple[tuple[float, ...], tuple[int, ...]] | None = None
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,19 @@ def read_windows(path: Path) -> tuple[CountedWindow, ...]:
     lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
     if not lines:
         raise ReplayRefused(f"{path.name} has no windows", f"write lines like {EXAMPLE}")
-    return tuple(_window(line, f"{path.name} line {number}") for number, line in lines)
+    windows = tuple(_window(line, f"{path.name} line {number}") for number, line in lines)
+    bounds = {
+        arm.latency[0]
+        for window in windows
+        for arm in (window.stable, window.candidate)
+        if arm.latency is not None
+    }
+    if len(bounds) > 1:
+        raise ReplayRefused(
+            f"{path.name} has latencyMs with {len(bounds)} different lists of bounds",
+            "count all windows of both arms by the same bounds",
+        )
+    return windows
 
 
 def _window(line: str, where: str) -> CountedWindow:
@@ -73,6 +88,7 @@ def _window(line: str, where: str) -> CountedWindow:
     for name, one, other in (
         ("errors", stable.errors, candidate.errors),
         ("sum", stable.loss_sum, candidate.loss_sum),
+        ("latencyMs", stable.latency, candidate.latency),
     ):
         if (one is None) != (other is None):
             arm = "stable" if one is None else "candidate"
@@ -88,14 +104,32 @@ def _arm(fields: Fields) -> ArmWindow:
     errors = fields.count("errors") if "errors" in fields.values else None
     if errors is not None and errors > n:
         raise fields.refuse("errors", errors, f"at most n, {n}")
-    if not {"sum", "squares"} & fields.values.keys():
-        if errors is None:
-            raise CountsInvalid(f"{fields.where} has neither errors nor sum and squares; count one")
-        return ArmWindow(n, errors, None, None)
+    latency = _latency(fields.nested("latencyMs")) if "latencyMs" in fields.values else None
+    if {"sum", "squares"} & fields.values.keys():
+        return ArmWindow(n, errors, *_losses(fields, n), latency)
+    if errors is None and latency is None:
+        raise CountsInvalid(
+            f"{fields.where} has neither errors, nor sum and squares, nor latencyMs; count one"
+        )
+    return ArmWindow(n, errors, None, None, latency)
+
+
+def _losses(fields: Fields, n: int) -> tuple[float, float]:
     total, squares = fields.number("sum"), fields.number("squares")
     if not 0 <= total <= n:
         raise fields.refuse("sum", total, f"within [0, n], n being {n}: clip losses to [0, 1]")
     slack = 1e-9 * (1 + n)
     if not -slack <= squares <= total + slack or total**2 > n * squares + slack * (1 + n):
         raise fields.refuse("squares", squares, "the sum of squares of losses in [0, 1]")
-    return ArmWindow(n, errors, total, squares)
+    return total, squares
+
+
+def _latency(fields: Fields) -> tuple[tuple[float, ...], tuple[int, ...]]:
+    bounds, counts = fields.numbers("bounds"), tuple(fields.counts("counts").tolist())
+    if not bounds or any(low >= high for low, high in pairwise(bounds)):
+        raise fields.refuse("bounds", list(bounds), "rising milliseconds, at least one")
+    if len(counts) != len(bounds) + 1:
+        raise fields.refuse(
+            "counts", list(counts), f"{len(bounds) + 1} counts, one more than bounds"
+        )
+    return bounds, counts

@@ -115,6 +115,33 @@ def test_arms_that_do_not_get_their_announced_share_are_told(replay: Replay) -> 
     assert replay(stated, "--weight", 0.05)[3]["sampleRatio"]["mismatchWindow"] is not None
 
 
+def timed(slower: float, windows: int, seed: int) -> list[Window]:
+    """Half of the requests each; the service becomes twice as slow for both arms half-way."""
+    rng = np.random.default_rng(seed)
+    bounds = [1, 2, 5, 10, 25, 50, 100, 250]
+    lines: list[Window] = []
+    for at in range(windows):
+        scale = 10 if at < windows // 2 else 20
+        arms: list[Window] = []
+        for factor in (1.0, slower):
+            milliseconds = rng.gamma(2.0, scale * factor / 2, size=100)
+            counts = np.histogram(milliseconds, [0, *bounds, np.inf])[0].tolist()
+            arms.append({"n": 100, "latencyMs": {"bounds": bounds, "counts": counts}})
+        lines.append({"stable": arms[0], "candidate": arms[1]})
+    return lines
+
+
+def test_slower_candidate_fails_by_stables_own_quantile_and_a_slower_world_does_not(
+    replay: Replay,
+) -> None:
+    found = replay(timed(2.0, 60, 6))[3]
+    assert found["verdict"] == "Fail"
+    assert found["window"] <= 20
+    equal = replay(timed(1.0, 200, 7))[3]
+    assert equal["metrics"]["latency"]["verdict"] != "Fail"
+    assert equal["windows"][0]["latency"]["stable"]["n"] == 0
+
+
 GOOD = '{"stable": {"n": 190, "errors": 4}, "candidate": {"n": 10, "errors": 1}}'
 
 
@@ -133,6 +160,8 @@ GOOD = '{"stable": {"n": 190, "errors": 4}, "candidate": {"n": 10, "errors": 1}}
         (GOOD.replace('"errors": 4', '"sum": 400, "squares": 1'), "line 2.stable.sum"),
         (GOOD.replace('"errors": 4', '"sum": 4, "squares": 5'), "line 2.stable.squares"),
         (GOOD[:-1] + ', "weight": 5}', "line 2.weight"),
+        (GOOD.replace('"errors": 4', '"latencyMs": {"bounds": [2, 1], "counts": []}'), "bounds"),
+        (GOOD.replace('"errors": 4', '"latencyMs": {"bounds": [1], "counts": [1]}'), "counts"),
     ],
 )
 def test_replay_is_refused_with_line_and_field_when_a_line_does_not_serve(
@@ -153,6 +182,8 @@ def test_replay_is_refused_with_line_and_field_when_a_line_does_not_serve(
         ("--margin", 3),
         ("--loss-margin", -3),
         ("--weight", 1),
+        ("--latency-margin", 2),
+        ("--latency-quantile", 1),
         ("--ratio-alpha", 0),
     ],
 )
@@ -163,6 +194,14 @@ def test_replay_is_refused_when_an_option_is_out_of_range(
     assert code == 10
     assert str(options[0]) in error
     assert "remedy" in error
+
+
+def test_replay_is_refused_when_latencies_are_counted_by_different_bounds(replay: Replay) -> None:
+    one, other = timed(1.0, 2, 8)
+    other["candidate"]["latencyMs"]["bounds"] = [1, 2, 5, 10, 25, 50, 100, 500]
+    code, _, error, _ = replay([one, other])
+    assert code == 10
+    assert "bounds" in error
 
 
 def test_replay_is_refused_when_there_are_no_windows(replay: Replay, tmp_path: Path) -> None:

@@ -32,6 +32,13 @@ def replay_(
     loss_margin: Annotated[
         float, typer.Option(help="Difference of the mean losses that nobody cares about.")
     ] = 0.02,
+    latency_margin: Annotated[
+        float,
+        typer.Option(help="Difference of the shares of slow answers that nobody cares about."),
+    ] = 0.02,
+    latency_quantile: Annotated[
+        float, typer.Option(help="Slow is what is above this quantile of stable's answers so far.")
+    ] = 0.95,
     weight: Annotated[
         float | None, typer.Option(help="The candidate's announced share, if there is one.")
     ] = None,
@@ -48,7 +55,9 @@ def replay_(
     from mooring_replay.errors import ReplayRefused
 
     try:
-        settings = CompareSettings(alpha, margin, loss_margin, weight, ratio_alpha)
+        settings = CompareSettings(
+            alpha, margin, loss_margin, latency_margin, latency_quantile, weight, ratio_alpha
+        )
         found = replay_comparison(read_windows(windows), settings)
     except ReplayRefused as error:
         raise CommandFailed(ExitCode.REFUSED, error.message, error.remedy) from error
