@@ -72,8 +72,8 @@ class SelfTest:
     Attributes:
         windows: replayed.
         window_rows: rows of each, about.
-        false_alarm_windows: the expected windows between false alarms that the replay announced;
-            a smaller number than in service, so that a replay of a few hundred windows can tell.
+        false_alarm_windows: the expected windows between false alarms that the replay announced:
+            as many as it had, so that about one alarm is allowed.
         alarms: of the family of armed streams.
         streams: the verdict on every stream of the detector.
     """

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from mooring_profile.arming import SelfTest, StreamTest
+from mooring_profile.calibration import Calibration
 from mooring_profile.errors import ProfileInvalid
 from mooring_profile.feature import (
     SCORE_STREAM,
@@ -54,6 +55,7 @@ class ReferenceProfile:
         rows: of the reference.
         segments: the same within declared parts of the rows, at most 20.
         multivariate: how the numeric features hang together; None when that is not watched.
+        calibration: what a score is worth, from labelled rows; None without them.
         self_test: which streams may alarm; None: all may.
         notes: what was left out of the profile and why, for people.
     """
@@ -63,6 +65,7 @@ class ReferenceProfile:
     rows: int
     segments: tuple[SegmentProfile, ...] = ()
     multivariate: MultivariateProfile | None = None
+    calibration: Calibration | None = None
     self_test: SelfTest | None = None
     notes: tuple[str, ...] = ()
 
@@ -105,6 +108,8 @@ class ReferenceProfile:
             document["segments"] = [segment.to_json() for segment in self.segments]
         if self.multivariate is not None:
             document["multivariate"] = self.multivariate.to_json()
+        if self.calibration is not None:
+            document["calibration"] = self.calibration.to_json()
         if self.self_test is not None:
             document["selfTest"] = self.self_test.to_json()
         if self.notes:
@@ -133,6 +138,7 @@ class ReferenceProfile:
             rows=fields.count("rows"),
             segments=tuple(SegmentProfile.from_fields(item) for item in segments),
             multivariate=_optional(fields, "multivariate", MultivariateProfile.from_fields),
+            calibration=_optional(fields, "calibration", Calibration.from_fields),
             self_test=_optional(fields, "selfTest", SelfTest.from_fields),
             notes=fields.texts("notes") if "notes" in fields.values else (),
         )

@@ -7,7 +7,9 @@ does not depend on the rows but on streams times runs of rows (`blocks`): 4 byte
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 
+from mooring_profile.blocks import MIN_BLOCKS
 from mooring_profile.counting import count_batches
 from mooring_profile.design import design_of
 from mooring_profile.document import FeatureKind, ReferenceProfile
@@ -15,6 +17,7 @@ from mooring_profile.errors import ProfileInvalid
 from mooring_profile.partition import must_be_features
 from mooring_profile.plan import Batch, ProfilePlan
 from mooring_profile.sample import CAPACITY
+from mooring_profile.selftest import run_self_test
 from mooring_profile.summary import Summary
 
 
@@ -49,4 +52,10 @@ def build_profile_of_batches(
     rows = summary.rows
     del summary  # the sample is not needed while counting
     tallies = count_batches(read(), design, rows)
-    return tallies.profile(tolerance_floor)
+    profile = tallies.profile(tolerance_floor)
+    if not wanted.self_test:
+        return profile
+    if not design.blocks.enough:
+        note = f"No self-test: fewer than {MIN_BLOCKS} blocks of time"
+        return replace(profile, notes=(*profile.notes, note))
+    return replace(profile, self_test=run_self_test(tallies, profile, tolerance_floor))

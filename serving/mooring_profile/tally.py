@@ -4,7 +4,7 @@ Rows come in batches; the result does not depend on how they were cut.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -113,6 +113,33 @@ class Tally:
             mean=_finite(moments.mean) if moments.rows else None,
             sd=_finite(sd),
         )
+
+    def of_runs(self, kept: npt.NDArray[np.bool_]) -> "Tally":
+        """Returns the counts of some runs; `kept` is bool [runs + 1]. The moments stay."""
+        return replace(self, table=self.table * kept[:, None], novel=self.novel * kept[:, None])
+
+    def as_seen_by_others(self) -> IntArray:
+        """Returns the table as if each block met the reference of all other blocks.
+
+        Values beyond the others' range, and categories that no other block has, are counted as
+        such and no longer in their bins; int64 [runs + 1, cells].
+        """
+        cells = self.table.astype(np.int64)
+        bins = cells[:, :-_NAMED]
+        if isinstance(self.shape, CategoricalShape):
+            alone = [text in (self.shape.novel or ()) for text in self.shape.top]
+            own = np.flatnonzero(alone)
+            others = self.novel[:, 1] - bins[:, own].sum(axis=1)
+            bins[:, own] = 0
+            bins[:, -1] -= others
+            cells[:, _UNSEEN] += self.novel[:, 1]
+            return cells
+        # Novel values are the lowest and the highest of their run.
+        for side, cell, ordered in ((0, _BELOW, bins), (1, _ABOVE, bins[:, ::-1])):
+            before = np.cumsum(ordered, axis=1) - ordered
+            ordered -= np.clip(self.novel[:, side, None] - before, 0, ordered)
+            cells[:, cell] += self.novel[:, side]
+        return cells
 
     def _levels(self, cells: IntArray) -> IntArray:
         """Rows by run and level of what is present: what lies outside the bins has the last."""
