@@ -12,7 +12,7 @@ export PYTHONUNBUFFERED := 1
 
 .PHONY: help demo test verify static crds proto images cluster-up cluster-down cluster-check clean \
         bench-compare bench-detector bench-false-alarms bench-serving bench-recording bench-profile bench-overload bench-soak prove-availability conformance \
-        sim-update lock
+        bench-drift sim-update lock
 
 help: ## list the commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -93,6 +93,9 @@ bench-soak: $(STAMP) ## twelve minutes at full load: memory every ten seconds
 
 bench-profile: $(STAMP) ## a reference profile of a million rows by 50 columns: seconds and memory
 	@$(BIN)/python -m tests.bench.profile_building $(ARGS)
+
+bench-drift: $(STAMP) ## our drift detector beside Evidently, NannyML, alibi-detect, river and PSI
+	@$(BIN)/python -m tests.bench.drift $(ARGS)
 
 conformance: $(STAMP) ## foreign clients against our server: a matrix; exits with 1 on a miss
 	@$(BIN)/python -m tests.conformance.matrix $(ARGS)
