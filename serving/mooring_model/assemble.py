@@ -3,12 +3,13 @@
 import importlib.metadata
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from mooring_model.agreement import Agreement
+from mooring_model.calibrated import LEAST_ROWS, calibrate_score
 from mooring_model.card import default_card
 from mooring_model.errors import PackageRefused, RefusalReason
 from mooring_model.evaluate import Metric, evaluate
@@ -19,6 +20,7 @@ from mooring_model.samples import MAX_ROWS, write_samples
 from mooring_model.schema import INFERENCE, SCHEMA, Inference, InputKind, ModelSchema
 from mooring_model.tables import Table
 from mooring_profile.build import build_profile
+from mooring_profile.calibration import Calibration
 from mooring_profile.document import FeatureKind, ReferenceProfile
 
 METRICS = "metrics.json"
@@ -77,7 +79,8 @@ class Assembly:
         profile = self._profile(train)
         if later is not None and self._suffices(later):
             held_out = self._profile(later).score
-            profile = ReferenceProfile(profile.features, held_out, profile.rows)
+            profile = replace(profile, score=held_out)
+        profile = replace(profile, calibration=self._calibration(profile, train, later))
         self._write(PROFILE, profile.to_json())
 
     def write_samples(self, train: Table) -> None:
@@ -130,6 +133,23 @@ class Assembly:
         }
         score = self._answer(columns).score
         return build_profile(columns, kinds, score=score, blocks=table.blocks(self.time_column))
+
+    def _calibration(
+        self, profile: ReferenceProfile, train: Table, later: Table | None
+    ) -> Calibration | None:
+        """What the score is worth on later rows, or else on those that were trained on."""
+        if profile.score is None:
+            return None
+        held_out = later is not None and len(later.frame) >= LEAST_ROWS
+        table = later if later is not None and held_out else train
+        return calibrate_score(
+            self.schema,
+            profile.score,
+            self._answer(to_columns(self.schema, table.frame)),
+            self._truth(table.frame),
+            threshold=self.inference.threshold,
+            held_out=held_out,
+        )
 
     def _evaluate(self, table: Table, role: str) -> list[Metric]:
         prediction = self._answer(to_columns(self.schema, table.frame))

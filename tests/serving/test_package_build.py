@@ -200,6 +200,18 @@ def test_score_reference_is_held_out_when_the_test_table_suffices(tmp_path: Path
     assert sum(rows["held-out"]["bins"]) == 1200
 
 
+def test_calibration_is_on_later_rows_where_there_are_enough(tmp_path: Path) -> None:
+    table = flights().table
+    later = table.assign(time=table["time"] + timedelta(days=60)).head(300)
+    build("mixed", tmp_path / "later", test=later)
+    found = load_package(tmp_path / "later").profile.calibration
+    trained = load_package(packaged("mixed")).profile.calibration
+    assert found is not None
+    assert trained is not None
+    assert (found.held_out, found.maps[0].rows.sum()) == (True, 300)
+    assert (trained.held_out, trained.maps[0].rows.sum()) == (False, len(table))
+
+
 def test_skops_file_is_packaged_in_both_formats(tmp_path: Path) -> None:
     fitted = wine()
     _skops.dump(fitted.model, tmp_path / "wine.skops")

@@ -12,7 +12,13 @@ from hypothesis.extra.numpy import arrays
 from sklearn import isotonic as sklearn_isotonic
 from sklearn import metrics as sklearn_metrics
 
-from mooring_profile import FeatureKind, FeatureProfile, ProfileInvalid, build_profile
+from mooring_profile import (
+    FeatureKind,
+    FeatureProfile,
+    ProfileInvalid,
+    ReferenceProfile,
+    build_profile,
+)
 from mooring_profile.calibrate import LabelledRows, calibrate, isotonic
 from mooring_profile.calibration import Calibration, CalibrationMap, CalibrationTask, class_stream
 from mooring_profile.counts import FeatureCounts
@@ -145,6 +151,15 @@ def test_calibration_survives_its_json() -> None:
     assert again == calibration
     assert again.map_of("country=FR/@score") == part
     assert again.map_of("country=DE/@score") is None
+
+
+def test_profile_carries_its_calibration() -> None:
+    profile = replace(
+        build_profile({}, {}, score=labelled(500, 3).score, blocks=None),
+        calibration=Calibration(CalibrationTask.BINARY, (whole(500),), held_out=False),
+    )
+    again = ReferenceProfile.from_json(json.loads(json.dumps(profile.to_json())))
+    assert again.calibration == profile.calibration
 
 
 def test_cells_of_counts_keep_both_ends_and_leave_out_the_missing() -> None:
