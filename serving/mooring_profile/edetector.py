@@ -34,7 +34,7 @@ from mooring_profile.errors import CountsInvalid, ProfileInvalid
 from mooring_profile.evidence import StreamEvidence, StreamKind, Teller
 from mooring_profile.fields import FloatArray
 from mooring_profile.layout import Flattener, Layout
-from mooring_profile.recursion import advance, standing
+from mooring_profile.recursion import next_state, standing
 from mooring_profile.sketch import Sketch
 from mooring_profile.state import DetectorState, StateSizes
 from mooring_profile.streams import ALTERNATIVES, streams_of
@@ -131,7 +131,7 @@ class DriftDetector:
         """
         self._must_fit(state)
         cells = self._flattener.flatten(window)
-        after = advance(self._layout, state, cells)
+        after = next_state(self._layout, state, cells)
         return after, self._evidence(after, self._divergences.of(cells))
 
     def advance(self, state: DetectorState, window: Sketch) -> tuple[DetectorState, bool]:
@@ -141,7 +141,7 @@ class DriftDetector:
             CountsInvalid: the state or the window was made with another profile.
         """
         self._must_fit(state)
-        after = advance(self._layout, state, self._flattener.flatten(window))
+        after = next_state(self._layout, state, self._flattener.flatten(window))
         levels = standing(self._layout, after.evidence, after.onset, after.since).levels
         return after, bool((_logarithms(levels) >= self._thresholds).any())
 

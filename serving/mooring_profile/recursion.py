@@ -63,7 +63,7 @@ def standing(layout: Layout, evidence: FloatArray, onset: FloatArray, since: Int
     return Standing(levels, event, since[track], onset[track] > 0)
 
 
-def advance(layout: Layout, state: DetectorState, cells: IntArray) -> DetectorState:
+def next_state(layout: Layout, state: DetectorState, cells: IntArray) -> DetectorState:
     """Returns the state after a window.
 
     Args:
