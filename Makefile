@@ -73,7 +73,7 @@ cluster-down: $(STAMP) ## stop it and leave nothing behind
 bench-detector: $(STAMP) ## what a window costs the drift detector
 	@$(BIN)/python -m tests.bench.detector_speed $(ARGS)
 
-bench-false-alarms: $(STAMP) ## the drift detector's run lengths and delays, 200 runs each (20 minutes)
+bench-false-alarms: $(STAMP) ## the drift detector's run lengths and delays, 200 runs each (25 minutes)
 	@$(BIN)/python -m tests.bench.false_alarms $(ARGS)
 
 bench-compare: $(STAMP) ## false rollbacks and delays of the comparison and of usual rules (10 minutes)
