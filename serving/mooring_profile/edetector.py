@@ -93,6 +93,14 @@ class DriftDetector:
             for stream, threshold in zip(self._streams, self._thresholds.tolist(), strict=True)
         ]
         self._layout = Layout.of(profile, self._streams)
+        self._sizes = StateSizes(
+            components=self._layout.stream_of_component.size,
+            tracks=self._layout.stream_of_track.size,
+            events=self._layout.stream_of_event.size,
+            streams=len(self._streams),
+            cells=self._layout.feature_of_cell.size,
+            features=self._layout.first_cell.size,
+        )
         self._flattener = Flattener(profile)
         self._divergences = DivergenceReader(profile.streams)
         self._fingerprint = _fingerprint(profile)
@@ -109,17 +117,7 @@ class DriftDetector:
 
     def initial(self) -> DetectorState:
         """Returns the state before the first window."""
-        layout = self._layout
-        events = layout.stream_of_event.size
-        sizes = StateSizes(
-            components=layout.stream_of_component.size,
-            tracks=layout.stream_of_track.size,
-            events=events,
-            streams=len(self._streams),
-            cells=layout.feature_of_cell.size,
-            features=layout.first_cell.size,
-        )
-        return DetectorState.empty(self._fingerprint, sizes)
+        return DetectorState.empty(self._fingerprint, self._sizes)
 
     def step(
         self, state: DetectorState, window: Sketch
@@ -149,6 +147,11 @@ class DriftDetector:
         if state.fingerprint != self._fingerprint:
             raise CountsInvalid(
                 "The detector's state belongs to another reference profile; begin from initial()"
+            )
+        if state.sizes != self._sizes:
+            raise CountsInvalid(
+                f"The detector's state is damaged: it holds {state.sizes} instead of "
+                f"{self._sizes}; begin from initial()"
             )
 
     def _evidence(

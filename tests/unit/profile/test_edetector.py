@@ -318,6 +318,13 @@ def test_state_is_refused_when_damaged(field: str, value: object, message: str) 
         DetectorState.from_json(document)
 
 
+def test_state_is_refused_when_its_arrays_have_the_sizes_of_another_family() -> None:
+    mine = DETECTOR.initial()
+    other = replace(mine, pending_since=np.zeros(1, dtype=np.int64))
+    with pytest.raises(CountsInvalid, match="damaged"):
+        DETECTOR.step(other, window(rows(1, 100)))
+
+
 def test_rarer_categories_are_watched_together() -> None:
     values = np.repeat([f"c{i:03d}" for i in range(100)], 40).astype(object)
     profile = build_profile({"c": values}, {"c": KINDS["carrier"]}, score=None, blocks=None)
@@ -342,6 +349,10 @@ def test_effect_is_told_in_units_of_the_feature() -> None:
     assert item.ks_null95 is not None
     assert item.ks > 2 * item.ks_null95
     assert item.wasserstein == pytest.approx(0.8, abs=0.15)
+    assert item.wasserstein > 5 * (item.wasserstein_null95 or 1)
+    assert item.js is not None
+    assert item.js > 2 * (item.js_null95 or 1)
+    assert (item.psi or 0) > 0.2
     columns = rows(64, 400)
     columns["carrier"][:120] = "DL"
     _, evidence = judged([window(columns)])
