@@ -16,6 +16,10 @@ MONITORING = {
     "mooring_drift_log_evidence": "Log evidence of the stream that is nearest to its alarm.",
     "mooring_drift_log_threshold": "Log evidence at which that stream alarms.",
     "mooring_drift_alarm": "Streams of inputs and scores in alarm, latched.",
+    "mooring_quality_loss": "Mean loss of labelled, matured predictions, in [0, 1].",
+    "mooring_quality_label_coverage": "Labels / predictions of the last mature cohort.",
+    "mooring_quality_expected_loss": "Mean loss expected from the scores of the last window.",
+    "mooring_quality_value_per_row": "What a row is worth by the value matrix, in its unit.",
     "mooring_data_quality_alarm": "Streams of missing, invalid and unseen values in alarm.",
 }
 """Series of each deployment that is watched. No label names a feature or a value of one: their

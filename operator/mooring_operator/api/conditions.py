@@ -106,6 +106,7 @@ class Reason(StrEnum):
     # quality of the predictions
     HEALTHY = "Healthy"
     DEGRADED = "Degraded"
+    EXPECTED_WORSE = "ExpectedWorse"
     INSUFFICIENT = "Insufficient"
     IMMATURE = "Immature"
     NOT_LABELLED = "NotLabelled"

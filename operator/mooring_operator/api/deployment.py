@@ -169,6 +169,55 @@ class Drift(ApiModel):
     """The same for single features."""
 
 
+class Labels(ApiModel):
+    """When the labels of predictions have come. Set it to have labels judged."""
+
+    maturity: Duration
+    """From the end of a cohort of predictions until nearly all of its labels have come."""
+    min_coverage: Share = 0.6
+    """A mature cohort with a smaller share of labels is passed over."""
+    cohort: Duration | None = None
+    """Length of a cohort; a twelfth of the maturity without it, a fiftieth at least."""
+
+
+Amount = Annotated[float, Field(ge=-1e9, le=1e9)]
+
+
+class ValueMatrix(ApiModel):
+    """What one row is worth by decision and truth; costs are negative. Binary models."""
+
+    tp: Amount = 0.0
+    fp: Amount = 0.0
+    fn: Amount = 0.0
+    tn: Amount = 0.0
+    unit: Annotated[str, Field(min_length=1, max_length=16)] = "EUR"
+
+
+class Quality(ApiModel):
+    """What is too much, of labelled losses and of those expected from scores."""
+
+    margin: Share = 0.02
+    """Mean loss above the reference's that nobody cares about."""
+    ceiling: Share | None = None
+    """A mean loss that is too much whatever the reference had."""
+    false_alarm_interval: Duration = "90d"
+    """Announced mean time between false alarms, for labels and for scores each."""
+    value_matrix: ValueMatrix | None = None
+
+
+class Fairness(ApiModel):
+    """Whether the segments of one column are selected alike. Binary models."""
+
+    column: Name
+    """A column that the profile has segments of."""
+    tolerance: Share = 0.1
+    """Difference of selection rates that nobody cares about."""
+    least_ratio: Share | None = None
+    """Smallest ratio of two rates that is fine, such as 0.8."""
+    alpha: Annotated[float, Field(ge=0.0001, le=0.2)] = 0.05
+    """Chance of ever being wrong about any pair of segments."""
+
+
 class Monitoring(ApiModel):
     """How the pods' counters are collected and judged."""
 
@@ -178,6 +227,11 @@ class Monitoring(ApiModel):
     """Length of a drift window."""
     event_time: EventTime = EventTime.ARRIVAL
     drift: Drift | None = None
+    segments: Annotated[list[Name], Field(max_length=20, json_schema_extra=SET_LIST)] | None = None
+    """Columns whose segments are watched, among those that the profile has; all without it."""
+    labels: Labels | None = None
+    quality: Quality = Quality()
+    fairness: Fairness | None = None
 
 
 class ModelDeploymentSpec(ApiModel):

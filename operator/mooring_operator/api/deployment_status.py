@@ -227,8 +227,8 @@ class QualityEstimate(ApiModel):
 
     metric: ShortText
     value: float
-    reference: float
-    """The same number in the reference profile."""
+    reference: float | None = None
+    """The same number on the labelled reference rows."""
     lower: float
     upper: float
 
@@ -238,6 +238,42 @@ class LabelledQuality(ApiModel):
 
     loss: Annotated[float, Field(ge=0)]
     rows: Count
+
+
+class JudgedQuality(ApiModel):
+    """The verdict of a test that holds however often one looks."""
+
+    verdict: ShortText
+    """Healthy, Degraded, Insufficient, Immature."""
+    message: Sentence = ""
+    loss: float | None = None
+    """Mean loss since `since`, or of what was judged last."""
+    limit: float | None = None
+    """The mean loss that is tolerated."""
+    since: ShortText = ""
+    """From when on the loss seems too high."""
+    rows: Count = 0
+
+
+class WorthStatus(ApiModel):
+    """What a row is worth to the business, by the value matrix."""
+
+    per_row: float
+    lower: float
+    upper: float
+    unit: ShortText
+    labelled: bool
+    """Whether it rests on labels; otherwise it is expected from scores."""
+
+
+class FairnessStatus(ApiModel):
+    """Selection rates of the segments of one column, compared in pairs."""
+
+    verdict: ShortText
+    """Fair, Unfair, Undecided, Insufficient."""
+    message: Sentence = ""
+    difference: float | None = None
+    """Of the pair that differs most, observed."""
 
 
 class QualityStatus(ApiModel):
@@ -251,7 +287,13 @@ class QualityStatus(ApiModel):
     shown: ShortText = ""
     """For the printer column only."""
     labelled: LabelledQuality | None = None
-    estimated: QualityEstimate | None = None
+    labels: JudgedQuality | None = None
+    """Judged by cohort of prediction, when mature."""
+    scores: JudgedQuality | None = None
+    """Judged without labels; blind to concept drift."""
+    estimated: Annotated[list[QualityEstimate], Field(max_length=8)] = []
+    worth: WorthStatus | None = None
+    fairness: FairnessStatus | None = None
 
 
 class Handled(ApiModel):

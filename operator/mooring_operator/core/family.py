@@ -8,12 +8,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from mooring_operator.api.deployment import Drift
-from mooring_operator.api.deployment_status import DriftStatus
+from mooring_operator.api.deployment_status import DriftStatus, UnarmedStream
+from mooring_operator.core.conditions import trimmed
 from mooring_operator.core.drift import untold
 from mooring_operator.ids import Revision
 from mooring_profile import SCORE_STREAM
-from mooring_profile.document import FeatureProfile, ReferenceProfile
+from mooring_profile.document import RECONSTRUCTION_STREAM, FeatureProfile, ReferenceProfile
 from mooring_profile.edetector import DriftDetector
+from mooring_profile.errors import ProfileInvalid
+
+MOST_UNARMED = 20
 
 
 @dataclass(frozen=True)
@@ -23,17 +27,20 @@ class Wanted:
     Attributes:
         tolerance: least tolerance of every distribution; 0: the profile's.
         tolerances: the same by feature.
+        columns: whose segments are watched; None: all that the profile has.
     """
 
     tolerance: float = 0.0
     tolerances: Mapping[str, float] = field(default_factory=dict[str, float])
+    columns: frozenset[str] | None = None
 
     @classmethod
-    def of(cls, drift: Drift) -> "Wanted":
+    def of(cls, drift: Drift, columns: list[str] | None) -> "Wanted":
         """What a deployment's spec says."""
         return cls(
             tolerance=drift.tolerance or 0.0,
             tolerances={item.name: item.tolerance for item in drift.features},
+            columns=None if columns is None else frozenset(columns),
         )
 
     def least(self, feature: FeatureProfile) -> float:
@@ -42,27 +49,72 @@ class Wanted:
 
 
 def judged_profile(profile: ReferenceProfile, wanted: Wanted) -> ReferenceProfile:
-    """The profile with the wanted tolerances, where they are wider than its own."""
+    """The profile with the wanted segments, and with tolerances where they are wider than its own.
+
+    Raises:
+        ProfileInvalid: a wanted column has no segments in the profile.
+    """
+    present = {part.segment.column for part in profile.segments}
+    absent = sorted((wanted.columns or frozenset()) - present)
+    if absent:
+        raise ProfileInvalid(
+            f"spec.monitoring.segments names {', '.join(absent)}; the package has segments of"
+            f" {', '.join(sorted(present)) or 'no column'}: package it with them, or leave them out"
+        )
     return replace(
         profile,
+        segments=tuple(
+            replace(part, streams=tuple(_widened(stream, wanted) for stream in part.streams))
+            for part in profile.segments
+            if wanted.columns is None or part.segment.column in wanted.columns
+        ),
         features=tuple(_widened(feature, wanted) for feature in profile.features),
         score=None if profile.score is None else _widened(profile.score, wanted),
     )
 
 
-def announced(revision: Revision, detector: DriftDetector, interval: str) -> DriftStatus:
-    """The status of a watch before its first window, with what it announces."""
+def announced(
+    revision: Revision, profile: ReferenceProfile, detector: DriftDetector, interval: str
+) -> DriftStatus:
+    """The status of a watch before its first window, with what it announces.
+
+    Args:
+        revision: that is watched.
+        profile: what the detector judges by.
+        detector: made of it.
+        interval: announced between false alarms, as the spec has it.
+    """
     return untold(revision).model_copy(
-        update={"false_alarm_interval": interval, "watched": _watched(detector)}
+        update={
+            "false_alarm_interval": interval,
+            "watched": _watched(profile, detector),
+            "unarmed": _unarmed(detector),
+        }
     )
 
 
-def _watched(detector: DriftDetector) -> str:
-    """Such as `20 features and the score`."""
+def _unarmed(detector: DriftDetector) -> list[UnarmedStream]:
+    refused = [
+        UnarmedStream(
+            name=f"{test.stream} ({test.signal})"[:256], reason=trimmed(test.reason or "")
+        )
+        for test in detector.refused
+    ]
+    return refused[:MOST_UNARMED]
+
+
+def _watched(profile: ReferenceProfile, detector: DriftDetector) -> str:
+    """Such as `20 features, the score and 42 streams of segments`."""
     names = {name for name, _ in detector.streams}
-    features = len(names - {SCORE_STREAM})
-    told = f"{features} feature{'' if features == 1 else 's'}"
-    return f"{told} and the score" if SCORE_STREAM in names else told
+    parts = names & {item.name for item in profile.streams if item.segment is not None}
+    whole = names - parts - {SCORE_STREAM, RECONSTRUCTION_STREAM}
+    told = [
+        f"{len(whole)} feature{'' if len(whole) == 1 else 's'}",
+        *(["the score"] if SCORE_STREAM in names else []),
+        *(["what hangs together"] if RECONSTRUCTION_STREAM in names else []),
+        *([f"{len(parts)} streams of segments"] if parts else []),
+    ]
+    return " and ".join([", ".join(told[:-1]), told[-1]] if told[1:] else told)
 
 
 def _widened(feature: FeatureProfile, wanted: Wanted) -> FeatureProfile:

@@ -11,6 +11,7 @@ from mooring_operator.api.deployment_status import DriftStatus
 from mooring_operator.api.model import Model
 from mooring_operator.api.retrain import RetrainPolicy
 from mooring_operator.core.decision import Route
+from mooring_operator.core.quality.watch import QualityWatch
 from mooring_operator.ids import Revision
 
 
@@ -91,6 +92,7 @@ class TelemetryObservation:
     """Its sketched rows / answered rows, in the last drift window where drift
     is watched; None before the first row."""
     drift: DriftStatus | None = None
+    quality: QualityWatch | None = None
     trouble: Trouble | None = None
     """Why the drift watch cannot judge, if so."""
     serving: int = 0

@@ -11,17 +11,21 @@ from datetime import datetime, timedelta
 
 from mooring_operator.api.base import parse_duration
 from mooring_operator.api.conditions import Reason
-from mooring_operator.api.deployment import Monitoring
+from mooring_operator.api.deployment import Drift, Monitoring
 from mooring_operator.api.deployment_status import DriftStatus
 from mooring_operator.core.drift import Counted, DriftWatch, begin, fold
 from mooring_operator.core.family import Wanted, announced, judged_profile
 from mooring_operator.core.observation import Trouble
+from mooring_operator.core.quality.settings import QualitySettings, quality_settings
+from mooring_operator.core.quality.watch import QualityWatch, judge_labels, judge_scores
 from mooring_operator.ids import Revision
+from mooring_operator.reconcile.cohort_sums import CohortSums, cohorts_of
 from mooring_operator.reconcile.snapshots import Snapshot
 from mooring_operator.reconcile.sync_state import source_of
 from mooring_profile.document import ReferenceProfile
 from mooring_profile.edetector import DriftDetector
 from mooring_profile.errors import CountsInvalid, ProfileInvalid
+from mooring_profile.expectation import Metric
 from mooring_profile.sketch import Sketch
 
 log = logging.getLogger(__name__)
@@ -36,26 +40,48 @@ class WatchSettings:
         window: length of a window.
         false_alarm_interval: as the spec has it.
         wanted: what the spec wants otherwise than the profile.
+        quality: how quality is judged.
     """
 
     revision: Revision
     window: timedelta
     false_alarm_interval: str
     wanted: Wanted
+    quality: QualitySettings
 
 
 def watch_settings(revision: Revision | None, monitoring: Monitoring) -> WatchSettings | None:
     """The watch that a deployment asks for; None: none, or nothing is stable."""
-    if monitoring.drift is None or revision is None:
+    if revision is None or (monitoring.drift is None and monitoring.labels is None):
         return None
     window = max(parse_duration(monitoring.window), timedelta(seconds=1))
+    drift = monitoring.drift or Drift()
     return WatchSettings(
-        revision, window, monitoring.drift.false_alarm_interval, Wanted.of(monitoring.drift)
+        revision,
+        window,
+        drift.false_alarm_interval,
+        Wanted.of(drift, monitoring.segments),
+        quality_settings(monitoring, window),
     )
 
 
+def quality_series(quality: QualityWatch | None) -> dict[str, float | None]:
+    """What Prometheus is told of a quality watch, by the names of `metrics.MONITORING`."""
+    if quality is None:
+        return {}
+    labels, worth = quality.labels, quality.worth
+    scores = None if quality.scores is None else quality.scores.estimate
+    expected = None if scores is None else scores.metrics.get(Metric.LOSS)
+    return {
+        "mooring_quality_loss": None if labels is None else labels.loss,
+        "mooring_quality_label_coverage": None if labels is None else labels.coverage,
+        "mooring_quality_expected_loss": None if expected is None else expected.value,
+        "mooring_quality_value_per_row": None if worth is None else worth.per_row,
+    }
+
+
 def monitoring_series(watch: DriftWatch | None) -> dict[str, float | None]:
-    """What Prometheus is told of a watch, by the names of `metrics.MONITORING`."""
+    """What Prometheus is told of a drift watch, by the names of `metrics.MONITORING`."""
     if watch is None:
         return {}
     nearest = watch.nearest
@@ -77,6 +103,8 @@ class Watcher:
         self._settings: WatchSettings | None = None
         self._detector: DriftDetector | None = None
         self._watch: DriftWatch | None = None
+        self.quality: QualityWatch | None = None
+        """The quality watch; None: as the drift watch."""
         self.trouble: Trouble | None = None
         """Why nothing can be judged, if so."""
 
@@ -99,6 +127,7 @@ class Watcher:
         """Whether the pods must be asked for their profile to go on."""
         if settings != self._settings:
             self._settings, self._detector, self._watch = settings, None, None
+            self.quality = None
             self.trouble = None
         return settings is not None and self._detector is None
 
@@ -117,8 +146,9 @@ class Watcher:
             self._say(Trouble(Reason.NO_REFERENCE_PROFILE, str(error)))
             return
         self._detector = detector
-        told = announced(settings.revision, detector, settings.false_alarm_interval)
+        told = announced(settings.revision, reference, detector, settings.false_alarm_interval)
         self._watch = begin(told, detector, now, settings.window)
+        self.quality = QualityWatch(reference)
         if self.trouble is not None and self.trouble.reason is not Reason.FOREIGN_COUNTS:
             self.trouble = None
 
@@ -146,12 +176,33 @@ class Watcher:
             except CountsInvalid as error:
                 trouble = Trouble(Reason.FOREIGN_COUNTS, f"Pod {snapshot.pod_uid}: {error}")
         try:
-            self._watch = fold(watch, detector, sources, now)
+            after = self._watch = fold(watch, detector, sources, now)
+            if self.quality is not None and after.counts is not None and after.rows > watch.rows:
+                self.quality = judge_scores(
+                    self.quality, settings.quality, after.counts, watch.window_began
+                )
         except CountsInvalid as error:
             trouble = Trouble(Reason.FOREIGN_COUNTS, str(error))
-            self._detector, self._watch = None, None  # with the profile that the pods have now
+            self._detector, self._watch, self.quality = (
+                None,
+                None,
+                None,
+            )  # with the profile that the pods have now
         self._say(trouble)
         return True
+
+    def judge_labels(self, sums: CohortSums, now: datetime) -> None:
+        """Judges the cohorts that are mature.
+
+        Args:
+            sums: cohorts of all pods.
+            now: the time.
+        """
+        settings = self._settings
+        if settings is None or self.quality is None or settings.quality.cohort is None:
+            return
+        cohorts = cohorts_of(sums, settings.revision, settings.quality.cohort)
+        self.quality = judge_labels(self.quality, settings.quality, cohorts, now)
 
     def _say(self, trouble: Trouble | None) -> None:
         if trouble is not None and trouble != self.trouble:

@@ -11,6 +11,7 @@ Count = Annotated[int, Field(ge=0, le=2**53)]
 Sum = Annotated[float, Field(ge=0, le=1e18)]
 Name = Annotated[str, Field(max_length=253)]
 _PHASES = 64
+_COHORTS = 128
 
 
 class PodDocument(ApiModel):
@@ -59,6 +60,38 @@ class LabelArms(PodDocument):
     candidate: Losses = Losses()
 
 
+class Decided(PodDocument):
+    """Labelled rows of a binary model by decision and label."""
+
+    tp: Count = 0
+    fp: Count = 0
+    fn: Count = 0
+    tn: Count = 0
+
+
+class CohortCounts(Losses):
+    """Predictions of one stretch of time, and their labels."""
+
+    rows: Count = 0
+    confusion: Decided | None = None
+
+    def plus(self, other: "CohortCounts") -> "CohortCounts":
+        """Both together."""
+        one, two = self.confusion, other.confusion
+        confusion = one or two
+        if one is not None and two is not None:
+            confusion = Decided.model_construct(
+                tp=one.tp + two.tp, fp=one.fp + two.fp, fn=one.fn + two.fn, tn=one.tn + two.tn
+            )
+        return CohortCounts.model_construct(
+            rows=self.rows + other.rows,
+            n=self.n + other.n,
+            loss_sum=self.loss_sum + other.loss_sum,
+            loss_squared_sum=self.loss_squared_sum + other.loss_squared_sum,
+            confusion=confusion,
+        )
+
+
 class Acknowledged(PodDocument):
     """The message that the pod follows."""
 
@@ -90,6 +123,8 @@ class Snapshot(PodDocument):
     phases: dict[Name, PhaseArms] = Field(default_factory=dict, max_length=_PHASES)
     labels: dict[Name, LabelArms] = Field(default_factory=dict, max_length=_PHASES)
     labelled: Losses = Losses()
+    cohort_seconds: Annotated[int, Field(ge=1, le=2**31)] | None = None
+    cohorts: dict[Name, CohortCounts] = Field(default_factory=dict, max_length=_COHORTS)
 
 
 def parse_identity(document: object, where: str) -> Identity:

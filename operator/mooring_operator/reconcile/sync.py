@@ -22,7 +22,12 @@ from mooring_operator.io.fields import text_at
 from mooring_operator.io.pods import PodClient
 from mooring_operator.metrics import OperatorMetrics
 from mooring_operator.reconcile.cache import Cache
-from mooring_operator.reconcile.drift_watch import Watcher, monitoring_series, watch_settings
+from mooring_operator.reconcile.drift_watch import (
+    Watcher,
+    monitoring_series,
+    quality_series,
+    watch_settings,
+)
 from mooring_operator.reconcile.messages import Messages
 from mooring_operator.reconcile.parse import parsed_or_none
 from mooring_operator.reconcile.pod_reports import is_ready
@@ -122,7 +127,7 @@ class Sync:
         elapsed = self._tools.clock.monotonic() - started
         self._tools.metrics.sync_round_time.observe(elapsed)
         self._tools.metrics.count_rows(key.namespace, key.name, state.rows())
-        series = monitoring_series(state.watch)
+        series = monitoring_series(state.watch) | quality_series(state.quality)
         self._tools.metrics.tell_monitoring(key.namespace, key.name, series)
         self._tell(key, state)
         # A leaving pod counts on until it is gone, and its last numbers go with it.
@@ -190,6 +195,9 @@ class Sync:
                     watcher.lacks_profile(f"Pod {pod.uid} did not give its profile: {error}")
         if watcher.fold([*state.snapshots(), *state.lost.values()], now) or settings is None:
             state.lost.clear()
+            if settings is not None and resource.spec.monitoring.labels is not None:
+                watcher.judge_labels(state.cohorts(), now)
+        state.quality = watcher.quality
         state.watch, state.trouble = watcher.watch, watcher.trouble
 
     def _tell(self, key: ObjectKey, state: DeploymentState) -> None:
@@ -203,6 +211,7 @@ class Sync:
             telemetry.routes,
             telemetry.drift,
             telemetry.trouble,
+            telemetry.quality,
             telemetry.answering,
             telemetry.labelled,
             None if coverage is None else round(coverage, 2),

@@ -11,8 +11,10 @@ from datetime import datetime
 from mooring_operator.core.decision import Route, RouteRole
 from mooring_operator.core.drift import DriftWatch
 from mooring_operator.core.observation import LossCounts, TelemetryObservation, Trouble
+from mooring_operator.core.quality.watch import QualityWatch
 from mooring_operator.ids import Revision
-from mooring_operator.reconcile.snapshots import Identity, Snapshot
+from mooring_operator.reconcile.cohort_sums import CohortKey, CohortSums, plus
+from mooring_operator.reconcile.snapshots import CohortCounts, Identity, Snapshot
 from mooring_operator.reconcile.telemetry import Totals
 
 _MOST_LOST = 256
@@ -58,9 +60,12 @@ class DeploymentState:
     """Counters of pods (or their earlier boots) that are no more."""
     lost: dict[str, Snapshot] = field(default_factory=dict[str, Snapshot])
     """Last snapshots of those since the last drift window, by source."""
+    gone_cohorts: CohortSums = field(default_factory=dict[CohortKey, CohortCounts])
+    """Cohorts that those counted."""
     at: datetime | None = None
     """When the last complete round ended."""
     watch: DriftWatch | None = None
+    quality: QualityWatch | None = None
     trouble: Trouble | None = None
     """Why drift cannot be judged, if so."""
     polled: frozenset[str] = frozenset()
@@ -103,6 +108,7 @@ class DeploymentState:
         """Adds what a pod (or an earlier boot of it) counted to what is over."""
         if dead.snapshot is not None:
             self.gone = self.gone.plus([dead.snapshot])
+            self.gone_cohorts = plus(self.gone_cohorts, [dead.snapshot])
             self.lost[source_of(dead.snapshot)] = dead.snapshot
             while len(self.lost) > _MOST_LOST:
                 del self.lost[next(iter(self.lost))]
@@ -125,6 +131,10 @@ class DeploymentState:
     def snapshots(self) -> list[Snapshot]:
         """The last answer of every pod that exists."""
         return [state.snapshot for state in self.pods.values() if state.snapshot is not None]
+
+    def cohorts(self) -> CohortSums:
+        """Predictions and labels by cohort, of all pods, those that are gone included."""
+        return plus(self.gone_cohorts, self.snapshots())
 
     def rows(self) -> dict[str, int]:
         """Rows by what became of them, of all pods, those that are gone included."""
@@ -167,6 +177,7 @@ class DeploymentState:
             coverage=totals.coverage(stable or "") if watch is None else watch.coverage,
             drift=None if watch is None else watch.status,
             trouble=self.trouble,
+            quality=self.quality,
             serving=len(serving),
             answering=answering,
         )

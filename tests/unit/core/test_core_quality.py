@@ -1,6 +1,7 @@
 """What status tells of the model's quality, by values."""
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -44,3 +45,18 @@ def test_told_loss_moves_only_for_news(counts: LossCounts, rows: int) -> None:
     told = told_loss(LabelledQuality(loss=0.1, rows=1000), counts)
     assert told is not None
     assert told.rows == rows
+
+
+@pytest.mark.parametrize(
+    ("monitoring", "seconds"), [({}, None), ({"labels": {"maturity": "12h"}}, "3600")]
+)
+def test_pods_count_by_cohort_only_where_labels_are_judged(
+    monitoring: dict[str, Any], seconds: str | None
+) -> None:
+    before = status(stable=stable("v1"), desired=ref("v1"))
+    observation = look(before, pods("v1"), wire_spec=spec("v1", monitoring=monitoring))
+    children = decide(observation, CONFIG, NOW).children
+    (workload,) = (child for child in children if child["kind"] == "Deployment")
+    (container,) = workload["spec"]["template"]["spec"]["containers"]
+    values = {item["name"]: item.get("value") for item in container["env"]}
+    assert values.get("MOORING_COHORT_SECONDS") == seconds

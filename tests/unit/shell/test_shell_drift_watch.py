@@ -28,7 +28,7 @@ SHIFTED = (10, 20, 170, 200)
 CALM = (100, 100, 100, 100)
 
 
-def _counters(bins: tuple[int, ...]) -> dict[str, Any]:
+def counters(bins: tuple[int, ...]) -> dict[str, Any]:
     counts = {"bins": list(bins), "missing": 0, "unseen": 0, "below": 0, "above": 0, "invalid": 0}
     return {"counts": {"x": counts}, "rows": sum(bins), "sketchedRows": sum(bins)}
 
@@ -52,7 +52,7 @@ async def _window(world: World) -> None:
 
 async def test_drift_is_told_after_a_window_and_wakes_the_deployment() -> None:
     world = _world()
-    world.add("1", R1, **_counters(tuple(9 * n for n in SHIFTED)))
+    world.add("1", R1, **counters(tuple(9 * n for n in SHIFTED)))
     world.sync.push(KEY, {R1: STABLE})
     await world.sync.round(KEY)
     seen = world.seen().drift
@@ -68,8 +68,8 @@ async def test_drift_is_told_after_a_window_and_wakes_the_deployment() -> None:
 
 async def test_rows_of_a_pod_that_died_within_the_window_are_judged() -> None:
     world = _world()
-    world.add("1", R1, **_counters(CALM))
-    world.add("2", R1, **_counters(CALM))
+    world.add("1", R1, **counters(CALM))
+    world.add("2", R1, **counters(CALM))
     world.sync.push(KEY, {R1: STABLE})
     await world.sync.round(KEY)
     world.remove("2", R1)
@@ -81,8 +81,8 @@ async def test_rows_of_a_pod_that_died_within_the_window_are_judged() -> None:
 
 async def test_candidates_rows_do_not_speak_for_the_stable_revision() -> None:
     world = _world()
-    world.add("1", R1, **_counters(CALM))
-    world.add("2", R2, **_counters(SHIFTED))
+    world.add("1", R1, **counters(CALM))
+    world.add("2", R2, **counters(SHIFTED))
     world.sync.push(KEY, {R1: STABLE, R2: Route(RouteRole.CANDIDATE)})
     await world.sync.round(KEY)
     await _window(world)
@@ -94,8 +94,8 @@ async def test_candidates_rows_do_not_speak_for_the_stable_revision() -> None:
 
 async def test_watch_begins_again_when_another_revision_is_stable() -> None:
     world = _world()
-    world.add("1", R1, **_counters(tuple(9 * n for n in SHIFTED)))
-    world.add("2", R2, **_counters(CALM))
+    world.add("1", R1, **counters(tuple(9 * n for n in SHIFTED)))
+    world.add("2", R2, **counters(CALM))
     world.sync.push(KEY, {R1: STABLE})
     await world.sync.round(KEY)
     await _window(world)
@@ -109,7 +109,7 @@ async def test_watch_begins_again_when_another_revision_is_stable() -> None:
 async def test_unusable_profile_leaves_the_rest_of_sync_working() -> None:
     world = _world()
     world.pods.profiles = {R1: {"formatVersion": 99}}
-    world.add("1", R1, **_counters(CALM))
+    world.add("1", R1, **counters(CALM))
     world.sync.push(KEY, {R1: STABLE})
     await world.sync.round(KEY)
     await _window(world)
@@ -123,7 +123,7 @@ async def test_unusable_profile_leaves_the_rest_of_sync_working() -> None:
 
 async def test_nothing_is_watched_when_drift_is_not_asked_for() -> None:
     world = World()
-    world.add("1", R1, **_counters(CALM))
+    world.add("1", R1, **counters(CALM))
     world.sync.push(KEY, {R1: STABLE})
     await world.sync.round(KEY)
     assert world.seen().drift is None
@@ -131,7 +131,7 @@ async def test_nothing_is_watched_when_drift_is_not_asked_for() -> None:
 
 async def test_window_of_nonsense_counts_is_left_out() -> None:
     world = _world()
-    world.add("1", R1, **_counters(CALM))
+    world.add("1", R1, **counters(CALM))
     world.add("2", R1, counts={"x": {"bins": [1]}}, rows=1, sketchedRows=1)
     world.sync.push(KEY, {R1: STABLE})
     await world.sync.round(KEY)

@@ -24,6 +24,7 @@ from mooring_operator.core.manifests.names import (
 )
 from mooring_operator.core.manifests.runtime import in_flight_seconds, runtime_environment
 from mooring_operator.core.manifests.traffic import FORWARD_PORT, HTTP_PORT, MANAGEMENT_PORT
+from mooring_operator.core.quality.settings import cohort_length
 
 USER = 65532
 MODEL_VOLUME = "/var/lib/mooring"
@@ -203,6 +204,9 @@ def _environment(
         "MOORING_EVENT_TIME": owner.spec.monitoring.event_time.value,
         "MOORING_DRAIN_SECONDS": str(DRAIN_SECONDS),
     }
+    labels = owner.spec.monitoring.labels
+    if labels is not None:
+        values["MOORING_COHORT_SECONDS"] = str(round(cohort_length(labels).total_seconds()))
     values |= runtime_environment(owner.spec.runtime)
     fields = {"MOORING_POD_UID": "metadata.uid", "MOORING_POD_NAME": "metadata.name"}
     return [

@@ -20,6 +20,7 @@ _GOOD = {
     ConditionType.METRICS_AVAILABLE: ConditionStatus.TRUE,
     ConditionType.DRIFTED: ConditionStatus.FALSE,
     ConditionType.DATA_QUALITY: ConditionStatus.TRUE,
+    ConditionType.QUALITY: ConditionStatus.TRUE,
 }
 _ROOM_FOR_FEATURES = MESSAGE_LIMIT - 420
 """Characters of a message that may name features; the rest says what to do."""
@@ -138,7 +139,8 @@ def _broken(situation: Situation, telemetry: TelemetryObservation) -> tuple[Reas
             f"{telemetry.answering} of {telemetry.serving} ready pods answered lately. Next: look"
             " at the others, and at the network between operator and pods (port 8081)"
         )
-    if situation.spec.monitoring.drift is None:
+    monitoring = situation.spec.monitoring
+    if monitoring.drift is None and monitoring.labels is None:
         return None
     if telemetry.trouble is not None:
         return telemetry.trouble.reason, f"{telemetry.trouble.message}. {_TROUBLE_NEXT}"

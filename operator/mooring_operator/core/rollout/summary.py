@@ -14,6 +14,7 @@ from mooring_operator.core.conditions import (
     summarize_ready,
 )
 from mooring_operator.core.manifests.labels import selector_text
+from mooring_operator.core.quality.fact import quality_fact
 from mooring_operator.core.quality.told import quality_status
 from mooring_operator.core.revision import quarantine_entry
 from mooring_operator.core.rollout.monitoring import (
@@ -72,6 +73,7 @@ def _facts(situation: Situation, standing: Standing) -> tuple[Fact, ...]:
         metrics_fact(situation),
         drift_fact(situation),
         data_quality_fact(situation),
+        quality_fact(situation.spec.monitoring, situation.status.quality),
     )
 
 

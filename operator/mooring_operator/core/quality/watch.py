@@ -1,0 +1,145 @@
+"""The quality watch of a stable revision: by its scores each window, by its labels each cohort.
+
+Pure. Neither verdict rolls anything back: both speak about what serves now against the reference,
+not about one revision against another on the same traffic.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from mooring_operator.core.quality.settings import QualitySettings
+from mooring_operator.core.timeline import minute
+from mooring_profile.calibration import CalibrationTask
+from mooring_profile.cohorts import (
+    Cohort,
+    CohortReport,
+    CohortState,
+    judge_cohorts,
+    reference_losses,
+)
+from mooring_profile.confusion import Confusion
+from mooring_profile.document import SCORE_STREAM, ReferenceProfile
+from mooring_profile.fairness import FairnessMetric, FairnessReport, Hits, judge_fairness
+from mooring_profile.quality import QualityReport, ScoreReference, judge_quality
+from mooring_profile.risk import LossTotals, RiskState
+from mooring_profile.sketch import Sketch
+from mooring_profile.value import Worth, estimated_worth, labelled_worth
+
+
+@dataclass(frozen=True)
+class QualityWatch:
+    """The watch of one revision.
+
+    Attributes:
+        profile: its reference.
+        risk: evidence of the expected loss; None before the first window.
+        scores: verdict without labels; None: no calibration, or no window yet.
+        groups: selected rows of each segment so far.
+        fairness: verdict on them; None: not asked for.
+        state: evidence of the labelled loss.
+        labels: verdict of the labels; None: not asked for, or not judged yet.
+        worth: value of a row; None: not asked for, or nothing to tell it by.
+    """
+
+    profile: ReferenceProfile
+    risk: RiskState | None = None
+    scores: QualityReport | None = None
+    groups: Mapping[str, Hits] = field(default_factory=dict[str, Hits])
+    fairness: FairnessReport | None = None
+    state: CohortState = field(default_factory=CohortState)
+    labels: CohortReport | None = None
+    worth: Worth | None = None
+
+
+def judge_scores(
+    watch: QualityWatch, settings: QualitySettings, counts: Sketch, began: datetime
+) -> QualityWatch:
+    """The watch after a window.
+
+    Args:
+        watch: before it.
+        settings: how quality is judged.
+        counts: of this window alone.
+        began: when the window began.
+
+    Raises:
+        CountsInvalid: the counts were made with another profile.
+    """
+    calibration = watch.profile.calibration
+    if calibration is None:
+        return watch
+    reference = ScoreReference(calibration)
+    risk, report = judge_quality(
+        reference, watch.risk, minute(began), counts, policy=settings.scores
+    )
+    after = replace(watch, risk=risk, scores=report)
+    if calibration.task is not CalibrationTask.BINARY:
+        return after
+    if settings.column is not None:
+        after = _judge_groups(after, settings, counts)
+    score = counts.counts.get(SCORE_STREAM)
+    labelled = watch.worth is not None and watch.worth.labelled
+    if settings.matrix is not None and score is not None and not labelled:
+        cells = reference.map.cells_of(score)
+        after = replace(after, worth=estimated_worth(reference.map, cells, settings.matrix))
+    return after
+
+
+def judge_labels(
+    watch: QualityWatch, settings: QualitySettings, cohorts: Iterable[Cohort], now: datetime
+) -> QualityWatch:
+    """The watch after a look at the cohorts.
+
+    Args:
+        watch: before it.
+        settings: how quality is judged.
+        cohorts: of the watch's revision, merged over pods.
+        now: wall clock; where requests say the time, the newest of theirs counts instead.
+    """
+    if settings.labels is None:
+        return watch
+    known = list(cohorts)
+    if settings.by_request:
+        now = max((cohort.end for cohort in known), default=now)
+    calibration = watch.profile.calibration
+    reference = LossTotals() if calibration is None else reference_losses(calibration.maps[0])
+    effect = 1.0 if calibration is None else calibration.maps[0].design_effect
+    policy = replace(settings.labels, design_effect=effect)
+    state, report = judge_cohorts(watch.state, known, now=now, reference=reference, policy=policy)
+    after = replace(watch, state=state, labels=report)
+    if settings.matrix is None:
+        return after
+    mature = [cohort for cohort in known if cohort.end <= now - policy.maturity]
+    worth = labelled_worth(_confusion(mature), settings.matrix, design_effect=effect)
+    return after if worth is None else replace(after, worth=worth)
+
+
+def _confusion(cohorts: Iterable[Cohort]) -> Confusion:
+    total = Confusion(0, 0, 0, 0)
+    for cohort in cohorts:
+        if cohort.confusion is not None:
+            total = total.merge(cohort.confusion)
+    return total
+
+
+def _judge_groups(watch: QualityWatch, settings: QualitySettings, counts: Sketch) -> QualityWatch:
+    """Selection rates by segment: sums of score bins, so that no label is needed."""
+    calibration = watch.profile.calibration
+    if calibration is None:
+        return watch
+    groups = dict(watch.groups)
+    for part in watch.profile.segments:
+        found = counts.counts.get(f"{part.segment}/{SCORE_STREAM}")
+        if part.segment.column != settings.column or found is None:
+            continue
+        cells = calibration.maps[0].cells_of(found)
+        known = groups.get(str(part.segment), Hits(0, 0))
+        rows, hits = float(cells.sum()), float(cells @ calibration.maps[0].selected)
+        groups[str(part.segment)] = Hits(known.rows + rows, known.hits + min(rows, hits))
+    if not groups:
+        return watch
+    effect = calibration.maps[0].design_effect
+    policy = replace(settings.fairness, design_effect=effect)
+    report = judge_fairness(FairnessMetric.SELECTION_RATE, groups, policy)
+    return replace(watch, groups=groups, fairness=report)

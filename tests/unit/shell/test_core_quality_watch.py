@@ -1,0 +1,232 @@
+"""The quality watch by values: scores each window, labels each cohort, worth, groups, calm."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mooring_operator.api.deployment import Monitoring
+from mooring_operator.api.deployment_status import QualityStatus
+from mooring_operator.core.observation import TelemetryObservation
+from mooring_operator.core.quality.fact import quality_fact
+from mooring_operator.core.quality.settings import cohort_length, quality_settings
+from mooring_operator.core.quality.told import quality_status
+from mooring_operator.core.quality.watch import QualityWatch, judge_labels, judge_scores
+from mooring_operator.ids import Revision
+from mooring_profile.calibration import Calibration, CalibrationMap, CalibrationTask
+from mooring_profile.cohorts import Cohort
+from mooring_profile.confusion import Confusion
+from mooring_profile.counts import FeatureCounts
+from mooring_profile.document import (
+    SCORE_STREAM,
+    FeatureKind,
+    FeatureProfile,
+    ReferenceProfile,
+    Segment,
+    SegmentProfile,
+)
+from mooring_profile.risk import LossTotals
+from mooring_profile.sketch import Sketch
+
+REVISION = Revision("1" * 12)
+NOON = datetime(2026, 11, 24, 12, tzinfo=UTC)
+HOUR = timedelta(hours=1)
+WINDOW = timedelta(minutes=5)
+SURE, UNSURE = (400, 100, 100, 400), (100, 400, 400, 100)
+
+
+def feature(name: str, segment: Segment | None = None) -> FeatureProfile:
+    return FeatureProfile(
+        name=name if segment is None else f"{segment}/{name}",
+        kind=FeatureKind.NUMERIC,
+        counts=FeatureCounts(np.array(SURE) * 10),
+        tolerance=0.05,
+        design_effect=1.0,
+        quality=(),
+        edges=(0.0, 0.25, 0.5, 0.75, 1.0),
+        segment=segment,
+    )
+
+
+def calibration() -> Calibration:
+    """Four bins of which the outer ones are nearly always right."""
+    probability = np.array([0.02, 0.02, 0.4, 0.6, 0.98, 0.98])
+    loss = probability * (1 - probability)
+    found = CalibrationMap(
+        stream=SCORE_STREAM,
+        rows=np.array([0.0, 4000.0, 1000.0, 1000.0, 4000.0, 0.0]),
+        probability=probability,
+        selected=np.array([0.0, 0.0, 0.0, 1.0, 1.0, 1.0]),
+        loss=loss,
+        loss_variance=loss * 0.1,
+        order=np.full(6, 0.5),
+    )
+    return Calibration(CalibrationTask.BINARY, (found,))
+
+
+def profile(*, calibrated: bool = True) -> ReferenceProfile:
+    parts = [Segment("carrier", value) for value in ("AA", "UA")]
+    return ReferenceProfile(
+        features=(feature("x"), feature("carrier")),
+        score=feature(SCORE_STREAM),
+        rows=10_000,
+        segments=tuple(
+            SegmentProfile(part, 5000, (feature(SCORE_STREAM, part),)) for part in parts
+        ),
+        calibration=calibration() if calibrated else None,
+    )
+
+
+def monitoring(**fields: Any) -> Monitoring:
+    return Monitoring.model_validate({"drift": {}, **fields})
+
+
+def scored(bins: tuple[int, ...], **others: tuple[int, ...]) -> Sketch:
+    named = {SCORE_STREAM: bins, **{f"carrier={name}/@score": n for name, n in others.items()}}
+    return Sketch({name: FeatureCounts(np.array(item)) for name, item in named.items()})
+
+
+def by_scores(watch: QualityWatch, asked: Monitoring, windows: Iterable[Sketch]) -> QualityWatch:
+    for index, window in enumerate(windows):
+        began = NOON + index * WINDOW
+        watch = judge_scores(watch, quality_settings(asked, WINDOW), window, began)
+    return watch
+
+
+def cohort(hours_ago: float, rows: int, labels: int, loss: float) -> Cohort:
+    end = NOON - timedelta(hours=hours_ago)
+    wrong = round(labels * loss)
+    return Cohort(
+        end - HOUR,
+        end,
+        rows,
+        LossTotals(labels, wrong, wrong),
+        Confusion(labels - wrong, wrong, 0, 0),
+    )
+
+
+def told(watch: QualityWatch, known: QualityStatus | None = None) -> QualityStatus:
+    heard = TelemetryObservation(NOON, True, {}, stable=REVISION, quality=watch)
+    found = quality_status(known, heard, REVISION)
+    assert found is not None
+    return found
+
+
+def test_estimate_is_told_with_interval_reference_and_blindness() -> None:
+    watch = by_scores(QualityWatch(profile()), monitoring(), [scored(SURE)])
+    status = told(watch)
+    found = {item.metric: item for item in status.estimated}
+    accuracy = found["accuracy"]
+    assert accuracy.lower < accuracy.value < accuracy.upper
+    assert accuracy.reference == pytest.approx(accuracy.value, abs=0.01)
+    fact = quality_fact(monitoring(), status)
+    assert (fact.status, fact.reason) == ("Unknown", "NotLabelled")
+    assert "blind to concept drift" in fact.message
+    assert status.shown.startswith("~")
+
+
+def test_quality_is_false_when_scores_promise_a_higher_loss() -> None:
+    watch = by_scores(QualityWatch(profile()), monitoring(), [scored(UNSURE)] * 10)
+    fact = quality_fact(monitoring(), told(watch))
+    assert (fact.status, fact.reason) == ("False", "ExpectedWorse")
+    for part in ("since 2026-11-24 12:00Z", "blind to concept drift", "Nothing is rolled back"):
+        assert part in fact.message
+
+
+def test_steady_scores_write_nothing_new() -> None:
+    rng = np.random.default_rng(5)
+    watch, status, writes = QualityWatch(profile()), None, 0
+    for _ in range(200):
+        bins = tuple(rng.multinomial(1000, np.array(SURE) / 1000).tolist())
+        watch = by_scores(watch, monitoring(), [scored(bins)])
+        before, status = status, told(watch, status)
+        writes += status != before
+    assert writes <= 10, f"{writes} writes in 200 windows"
+
+
+@pytest.mark.parametrize(
+    ("cohorts", "expected"),
+    [
+        ([cohort(1, 500, 400, 0.5)], ("Unknown", "Immature")),
+        ([cohort(13, 500, 100, 0.5)], ("Unknown", "Insufficient")),
+        ([cohort(h, 500, 400, 0.05) for h in range(13, 23)], ("True", "Healthy")),
+        ([cohort(h, 500, 400, 0.4) for h in range(13, 23)], ("False", "Degraded")),
+    ],
+    ids=["too young", "too few labels", "as good", "worse"],
+)
+def test_labels_are_judged_by_mature_cohorts(
+    cohorts: list[Cohort], expected: tuple[str, str]
+) -> None:
+    asked = monitoring(labels={"maturity": "12h"})
+    watch = judge_labels(QualityWatch(profile()), quality_settings(asked, WINDOW), cohorts, NOON)
+    fact = quality_fact(asked, told(watch))
+    assert (fact.status.value, fact.reason) == expected
+
+
+def test_labels_are_judged_by_the_ceiling_alone_without_a_calibration() -> None:
+    watch = QualityWatch(profile(calibrated=False))
+    cohorts = [cohort(h, 500, 400, 0.4) for h in range(13, 23)]
+    for ceiling, reason in ((None, "Insufficient"), (0.2, "Degraded"), (0.5, "Healthy")):
+        asked = monitoring(
+            labels={"maturity": "12h"}, quality={} if ceiling is None else {"ceiling": ceiling}
+        )
+        judged = judge_labels(watch, quality_settings(asked, WINDOW), cohorts, NOON)
+        assert quality_fact(asked, told(judged)).reason == reason
+
+
+def test_time_is_that_of_the_requests_where_they_say_it() -> None:
+    asked = monitoring(labels={"maturity": "12h"}, eventTime="Request")
+    long_ago = [cohort(h, 500, 400, 0.05) for h in range(1000, 1020)]
+    settings = quality_settings(asked, WINDOW)
+    judged = judge_labels(QualityWatch(profile()), settings, long_ago, NOON)
+    assert judged.labels is not None
+    assert judged.labels.immature == 12, "the newest cohorts of the replay still wait"
+
+
+def test_worth_rests_on_scores_until_labels_are_mature() -> None:
+    matrix = {"tp": 40, "fp": -5, "fn": -30}
+    asked = monitoring(labels={"maturity": "12h"}, quality={"valueMatrix": matrix})
+    watch = by_scores(QualityWatch(profile()), asked, [scored(SURE)])
+    assert watch.worth is not None
+    assert not watch.worth.labelled
+    settings = quality_settings(asked, WINDOW)
+    watch = judge_labels(watch, settings, [cohort(13, 500, 400, 0.05)], NOON)
+    assert watch.worth.labelled if watch.worth else False
+    watch = by_scores(watch, asked, [scored(SURE)])
+    status = told(watch)
+    assert status.worth is not None
+    assert (status.worth.per_row, status.worth.unit) == (
+        pytest.approx(0.95 * 40 - 0.05 * 5, abs=0.01),
+        "EUR",
+    )
+    assert "37.75 EUR a row" in quality_fact(asked, status).message
+
+
+@pytest.mark.parametrize(
+    ("other", "verdict"), [((400, 100, 100, 400), "Fair"), ((800, 100, 50, 50), "Unfair")]
+)
+def test_selection_rates_of_segments_are_compared(other: tuple[int, ...], verdict: str) -> None:
+    asked = monitoring(fairness={"column": "carrier"})
+    windows = [scored(SURE, AA=SURE, UA=other)] * 5
+    status = told(by_scores(QualityWatch(profile()), asked, windows))
+    assert status.fairness is not None
+    assert status.fairness.verdict == verdict
+    assert "carrier=AA" in status.fairness.message
+
+
+@pytest.mark.parametrize(
+    ("labels", "seconds"),
+    [
+        ({"maturity": "12h"}, 3600),
+        ({"maturity": "12h", "cohort": "30m"}, 1800),
+        ({"maturity": "30d", "cohort": "1h"}, 51_840),
+        ({"maturity": "6s"}, 1),
+        ({"maturity": "0s"}, 1),
+    ],
+)
+def test_cohort_is_not_so_short_that_pods_forget_it(labels: dict[str, str], seconds: int) -> None:
+    asked = monitoring(labels=labels).labels
+    assert asked is not None
+    assert cohort_length(asked).total_seconds() == seconds
