@@ -57,7 +57,6 @@ class ReferenceProfile:
         multivariate: how the numeric features hang together; None when that is not watched.
         calibration: what a score is worth, from labelled rows; None without them.
         self_test: which streams may alarm; None: all may.
-        calibration: what the score is worth; None where no labelled rows were held out.
         notes: what was left out of the profile and why, for people.
     """
 
@@ -68,7 +67,6 @@ class ReferenceProfile:
     multivariate: MultivariateProfile | None = None
     calibration: Calibration | None = None
     self_test: SelfTest | None = None
-    calibration: Calibration | None = None
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -114,8 +112,6 @@ class ReferenceProfile:
             document["calibration"] = self.calibration.to_json()
         if self.self_test is not None:
             document["selfTest"] = self.self_test.to_json()
-        if self.calibration is not None:
-            document["calibration"] = self.calibration.to_json()
         if self.notes:
             document["notes"] = list(self.notes)
         return document
@@ -144,7 +140,6 @@ class ReferenceProfile:
             multivariate=_optional(fields, "multivariate", MultivariateProfile.from_fields),
             calibration=_optional(fields, "calibration", Calibration.from_fields),
             self_test=_optional(fields, "selfTest", SelfTest.from_fields),
-            calibration=_optional(fields, "calibration", Calibration.from_fields),
             notes=fields.texts("notes") if "notes" in fields.values else (),
         )
 
