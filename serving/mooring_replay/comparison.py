@@ -120,6 +120,7 @@ class CompareReplay:
         """The document of `--json`."""
         at = len(self.looks) if self.window is None else self.window
         return {
+            "formatVersion": 1,
             "verdict": self.verdict.value,
             "window": self.window,
             "alpha": self.settings.alpha,

@@ -104,6 +104,9 @@ class Analysis(ApiModel):
     latency_threshold: Duration = "100ms"
     """At most 1s; rounded up to the next of 1, 2, 5, 10, 25, 50, 100, 250, 500 and 1000 ms, the
     bounds that pods count by."""
+    latency_quantile: Annotated[float, Field(ge=0.5, le=0.999)] | None = None
+    """Slow is instead what lies above this quantile of stable's answers in the steps before, so
+    that a service that is slow for both arms has a threshold; the first step judges no latency."""
     max_duration: Duration = "24h"
     on_undecided: OnUndecided = OnUndecided.PAUSE
 

@@ -10,6 +10,7 @@ from mooring_operator.core.rollout.analysis import (
     evaluate,
     evidence_of,
     failed_metric,
+    latency_quantile,
     reason_of,
     slow_requests,
 )
@@ -126,3 +127,46 @@ def test_slow_requests_are_those_above_the_next_bound(threshold_ms: int, slow: i
         timedelta(milliseconds=threshold_ms),
     )
     assert found == (23, slow)
+
+
+def timed(fast: int, middle: int, slow: int) -> ArmCounts:
+    counts = [0] * (len(BOUNDS) + 1)
+    counts[2], counts[6], counts[8] = fast, middle, slow
+    total = fast + middle + slow
+    return ArmCounts(total, total, 0, 0, BOUNDS, tuple(counts))
+
+
+def test_latency_is_judged_by_stables_own_quantile_of_the_steps_before() -> None:
+    # Everything is slower than the fixed threshold of 20 ms, for both arms alike.
+    settings = rollout(metrics=["latency"], latencyQuantile=0.9, latencyThreshold="20ms")
+    step0 = PhaseCounts(stable=timed(0, 950, 50), shadow=timed(0, 0, 1000))
+    alike = PhaseCounts(stable=timed(0, 3800, 200), candidate=timed(0, 950, 50))
+    worse = PhaseCounts(stable=timed(0, 3800, 200), candidate=timed(0, 500, 500))
+    for step1, verdict, estimate in ((alike, "Pass", 0.0), (worse, "Fail", 0.45)):
+        counted = telemetry(phases=phases(step0, step1))
+        (metric,) = evaluate(settings, candidate(step=1), counted, EPOCH).metrics
+        assert metric.verdict == verdict
+        assert metric.estimate == pytest.approx(estimate)
+        # The first step has no step before: it judges nothing.
+        assert (metric.stable_count, metric.candidate_count) == (4000, 1000)
+
+
+@pytest.mark.parametrize(
+    ("arm_", "quantile", "expected"),
+    [
+        (timed(900, 90, 10), 0.9, 5),
+        (timed(900, 90, 10), 0.95, 100),
+        (timed(0, 0, 1000), 0.5, 500),
+        (timed(90, 9, 0), 0.9, None),
+    ],
+)
+def test_quantile_is_the_next_bound_of_the_histogram(
+    arm_: ArmCounts, quantile: float, expected: int | None
+) -> None:
+    found = latency_quantile(arm_, quantile)
+    assert found == (None if expected is None else timedelta(milliseconds=expected))
+
+
+def test_quantile_of_answers_above_every_bound_is_the_last_bound() -> None:
+    above = ArmCounts(latency_bounds=BOUNDS, latency_counts=(*(0 for _ in BOUNDS), 500))
+    assert latency_quantile(above, 0.9) == timedelta(milliseconds=BOUNDS[-1])

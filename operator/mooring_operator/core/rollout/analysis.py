@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 from mooring_operator.api.base import parse_duration
 from mooring_operator.api.conditions import Reason
@@ -24,7 +24,6 @@ from mooring_operator.api.deployment_status import (
 from mooring_operator.core.observation import (
     ArmCounts,
     LossCounts,
-    PhaseCounts,
     TelemetryObservation,
 )
 from mooring_operator.core.rollout.steps import current_step, phase_key
@@ -48,6 +47,8 @@ RATIO_ALPHA = 0.0005
 RATIO_TOLERANCE = 0.2
 """Relative departure from the announced share that nobody cares about: a few requests are always
 answered by stable instead, while a breaker is open or a route is on its way."""
+LEAST_ANSWERS = 100
+"""Answers of stable before a quantile is taken from them."""
 REMEMBERED = 4096
 """Comparisons that are kept: a look that finds the same counts costs nothing."""
 DIGITS = 6
@@ -70,6 +71,8 @@ class Stratum:
     stable_loss: LossCounts
     candidate_loss: LossCounts
     share: float | None
+    before: ArmCounts
+    """Stable's answers in the steps before: a threshold taken from them is fixed in this one."""
 
 
 def evaluate(
@@ -179,19 +182,31 @@ def _sample_ratio(
 def _strata(
     steps: Sequence[RolloutStep], candidate: CandidateStatus, telemetry: TelemetryObservation
 ) -> Iterator[Stratum]:
+    before = ArmCounts()
     for index in range(candidate.step + 1):
         counts = telemetry.phases.get(phase_key(candidate, index))
         if counts is None:
             continue
         step = steps[min(index, len(steps) - 1)]
+        stable, loss = counts.stable, counts.stable_loss
         if counts.candidate.requests:
-            yield _stratum(counts, counts.candidate, counts.candidate_loss, _weight_share(step))
+            share = _weight_share(step)
+            yield Stratum(stable, counts.candidate, loss, counts.candidate_loss, share, before)
         if counts.shadow.requests:
-            yield _stratum(counts, counts.shadow, LossCounts(), _shadow_share(step))
+            yield Stratum(stable, counts.shadow, loss, LossCounts(), _shadow_share(step), before)
+        before = _with_latencies(before, stable)
 
 
-def _stratum(counts: PhaseCounts, arm: ArmCounts, loss: LossCounts, share: float | None) -> Stratum:
-    return Stratum(counts.stable, arm, counts.stable_loss, loss, share)
+def _with_latencies(one: ArmCounts, other: ArmCounts) -> ArmCounts:
+    """The latencies of both, where they are counted by the same bounds; else the later ones."""
+    if not other.latency_counts:
+        return one
+    if one.latency_bounds != other.latency_bounds:
+        return other
+    pairs = zip(one.latency_counts, other.latency_counts, strict=True)
+    return ArmCounts(
+        latency_bounds=other.latency_bounds, latency_counts=tuple(a + b for a, b in pairs)
+    )
 
 
 def _weight_share(step: RolloutStep) -> float | None:
@@ -244,16 +259,15 @@ def _compare(
             if stratum.candidate_loss.n
         )
         return _compared_means(losses, alpha, margin)
-    threshold = parse_duration(settings.latency_threshold)
-    shares = tuple(
-        ProportionStratum(
-            *_hits(metric, stratum.stable, threshold),
-            *_hits(metric, stratum.candidate, threshold),
-            stratum.share,
-        )
-        for stratum in strata
-    )
-    return _compared_proportions(shares, alpha, margin)
+    shares: list[ProportionStratum] = []
+    for stratum in strata:
+        threshold = _threshold(settings, stratum.before)
+        if metric is AnalysisMetric.LATENCY and threshold is None:
+            continue
+        stable = _hits(metric, stratum.stable, threshold)
+        hits = _hits(metric, stratum.candidate, threshold)
+        shares.append(ProportionStratum(*stable, *hits, stratum.share))
+    return _compared_proportions(tuple(shares), alpha, margin)
 
 
 @lru_cache(maxsize=REMEMBERED)
@@ -268,9 +282,30 @@ def _compared_proportions(
     return compare_proportions(strata, alpha=alpha, margin=margin)
 
 
-def _hits(metric: AnalysisMetric, arm: ArmCounts, threshold: timedelta) -> tuple[int, int]:
+def _threshold(settings: Analysis, before: ArmCounts) -> timedelta | None:
+    """Above which an answer is slow; None: stable's quantile is asked for, but not known yet."""
+    if settings.latency_quantile is None:
+        return parse_duration(settings.latency_threshold)
+    return latency_quantile(before, settings.latency_quantile)
+
+
+def latency_quantile(arm: ArmCounts, quantile: float) -> timedelta | None:
+    """The first bound of the histogram below which this share of the answers lies.
+
+    The last bound where none does; None with fewer than `LEAST_ANSWERS`.
+    """
+    total = sum(arm.latency_counts)
+    if total < LEAST_ANSWERS:
+        return None
+    below = accumulate(arm.latency_counts)
+    bounds = zip(arm.latency_bounds, below, strict=False)
+    found = next((bound for bound, count in bounds if count >= quantile * total), None)
+    return timedelta(milliseconds=arm.latency_bounds[-1] if found is None else found)
+
+
+def _hits(metric: AnalysisMetric, arm: ArmCounts, threshold: timedelta | None) -> tuple[int, int]:
     """Requests of an arm and how many of them were bad. Snapshots of pods may tear: clipped."""
-    if metric is AnalysisMetric.LATENCY:
+    if metric is AnalysisMetric.LATENCY and threshold is not None:
         return slow_requests(arm, threshold)
     bad = arm.errors if metric is AnalysisMetric.ERRORS else arm.invalid_outputs
     return arm.requests, min(bad, arm.requests)
