@@ -7,8 +7,10 @@ and faster than the pods' time-to-live while a rollout goes on. Only the leader 
 import asyncio
 import logging
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import TypeVar
 
 from mooring_operator.api.base import parse_duration
 from mooring_operator.api.deployment import ModelDeployment
@@ -39,6 +41,7 @@ _SOON = timedelta(seconds=1)
 """Pause before the next round after one that some pod did not answer, or while one leaves."""
 _SLOWEST = timedelta(minutes=5)
 
+T = TypeVar("T")
 Notify = Callable[[ObjectKey], None]
 
 
@@ -69,6 +72,9 @@ class Sync:
         self._wake, self._schedule = wake, schedule
         self._states: dict[ObjectKey, DeploymentState] = {}
         self._watchers: dict[ObjectKey, Watcher] = {}
+        # Reading a profile takes tens of milliseconds and a window of many segments more: too long
+        # for the loop. One thread, so that many deployments at once cannot starve it either.
+        self._judge = ThreadPoolExecutor(max_workers=1, thread_name_prefix="judge")
 
     def push(self, key: ObjectKey, routes: Mapping[Revision, Route]) -> None:
         """Takes the decided routes; a change of them is told at once."""
@@ -190,15 +196,22 @@ class Sync:
             ]
             for pod in answered[:1]:
                 try:
-                    watcher.begin(await self._tools.pods.profile(pod.address), now)
+                    profile = await self._tools.pods.profile(pod.address)
+                    await self._judged(watcher.begin, profile, now)
                 except MooringError as error:
                     watcher.lacks_profile(f"Pod {pod.uid} did not give its profile: {error}")
-        if watcher.fold([*state.snapshots(), *state.lost.values()], now) or settings is None:
+        if settings is None:
             state.lost.clear()
-            if settings is not None and resource.spec.monitoring.labels is not None:
-                watcher.judge_labels(state.cohorts(), now)
+        elif watcher.window_ends is not None and now >= watcher.window_ends:
+            judged, state.lost = [*state.snapshots(), *state.lost.values()], {}
+            await self._judged(watcher.fold, judged, now)
+            if resource.spec.monitoring.labels is not None:
+                await self._judged(watcher.judge_labels, state.cohorts(), now)
         state.quality = watcher.quality
         state.watch, state.trouble = watcher.watch, watcher.trouble
+
+    async def _judged(self, judge: Callable[[T, datetime], object], what: T, now: datetime) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._judge, judge, what, now)
 
     def _tell(self, key: ObjectKey, state: DeploymentState) -> None:
         """Wakes the deployment when something that it decides by is new."""
