@@ -60,6 +60,7 @@ class Reason(StrEnum):
     ANALYSING = "Analysing"
     AWAITING_METRICS = "AwaitingMetrics"
     SAMPLE_RATIO_MISMATCH = "SampleRatioMismatch"
+    PREDICTIONS_DIFFER = "PredictionsDiffer"
     PROMOTING = "Promoting"
     ROLLING_BACK = "RollingBack"
     WITHDRAWING = "Withdrawing"

@@ -107,6 +107,9 @@ class Analysis(ApiModel):
     latency_quantile: Annotated[float, Field(ge=0.5, le=0.999)] | None = None
     """Slow is instead what lies above this quantile of stable's answers in the steps before, so
     that a service that is slow for both arms has a threshold; the first step judges no latency."""
+    max_disagreement: Annotated[float, Field(ge=0.001, le=0.999)] | None = None
+    """Share of shadowed rows that the candidate may answer differently than stable. Where more
+    differ, the rollout is held: that is no fault, but somebody should expect it."""
     max_duration: Duration = "24h"
     on_undecided: OnUndecided = OnUndecided.PAUSE
 

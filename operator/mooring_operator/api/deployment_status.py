@@ -105,6 +105,18 @@ class SampleRatioStatus(ApiModel):
     """Of both arms."""
 
 
+class DisagreementStatus(ApiModel):
+    """Rows that both revisions answered, over all steps with a shadow."""
+
+    verdict: ShortText
+    """Same, Differs or Undecided."""
+    lower: float
+    """Limits of the share of rows with different answers."""
+    upper: float
+    rows: Count
+    disagreeing: Count
+
+
 class AnalysisStatus(ApiModel):
     """The running or last comparison of candidate and stable."""
 
@@ -116,6 +128,8 @@ class AnalysisStatus(ApiModel):
     metrics: Annotated[list[MetricStatus], Field(max_length=4)] = []
     sample_ratio: SampleRatioStatus | None = None
     """Absent while the step has no weight, or no requests."""
+    disagreement: DisagreementStatus | None = None
+    """Absent without maxDisagreement, or without shadowed rows."""
 
 
 class QuarantineEntry(ApiModel):

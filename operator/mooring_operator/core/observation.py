@@ -43,6 +43,8 @@ class ArmCounts:
     latency_bounds: tuple[float, ...] = ()
     latency_counts: tuple[int, ...] = ()
     """One more than bounds: the last bin is everything above."""
+    disagreements: int = 0
+    """Rows of the shadow that stable answered differently."""
 
 
 @dataclass(frozen=True)

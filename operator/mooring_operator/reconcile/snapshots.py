@@ -35,6 +35,8 @@ class Arm(PodDocument):
     errors: Count = 0
     invalid_outputs: Count = 0
     latency_ms: Latency = Latency()
+    disagreements: Count = 0
+    """Rows of the shadow that stable answered differently."""
 
 
 class PhaseArms(PodDocument):

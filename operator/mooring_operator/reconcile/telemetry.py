@@ -73,6 +73,7 @@ def _arm(arm: Arm) -> ArmCounts:
         invalid_outputs=arm.invalid_outputs,
         latency_bounds=tuple(arm.latency_ms.bounds) if fits else (),
         latency_counts=tuple(arm.latency_ms.counts) if fits else (),
+        disagreements=arm.disagreements,
     )
 
 
@@ -96,6 +97,7 @@ def _add_arms(one: ArmCounts, other: ArmCounts) -> ArmCounts:
         rows=one.rows + other.rows,
         errors=one.errors + other.errors,
         invalid_outputs=one.invalid_outputs + other.invalid_outputs,
+        disagreements=one.disagreements + other.disagreements,
     )
     if not one.latency_counts or not other.latency_counts:
         known = one if one.latency_counts else other

@@ -1,5 +1,6 @@
 """`decide` by values: rollouts that are held, fail late, or have nothing to fall back on."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -271,3 +272,39 @@ def test_held_rollout_says_why_when_its_time_is_over() -> None:
     assert standing(decision) == "Stalled/AnalysisUndecided"
     (stalled,) = [c for c in decision.status.conditions if c.type == "Stalled"]
     assert "100 of 10000 requests" in stalled.message
+
+
+@pytest.mark.parametrize(
+    ("disagreements", "allowed", "stands"),
+    [
+        (900, 0.2, "Reconciling/PredictionsDiffer"),
+        (900, 0.5, "step 1"),
+        (10, 0.2, "step 1"),
+        (900, None, "step 1"),
+    ],
+)
+def test_rollout_is_held_when_the_shadow_disagrees_more_than_is_allowed(
+    disagreements: int, allowed: float | None, stands: str
+) -> None:
+    before = rolling("Analysing", step=0, analysis_started_at=EPOCH)
+    shadow = replace(arm(2000), disagreements=disagreements)
+    counts = {phase_key(candidate("v2")): PhaseCounts(stable=arm(2000), shadow=shadow)}
+    analysis = {} if allowed is None else {"maxDisagreement": allowed}
+    decision = decided(
+        look(
+            before, pods("v1"), pods("v2"),
+            wire_spec=spec("v2", rollout={"analysis": analysis}),
+            telemetry=telemetry(phases=counts),
+        )
+    )  # fmt: skip
+    moving = decision.status.candidate
+    assert moving is not None
+    if stands == "step 1":
+        assert moving.step == 1
+    else:
+        assert moving.step == 0
+        assert standing(decision) == stands
+        found = decision.status.analysis
+        assert found is not None
+        assert found.disagreement is not None
+        assert found.disagreement.lower > 0.2

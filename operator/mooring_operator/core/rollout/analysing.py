@@ -11,7 +11,7 @@ from mooring_operator.api.base import parse_duration
 from mooring_operator.api.conditions import Reason
 from mooring_operator.api.deployment import OnUndecided
 from mooring_operator.api.deployment_status import AnalysisStatus, CandidateStage
-from mooring_operator.core.conditions import reconciling, stalled
+from mooring_operator.core.conditions import Standing, reconciling, stalled
 from mooring_operator.core.rollout.analysis import evaluate, evidence_of, failed_metric, reason_of
 from mooring_operator.core.rollout.candidate import step_name
 from mooring_operator.core.rollout.rollback import begin_rollback
@@ -25,7 +25,7 @@ from mooring_operator.core.rollout.turn import (
     warning,
     with_candidate,
 )
-from mooring_profile import RatioVerdict, Verdict
+from mooring_profile import Agreement, RatioVerdict, Verdict
 
 
 def analyse(situation: Situation) -> Turn:
@@ -138,33 +138,45 @@ def _move_on(judged: Situation) -> Turn:
     analysis = _analysis(judged)
     candidate = judged.candidate
     steps = judged.spec.rollout.steps
-    mismatch = _mismatch(judged)
-    if mismatch is None and analysis.rows >= current_step(steps, candidate).min_rows:
+    hold = _mismatch(judged) or _difference(judged)
+    if hold is None and analysis.rows >= current_step(steps, candidate).min_rows:
         if not is_last_step(steps, candidate):
             return _next_step(judged)
         if analysis.verdict == Verdict.PASS:
             return begin_promotion(judged, "every metric passed")
     if judged.now >= deadline_of(judged):
-        return _undecided(judged, mismatch)
+        return _undecided(judged, hold)
     left = deadline_of(judged) - judged.now
-    standing = reconciling(Reason.ANALYSING, progress_message(judged))
-    if mismatch is not None:
-        standing = reconciling(Reason.SAMPLE_RATIO_MISMATCH, mismatch)
+    standing = hold or reconciling(Reason.ANALYSING, progress_message(judged))
     return Turn(judged.status, standing, requeue_after=min(_interval(judged), left))
 
 
-def _mismatch(judged: Situation) -> str | None:
+def _mismatch(judged: Situation) -> Standing | None:
     """What is wrong with the arms' shares; None: nothing. It holds, it blames nobody."""
     found = _analysis(judged).sample_ratio
     if found is None or found.verdict != RatioVerdict.MISMATCHED:
         return None
     step = current_step(judged.spec.rollout.steps, judged.candidate)
-    return (
+    message = (
         f"{named(judged.candidate)} is held at {step_name(judged)}: it answered {found.observed} of"
         f" {found.requests} requests, {describe(step)} makes {found.expected:.0f}. Metrics of such"
         " arms are not comparable; find out where requests go (pods behind, breakers open), or"
         " begin the rollout again if the step's weight was edited"
     )
+    return reconciling(Reason.SAMPLE_RATIO_MISMATCH, message)
+
+
+def _difference(judged: Situation) -> Standing | None:
+    """Too many shadowed rows got another answer; None: not shown."""
+    found = _analysis(judged).disagreement
+    if found is None or found.verdict != Agreement.DIFFERS:
+        return None
+    message = (
+        f"{named(judged.candidate)} is held at {step_name(judged)}: it answered {found.disagreeing}"
+        f" of {found.rows} shadowed rows differently than stable, at least {found.lower:.2%};"
+        " if that is expected, raise rollout.analysis.maxDisagreement"
+    )
+    return reconciling(Reason.PREDICTIONS_DIFFER, message)
 
 
 def _next_step(judged: Situation) -> Turn:
@@ -188,11 +200,15 @@ def begin_promotion(judged: Situation, why: str) -> Turn:
     )
 
 
-def _undecided(judged: Situation, mismatch: str | None) -> Turn:
+def _undecided(judged: Situation, hold: Standing | None) -> Turn:
     settings = judged.spec.rollout.analysis
     open_ = [m for m in _analysis(judged).metrics if m.verdict != Verdict.PASS]
     evidence = "; ".join(evidence_of(metric, settings) for metric in open_)
-    missing = mismatch or evidence or f"too few rows: {progress_message(judged)}"
+    missing = (
+        hold.message
+        if hold is not None
+        else evidence or f"too few rows: {progress_message(judged)}"
+    )
     summary = f"undecided after maxDuration {settings.max_duration}: {missing}"
     match settings.on_undecided:
         case OnUndecided.ROLLBACK:

@@ -18,6 +18,7 @@ from mooring_operator.api.deployment import Analysis, AnalysisMetric, Rollout, R
 from mooring_operator.api.deployment_status import (
     AnalysisStatus,
     CandidateStatus,
+    DisagreementStatus,
     MetricStatus,
     SampleRatioStatus,
 )
@@ -38,6 +39,7 @@ from mooring_profile import (
     check_sample_ratio,
     compare_means,
     compare_proportions,
+    judge_disagreement,
 )
 
 LATENCY_LIMIT = timedelta(seconds=1)
@@ -89,6 +91,7 @@ def evaluate(
         rows=rows_seen(rollout.steps, candidate, telemetry),
         metrics=metrics,
         sample_ratio=_sample_ratio(rollout.steps, candidate, telemetry),
+        disagreement=_disagreement(analysis, candidate, telemetry),
     )
 
 
@@ -176,6 +179,28 @@ def _sample_ratio(
         expected=round(found.expected, 1),
         observed=found.observed,
         requests=found.requests,
+    )
+
+
+def _disagreement(
+    settings: Analysis, candidate: CandidateStatus, telemetry: TelemetryObservation
+) -> DisagreementStatus | None:
+    """All shadow steps together: each row is its own pair, so nothing needs to stay constant."""
+    keys = (phase_key(candidate, index) for index in range(candidate.step + 1))
+    shadows = [telemetry.phases[key].shadow for key in keys if key in telemetry.phases]
+    rows = sum(arm.rows for arm in shadows)
+    if settings.max_disagreement is None or rows == 0:
+        return None
+    disagreeing = min(rows, sum(arm.disagreements for arm in shadows))
+    found = judge_disagreement(
+        rows, disagreeing, alpha=settings.alpha, tolerated=settings.max_disagreement
+    )
+    return DisagreementStatus(
+        verdict=found.verdict.value,
+        lower=round(found.lower, DIGITS),
+        upper=round(found.upper, DIGITS),
+        rows=rows,
+        disagreeing=disagreeing,
     )
 
 
