@@ -97,6 +97,14 @@ def plan_columns(reference: TableFile, stream: TableFile, settings: ReplaySettin
         for name in stream.columns
         if name not in reference.columns
     ]
+    for name in settings.segments:
+        if name not in kinds:
+            told = next(
+                (item.reason for item in unwatched if item.column == name), "it is the score"
+            )
+            raise ReplayRefused(
+                f"--segment names {name!r}, which is not watched: {told}", "watch it with --feature"
+            )
     if not kinds and settings.score is None:
         told = "; ".join(f"{item.column}: {item.reason}" for item in unwatched[:10])
         raise ReplayRefused(f"no column can be watched ({told})", "name columns with --feature")
@@ -116,6 +124,7 @@ def _check_named(reference: TableFile, stream: TableFile, settings: ReplaySettin
         ("--categorical", settings.categorical),
         ("--time-column", time),
         ("--ignore", settings.ignored),
+        ("--segment", settings.segments),
     ):
         _check(reference, option, names)
     for option, names in both:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mooring_profile import ReferenceProfile, Signal, StreamEvidence, StreamKind
+from mooring_profile.arming import StreamTest
 from mooring_profile.fields import FloatArray
 from mooring_replay.columns import Plan
 from mooring_replay.history import History
@@ -117,6 +118,7 @@ class Replay:
         streams: of the detector, in its order.
         evidence: float64 [windows, streams], natural logarithms; NaN while nothing was judged.
         history: the counts over time.
+        unarmed: streams that alarmed on the reference itself and therefore may not, with reasons.
         notes: what a reader should know about how the reference was read.
     """
 
@@ -130,6 +132,7 @@ class Replay:
     streams: tuple[StreamResult, ...]
     evidence: FloatArray
     history: History
+    unarmed: tuple[StreamTest, ...]
     notes: tuple[str, ...]
 
     @property
@@ -152,6 +155,10 @@ class Replay:
             "tolerance": self.settings.tolerance,
             "alarms": [alarm.to_json() for alarm in self.alarms],
             "columns": [*self._watched(), *self._unwatched()],
+            "notArmed": [
+                {"stream": item.stream, "signal": item.signal.value, "reason": item.reason}
+                for item in self.unarmed
+            ],
             "notes": list(self.notes),
             "streams": [stream.to_json() for stream in self.streams],
             "windows": list(self._windows()),

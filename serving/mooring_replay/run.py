@@ -14,10 +14,12 @@ from mooring_profile import (
     SketchRecorder,
     StreamEvidence,
     StreamKind,
-    build_profile,
 )
 from mooring_profile.binning import Column
-from mooring_replay.blocks import TimeBlocksFound, blocks_of
+from mooring_profile.document import SCORE_STREAM
+from mooring_profile.plan import Batch, ProfilePlan
+from mooring_profile.streaming import build_profile_of_batches
+from mooring_replay.blocks import BlockRule, block_rule
 from mooring_replay.columns import Plan, plan_columns
 from mooring_replay.errors import ReplayRefused
 from mooring_replay.history import History
@@ -39,7 +41,7 @@ def replay(reference: TableFile, stream: TableFile, settings: ReplaySettings) ->
             be watched.
     """
     plan = plan_columns(reference, stream, settings)
-    profile, found = _profile(reference, plan, settings)
+    profile, rule = _profile(reference, plan, settings)
     try:
         detector = DriftDetector(profile, false_alarm_windows=settings.false_alarm_every)
     except ProfileInvalid as error:
@@ -67,7 +69,8 @@ def replay(reference: TableFile, stream: TableFile, settings: ReplaySettings) ->
         streams=watch.streams(last),
         evidence=np.array(watch.levels, dtype=np.float64),
         history=watch.history,
-        notes=_notes(profile, plan, settings, found),
+        unarmed=detector.refused,
+        notes=_notes(profile, plan, settings, rule),
     )
 
 
@@ -149,36 +152,43 @@ class _Watch:
             kind=item.kind,
             signal=item.signal,
             change_row=since * self.settings.window + 1,
-            text=item.effect_text,
+            text=item.effect_text.replace(SCORE_STREAM, self.plan.column_of(SCORE_STREAM)),
         )
 
 
 def _profile(
     reference: TableFile, plan: Plan, settings: ReplaySettings
-) -> tuple[ReferenceProfile, TimeBlocksFound]:
-    """The reference's profile, from its watched columns alone."""
-    time = [] if settings.time_column is None else [settings.time_column]
-    parts: dict[str, list[Column]] = {name: [] for name in plan.columns}
+) -> tuple[ReferenceProfile, BlockRule]:
+    """The reference's profile, from batches of its watched columns."""
     times: list[Frame] = []
-    for frame in reference.batches([*plan.columns, *time], as_text=_csv_text(reference, plan)):
-        for name, column in _columns(frame, plan).items():
-            parts[name].append(column)
-        times += [frame[name] for name in time]
-    columns = {name: np.concatenate(pieces) for name, pieces in parts.items()}
-    rows = next(iter(columns.values())).size
-    found = blocks_of(rows, times, settings, str(reference.path))
-    score = None if plan.score is None else columns.pop(plan.score)
+    if settings.time_column is not None:
+        column = settings.time_column
+        times = [frame[column] for frame in reference.batches([column])]
+    rule = block_rule(times, settings, str(reference.path))
+    wanted = ProfilePlan(
+        segments=settings.segments,
+        multivariate=settings.multivariate,
+        self_test=settings.self_test and (rule.ids is not None or rule.rows_a_block is not None),
+    )
     try:
-        profile = build_profile(
-            columns,
+        profile = build_profile_of_batches(
+            lambda: _batches(reference, plan, rule),
             plan.kinds,
-            score=score,
-            blocks=found.blocks,
             tolerance_floor=settings.tolerance,
+            plan=wanted,
         )
     except ProfileInvalid as error:
         raise ReplayRefused(f"{reference.path}: {error}", "correct the reference") from error
-    return profile, found
+    return profile, rule
+
+
+def _batches(reference: TableFile, plan: Plan, rule: BlockRule) -> Iterator[Batch]:
+    first = 0
+    for frame in reference.batches(plan.columns, as_text=_csv_text(reference, plan)):
+        columns, rows = _columns(frame, plan), len(frame)
+        score = None if plan.score is None else columns[plan.score]
+        yield Batch.of(columns, plan.kinds, score, rule.of_rows(first, rows))
+        first += rows
 
 
 def _windows(stream: TableFile, plan: Plan, window: int) -> Iterator[_Piece]:
@@ -214,10 +224,10 @@ def _columns(frame: Frame, plan: Plan) -> Columns:
 
 
 def _notes(
-    profile: ReferenceProfile, plan: Plan, settings: ReplaySettings, found: TimeBlocksFound
+    profile: ReferenceProfile, plan: Plan, settings: ReplaySettings, rule: BlockRule
 ) -> tuple[str, ...]:
     """What a reader should know about how the reference was read."""
-    notes = [found.text]
+    notes = [rule.told(profile.rows), *profile.notes]
     if profile.rows < MIN_REFERENCE_ROWS:
         notes.append(
             f"The reference has only {profile.rows:,} rows: its own error widens the tolerances; "

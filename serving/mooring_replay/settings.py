@@ -30,6 +30,10 @@ class ReplaySettings:
         score: the column with the model's output, watched in 64 bins; None: none.
         categorical: columns whose values are names, although they look like numbers.
         ignored: columns that are not watched.
+        segments: watched columns by whose most frequent values the others are watched apart.
+        multivariate: whether the error of reconstructing the numeric columns is watched.
+        self_test: whether the reference is replayed first, to find streams that would alarm on
+            it; these are not armed.
     """
 
     window: int
@@ -41,6 +45,9 @@ class ReplaySettings:
     score: str | None = None
     categorical: tuple[str, ...] = ()
     ignored: tuple[str, ...] = ()
+    segments: tuple[str, ...] = ()
+    multivariate: bool = False
+    self_test: bool = True
 
     def __post_init__(self) -> None:
         if self.window < 1:

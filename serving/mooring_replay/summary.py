@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from mooring_profile import StreamKind
 from mooring_replay.result import Replay
 
+RECONSTRUCTION = "@reconstruction"
 _KINDS = {StreamKind.DRIFT: "drift", StreamKind.DATA_QUALITY: "data quality"}
 
 
@@ -21,6 +22,11 @@ def headline(found: Replay) -> str:
     if broken:
         what = f"{len(broken)}" if drifted else f"{len(broken)} of {_counted(watched)}"
         parts.append(f"{what} lost data quality")
+    apart = sum(1 for alarm in found.alarms if alarm.segment is not None)
+    if apart:
+        parts.append(f"{apart} change{'' if apart == 1 else 's'} within segments")
+    if any(alarm.segment is None and alarm.feature == RECONSTRUCTION for alarm in found.alarms):
+        parts.append("columns depend on each other otherwise")
     return f"{'; '.join(parts)}."
 
 
@@ -60,12 +66,18 @@ def summarize(found: Replay) -> str:
         ]
         lines += [*_table(rows), ""]
     lines += [f"not watched: {item.column}: {item.reason}" for item in found.plan.unwatched]
+    lines += [f"not armed: {item.stream} ({item.signal}): {item.reason}" for item in found.unarmed]
     lines += found.notes
     return "\n".join(lines)
 
 
 def _columns(found: Replay, kind: StreamKind) -> set[str]:
-    return {alarm.feature for alarm in found.alarms if alarm.kind is kind}
+    """The columns that alarm over all rows."""
+    return {
+        alarm.feature
+        for alarm in found.alarms
+        if alarm.kind is kind and alarm.segment is None and alarm.feature in found.plan.columns
+    }
 
 
 def _counted(columns: int) -> str:

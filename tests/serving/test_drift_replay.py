@@ -113,7 +113,7 @@ def test_replay_of_car_loans_does_not_depend_on_how_much_is_tolerated(
     reference, stream = car_loan(CarLoanTable.REFERENCE), car_loan(CarLoanTable.ANALYSIS)
     ended = replay(
         reference, stream, "--tolerance", tolerance, "--reference-order", order,
-        "--score", "y_pred_proba",
+        "--score", "y_pred_proba", "--no-self-test",
     )  # fmt: skip
     alarms = ended.found["alarms"]
     assert {alarm["feature"] for alarm in alarms} == DRIFTED
@@ -142,7 +142,7 @@ def test_replay_tells_missing_and_unknown_values_as_data_quality(replay: ReplayC
 def test_replay_says_the_same_of_csv_and_parquet(replay: ReplayCommand) -> None:
     paths = [car_loan(CarLoanTable.REFERENCE), car_loan(CarLoanTable.ANALYSIS)]
     parquet = [replay.table(f"{path.stem}.parquet", _pandas.read_csv(path)) for path in paths]
-    text, binary = replay(*paths), replay(*parquet)
+    text, binary = (replay(*pair, "--no-self-test") for pair in (paths, parquet))
     for key in ("alarms", "windows", "columns", "streams"):
         assert text.found[key] == binary.found[key]
 
@@ -154,7 +154,7 @@ def test_replay_reads_compressed_csv(replay: ReplayCommand) -> None:
         gzip.open(stream, "wb", compresslevel=1) as packed,
     ):
         shutil.copyfileobj(plain, packed)
-    ended = replay(car_loan(CarLoanTable.REFERENCE), stream)
+    ended = replay(car_loan(CarLoanTable.REFERENCE), stream, "--no-self-test")
     assert {alarm["feature"] for alarm in ended.found["alarms"]} == DRIFTED
 
 
@@ -241,6 +241,40 @@ def test_replay_knows_a_category_whether_it_is_read_as_number_or_text(
         ("code", "drift"),
     }
     assert all(alarm["row"] > 1500 for alarm in alarms)
+
+
+def test_replay_names_the_segment_in_which_alone_a_column_changed(replay: ReplayCommand) -> None:
+    def table(rows: int, seed: int, by: float) -> dict[str, Any]:
+        rng = np.random.default_rng(seed)
+        site = np.array(["north", "south"], dtype=object)[(rng.random(rows) < 0.1).astype(int)]
+        return {"site": site, "heat": rng.normal(size=rows) + by * (site == "south")}
+
+    reference = replay.table("reference.parquet", table(20_000, 11, 0.0))
+    stream = replay.table("rows.parquet", table(20_000, 12, 1.0))
+    ended = replay(reference, stream, "--segment", "site", "--window", 500)
+    first = ended.found["alarms"][0]
+    assert (first["feature"], first["segment"]) == ("heat", "site=south")
+    assert "within segments" in ended.out
+    assert replay(reference, stream, "--segment", "nowhere").code == 10
+
+
+def test_replay_does_not_arm_a_column_that_alarms_on_the_reference_itself(
+    replay: ReplayCommand,
+) -> None:
+    rng = np.random.default_rng(13)
+    # A level that jumps each 1,200 rows: blocks of a window do not say how far it goes.
+    levels = np.repeat(rng.normal(0, 3, 20), 1200)
+    columns = {"wild": levels + rng.normal(size=24_000), "calm": rng.normal(size=24_000)}
+    reference = replay.table("reference.parquet", columns)
+    stream = replay.table("rows.parquet", {name: c[:2000] for name, c in columns.items()})
+    options = ("--window", 200, "--reference-order", "arrival")
+    ended = replay(reference, stream, *options)
+    unarmed = {item["stream"] for item in ended.found["notArmed"]}
+    tolerances = {c["column"]: c.get("tolerance") for c in ended.found["columns"]}
+    # Either it is not armed, or so much is tolerated that its swings are normal.
+    assert "wild" in unarmed or tolerances["wild"] > 0.2
+    assert "calm" not in unarmed
+    assert not [alarm for alarm in ended.found["alarms"] if alarm["feature"] == "calm"]
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,9 @@ class ReplayOptions:
     score: str
     categorical: list[str]
     ignore: list[str]
+    segment: list[str]
+    multivariate: bool
+    self_test: bool
 
 
 Reference = Annotated[Path, typer.Option(help="Rows that are normal: Parquet or CSV.")]
@@ -69,6 +72,16 @@ Categorical = Annotated[
 Ignore = Annotated[
     list[str], typer.Option("--ignore", "--exclude", help="A column not to watch; repeat it.")
 ]
+SegmentBy = Annotated[
+    list[str],
+    typer.Option("--segment", help="Watch all columns also within this column's frequent values."),
+]
+Multivariate = Annotated[
+    bool, typer.Option(help="Also watch how numeric columns depend on each other.")
+]
+SelfTest = Annotated[
+    bool, typer.Option(help="Replay the reference first; arm no stream that alarms on it.")
+]
 
 
 @app.command("replay")
@@ -84,6 +97,9 @@ def replay_(
     score: Score = "",
     categorical: Categorical = [],  # noqa: B006 - as above
     ignore: Ignore = [],  # noqa: B006 - as above
+    segment: SegmentBy = [],  # noqa: B006 - as above
+    multivariate: Multivariate = False,
+    self_test: SelfTest = True,
     out: Annotated[
         Path | None, typer.Option("--json", help="Where the result is written as JSON.")
     ] = None,
@@ -91,7 +107,7 @@ def replay_(
     """Tell when each column would have alarmed, and since when it has changed."""
     options = ReplayOptions(
         reference, stream, window, false_alarm_every, tolerance, time_column, reference_order,
-        feature, score, categorical, ignore,
+        feature, score, categorical, ignore, segment, multivariate, self_test,
     )  # fmt: skip
     found = _run(options)
     if out is not None:
@@ -115,11 +131,14 @@ def report_(
     score: Score = "",
     categorical: Categorical = [],  # noqa: B006 - as above
     ignore: Ignore = [],  # noqa: B006 - as above
+    segment: SegmentBy = [],  # noqa: B006 - as above
+    multivariate: Multivariate = False,
+    self_test: SelfTest = True,
 ) -> None:
     """Write one HTML page that shows what changed, since when, before and after."""
     options = ReplayOptions(
         reference, stream, window, false_alarm_every, tolerance, time_column, reference_order,
-        feature, score, categorical, ignore,
+        feature, score, categorical, ignore, segment, multivariate, self_test,
     )  # fmt: skip
     found = _run(options)
     from mooring_replay.report.page import write_page
@@ -150,6 +169,9 @@ def _run(options: ReplayOptions) -> "Replay":
             score=options.score or None,
             categorical=tuple(options.categorical),
             ignored=tuple(options.ignore),
+            segments=tuple(options.segment),
+            multivariate=options.multivariate,
+            self_test=options.self_test,
         )
         return replay(open_table(options.reference), open_table(options.stream), settings)
 

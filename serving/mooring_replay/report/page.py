@@ -31,6 +31,7 @@ def write_page(found: Replay) -> str:
         quality_section(found, readings),
         effects_table(readings),
         _unwatched(found),
+        _unarmed(found),
         _reading_aid(found),
     ]
     title = escape(f"Drift: {found.stream} against {found.reference}")
@@ -132,6 +133,20 @@ def _unwatched(found: Replay) -> str:
         for item in found.plan.unwatched
     )
     return f"<h2>Not watched</h2><ul>{items}</ul>"
+
+
+def _unarmed(found: Replay) -> str:
+    if not found.unarmed:
+        return ""
+    items = "".join(
+        f"<li><b>{escape(item.stream)}</b> ({escape(item.signal.value)}): "
+        f"{escape(item.reason or '')}</li>"
+        for item in found.unarmed
+    )
+    return (
+        "<h2>Not armed</h2><p class='small'>These would have alarmed on the reference itself.</p>"
+        f"<ul>{items}</ul>"
+    )
 
 
 def _reading_aid(found: Replay) -> str:
