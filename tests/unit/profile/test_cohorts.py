@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats as scipy_stats
 
@@ -130,6 +130,7 @@ def test_labels_that_come_after_the_judgement_change_nothing() -> None:
     assert after == before
 
 
+@settings(deadline=None)
 @given(
     errors=st.lists(st.integers(0, 400), min_size=1, max_size=8),
     looks=st.lists(st.integers(0, 14), max_size=5),
@@ -178,6 +179,7 @@ def test_reference_losses_are_those_of_the_labelled_rows() -> None:
     assert 0.05 < found.mean < found.upper_limit() < found.mean + 0.01
 
 
+@settings(deadline=None)
 @given(
     losses=st.lists(st.floats(0, 1), min_size=1, max_size=40),
     limit=st.floats(0.01, 0.99),
@@ -197,6 +199,7 @@ def test_evidence_from_totals_is_exact_for_errors() -> None:
     np.testing.assert_allclose(log_e_of_totals(LossTotals(5, 2, 2), 0.3), exact, atol=1e-12)
 
 
+@settings(deadline=None)
 @given(limit=st.floats(0.01, 0.99), share=st.floats(0, 1))
 def test_a_bet_is_fair_at_the_limit_and_loses_below_it(limit: float, share: float) -> None:
     mean = limit * share
@@ -265,6 +268,19 @@ def test_impossible_numbers_are_refused() -> None:
         RiskPolicy(tolerance=-1)
     with pytest.raises(CountsInvalid, match="false_alarm_every"):
         RiskPolicy(false_alarm_every=1)
+
+
+def test_cohort_without_predictions_says_nothing() -> None:
+    state, report = judged([cohort(0, predicted=0, labelled=0, errors=0)], 9)
+    assert report.verdict is QualityVerdict.IMMATURE
+    assert state.until == START + DAY
+    assert cohort(0, predicted=0, labelled=0, errors=0).coverage == 0
+
+
+def test_window_without_rows_changes_no_evidence() -> None:
+    state = stepped(RiskState(0.2), LossTotals(10, 5, 5), 100)
+    assert stepped(state, LossTotals(), 100) == state
+    assert LossTotals(1, 0, 0).upper_limit() == 1
 
 
 def test_confusion_adds_over_pods_when_both_have_one() -> None:

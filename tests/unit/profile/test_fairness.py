@@ -1,12 +1,14 @@
 """Differences between groups: limits against a grid, verdicts, and groups that are too small."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import optimize as scipy_optimize
 from scipy import stats as scipy_stats
 
 from mooring_profile.confusion import Confusion
@@ -19,10 +21,13 @@ from mooring_profile.fairness import (
     difference_limits,
     hits_of,
     judge_fairness,
+    likeliest_by_difference,
+    likeliest_by_ratio,
     ratio_limits,
 )
 
 stats: Any = scipy_stats  # scipy has no annotations
+optimize: Any = scipy_optimize
 SELECTED = FairnessMetric.SELECTION_RATE
 
 
@@ -63,6 +68,7 @@ def test_limits_are_the_extremes_over_a_grid(one: Hits, two: Hits) -> None:
         assert high == pytest.approx(float(ratios.max()), abs=0.02)
 
 
+@settings(deadline=None)
 @given(
     rows=st.tuples(st.integers(1, 3000), st.integers(1, 3000)),
     shares=st.tuples(st.floats(0, 1), st.floats(0, 1)),
@@ -80,6 +86,39 @@ def test_limits_hold_what_was_seen_and_mirror_each_other(
     assert 0 <= low <= high
     if two.hits:
         assert low <= one.hits / one.rows / (two.hits / two.rows) * (1 + 1e-9)
+
+
+@settings(deadline=None, max_examples=50)
+@given(
+    rows=st.tuples(st.integers(1, 3000), st.integers(1, 3000)),
+    shares=st.tuples(st.floats(0, 1), st.floats(0, 1)),
+    difference=st.floats(-0.99, 0.99),
+    ratio=st.floats(0.01, 1),
+)
+def test_likeliest_rates_are_those_of_a_numeric_search(
+    rows: tuple[int, int], shares: tuple[float, float], difference: float, ratio: float
+) -> None:
+    one, two = (Hits(n, round(n * share)) for n, share in zip(rows, shares, strict=True))
+
+    def loss(first: float, second: float) -> float:
+        total = 0.0
+        for group, rate in ((one, first), (two, second)):
+            inside = min(1 - 1e-12, max(1e-12, rate))
+            total -= group.hits * math.log(inside)
+            total -= (group.rows - group.hits) * math.log1p(-inside)
+        return total
+
+    def searched(pair: Callable[[float], tuple[float, float]], span: tuple[float, float]) -> float:
+        def along(second: float) -> float:
+            return loss(*pair(second))
+
+        return float(optimize.minimize_scalar(along, bounds=span, method="bounded").fun)
+
+    span = max(0.0, -difference), min(1.0, 1.0 - difference)
+    best = searched(lambda q: (min(1.0, max(0.0, q + difference)), q), span)
+    assert loss(*likeliest_by_difference(one, two, difference)) <= best + 1e-4 * (1 + abs(best))
+    best = searched(lambda q: (ratio * q, q), (0.0, 1.0))
+    assert loss(*likeliest_by_ratio(one, two, ratio)) <= best + 1e-4 * (1 + abs(best))
 
 
 def test_limits_become_narrower_with_more_rows() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sklearn_metrics
 
@@ -100,6 +100,7 @@ def test_estimates_follow_the_truth_when_scores_become_less_sure() -> None:
     assert found.metrics[Metric.ROC_AUC].value == pytest.approx(auc, abs=0.01)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 40), min_size=STREAM.bin_count, max_size=STREAM.bin_count))
 def test_every_estimate_is_a_share_whatever_the_counts(bins: list[int]) -> None:
     found = estimate_quality(REFERENCE, Sketch({"@score": FeatureCounts(np.array(bins), above=1)}))
@@ -111,6 +112,7 @@ def test_every_estimate_is_a_share_whatever_the_counts(bins: list[int]) -> None:
     assert found.confusion.rows == pytest.approx(sum(bins) + 1)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 1000), min_size=1, max_size=60), st.integers(1, 6))
 def test_estimate_does_not_depend_on_how_the_rows_were_spread_over_pods(
     places: list[int], pods: int

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mooring_profile.confusion import Confusion
@@ -28,6 +28,7 @@ def test_worth_of_labels_is_the_mean_value_of_the_rows_with_its_interval() -> No
     assert wider.upper - wider.lower == pytest.approx(2 * (found.upper - found.lower))
 
 
+@settings(deadline=None)
 @given(COUNTS, COUNTS, COUNTS, COUNTS)
 def test_worth_lies_between_the_smallest_and_the_largest_value(
     tp: int, fp: int, fn: int, tn: int
@@ -55,6 +56,14 @@ def test_estimated_worth_is_that_of_the_expected_counts_and_near_that_of_the_lab
     assert found.lower <= truth.mean() <= found.upper
     assert found.per_row == pytest.approx(truth.mean(), abs=1.0)
     assert "blind to concept drift" in found.message
+
+
+def test_ratios_without_a_base_are_absent() -> None:
+    nothing = Confusion(0, 0, 0, 0)
+    assert nothing.accuracy is None
+    assert nothing.f1 is None
+    found = Confusion(tp=30, fp=10, fn=20, tn=40)
+    assert (found.precision, found.recall, found.accuracy) == (0.75, 0.6, 0.7)
 
 
 def test_nothing_is_worth_nothing_and_impossible_numbers_are_refused() -> None:
