@@ -76,7 +76,7 @@ bench-detector: $(STAMP) ## what a window costs the drift detector
 bench-false-alarms: $(STAMP) ## the drift detector's run lengths and delays, 200 runs each (25 minutes)
 	@$(BIN)/python -m tests.bench.false_alarms $(ARGS)
 
-bench-compare: $(STAMP) ## false rollbacks and delays of the comparison and of usual rules (10 minutes)
+bench-compare: $(STAMP) ## false rollbacks and delays of the comparison and of usual rules (20 minutes)
 	@$(BIN)/python -m tests.bench.comparison_errors $(ARGS)
 
 bench-serving: $(STAMP) ## our server, rivals and bare loops side by side, on one pinned core
