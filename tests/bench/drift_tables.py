@@ -10,8 +10,8 @@ WIDTH, HEIGHT = 820, 460
 LEFT, RIGHT, TOP, BOTTOM = 70, 190, 46, 50
 _STYLE = (
     "<style>text{font:13px system-ui,sans-serif;fill:#30343b}.t{font-size:12px;fill:#6b7280}"
-    ".axis{stroke:#c9ccd2}.ours{fill:#d4500c}.rival{fill:#5b6572}.open{fill:#fff;stroke:#5b6572;"
-    "stroke-width:2}.link{stroke:#b6bcc6;stroke-dasharray:3 3}.h{font-weight:600;font-size:15px}"
+    ".axis{stroke:#c9ccd2}circle{stroke-width:2}.ours{fill:#d4500c;"
+    "stroke:#d4500c}.rival{fill:#5b6572;stroke:#5b6572}circle.open{fill:#fff}.h{font-weight:600;font-size:15px}"
     "</style><rect width='100%' height='100%' fill='#fff'/>"
 )
 
@@ -79,32 +79,44 @@ def plot(found: Mapping[str, Any]) -> str:
         words((LEFT, HEIGHT - 10), "false alarms in 1,000 stationary windows (0 drawn at 0.5)", "t")
     )
     marks.append(words((LEFT, TOP - 8), "windows until found", "t"))
-    for name, tool in found["tools"].items():
-        marks += _points(name, tool, across, up)
-    legend = "open: as shipped, filled: at the threshold matched on normal streams"
-    marks.append(words((WIDTH - RIGHT, HEIGHT - 10), legend, "t", "start"))
-    body = drawing(WIDTH + 220, HEIGHT, marks, "False alarms against delay")
+    dots = [dot for name, tool in found["tools"].items() for dot in _dots(name, tool, across, up)]
+    marks += _labelled(dots)
+    legend = "open: as shipped; filled: matched on 1,000 normal windows"
+    marks.append(words((WIDTH - RIGHT, TOP - 8), legend, "t", "end"))
+    body = drawing(WIDTH, HEIGHT, marks, "False alarms against delay")
     return body.replace("<svg ", '<svg xmlns="http://www.w3.org/2000/svg" ', 1)
 
 
-def _points(name: str, tool: Mapping[str, Any], across: "_Log", up: "_Log") -> list[str]:
-    places: list[tuple[float, float]] = []
+def _dots(
+    name: str, tool: Mapping[str, Any], across: "_Log", up: "_Log"
+) -> list[tuple[float, float, str, str]]:
+    """Places, looks and names of a tool's two dots."""
+    found: list[tuple[float, float, str, str]] = []
     for rule in _RULES:
-        rate = tool["falseAlarms"]["normal"][rule]
-        waited = tool["shift"][rule]
+        rate, waited = tool["calibration"][rule], tool["shift"][rule]
         if rate is None or waited is None:
-            return []
+            continue
         share = 1000 * rate["alarms"] / rate["windows"]
-        places.append((across(max(0.5, share)), up(waited["mean"])))
-    look = "ours" if name == "mooring" else "rival"
-    (x0, y0), (x1, y1) = places
-    return [
-        line(places[0], places[1], "link"),
-        f'<circle class="open" cx="{x0:.1f}" cy="{y0:.1f}" r="5"/>',
-        f'<circle class="{look}" cx="{x1:.1f}" cy="{y1:.1f}" r="6"/>',
-        words((x0 + 9, y0 + 4), name, "t"),
-        words((x1 + 9, y1 + 4), name),
-    ]
+        ours = "ours" if name == "mooring" else "rival"
+        look = f"open {ours}" if rule == "shipped" else ours
+        found.append((across(max(0.5, share)), up(waited["mean"]), look, name))
+    return found
+
+
+def _labelled(dots: list[tuple[float, float, str, str]]) -> list[str]:
+    """The dots with their names, moved down where two would lie on each other."""
+    marks: list[str] = []
+    placed: list[tuple[float, float]] = []
+    for x, y, look, name in sorted(dots, key=lambda dot: dot[1]):
+        label = y
+        while any(abs(x - a) < 110 and abs(label - b) < 14 for a, b in placed):
+            label += 2
+        placed.append((x, label))
+        marks += [
+            f'<circle class="{look}" cx="{x:.1f}" cy="{y:.1f}" r="5"/>',
+            words((x + 9, label + 4), name, "t"),
+        ]
+    return marks
 
 
 class _Log:
