@@ -23,6 +23,7 @@ LEAST_COVERAGE = 0.9
 """Counted rows / answered rows below which a window is not judged: the counted ones may differ."""
 MOST_FEATURES = 20
 _LONGEST_CHANGE = 256
+_LONGEST_NAME = 128
 
 WITHIN_TOLERANCE = "WithinTolerance"
 DRIFTED = "Drifted"
@@ -207,8 +208,8 @@ def _features(alarms: Iterable[StreamEvidence], timeline: Timeline) -> list[Drif
     ordered = sorted(alarms, key=lambda item: (-(item.effect or 0.0), item.feature, item.signal))
     return [
         DriftedFeature(
-            name=item.feature,
-            segment=item.segment or "",
+            name=item.feature[:_LONGEST_NAME],
+            segment=(item.segment or "")[:_LONGEST_NAME],
             kind=item.signal.value,
             effect=round(item.effect or 0.0, 4),
             change=item.effect_text[:_LONGEST_CHANGE],

@@ -214,6 +214,7 @@ def test_selection_rates_of_segments_are_compared(other: tuple[int, ...], verdic
     assert status.fairness is not None
     assert status.fairness.verdict == verdict
     assert "carrier=AA" in status.fairness.message
+    assert ("unfair" in quality_fact(asked, status).message) is (verdict == "Unfair")
 
 
 @pytest.mark.parametrize(

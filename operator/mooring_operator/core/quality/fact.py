@@ -4,6 +4,7 @@ from mooring_operator.api.conditions import ConditionStatus, ConditionType, Reas
 from mooring_operator.api.deployment import Monitoring
 from mooring_operator.api.deployment_status import JudgedQuality, QualityStatus
 from mooring_operator.core.conditions import Fact
+from mooring_profile.fairness import FairnessVerdict
 from mooring_profile.quality import BLINDNESS, QualityVerdict
 
 _REASONS = {
@@ -27,7 +28,7 @@ def quality_fact(monitoring: Monitoring, quality: QualityStatus | None) -> Fact:
     """
     labels = None if quality is None else quality.labels
     scores = None if quality is None else quality.scores
-    worth = _worth(quality)
+    worth = f"{_worth(quality)}{_unfair(quality)}"
     if monitoring.labels is not None and labels is not None:
         status, reason = _REASONS[QualityVerdict(labels.verdict)]
         said = f"By labels of mature predictions: {labels.message}{worth}"
@@ -54,6 +55,13 @@ def _by_scores(reason: Reason, said: str, scores: JudgedQuality | None) -> Fact:
     blind = "" if BLINDNESS in scores.message else f"; {BLINDNESS}"
     message = f"{said}. By scores alone: {scores.message}{blind}"
     return Fact(type_, ConditionStatus.UNKNOWN, reason, message)
+
+
+def _unfair(quality: QualityStatus | None) -> str:
+    fairness = None if quality is None else quality.fairness
+    if fairness is None or fairness.verdict != FairnessVerdict.UNFAIR:
+        return ""
+    return f"; unfair: {fairness.message}"
 
 
 def _worth(quality: QualityStatus | None) -> str:
