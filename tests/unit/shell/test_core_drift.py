@@ -215,3 +215,11 @@ def _told(verdict: str, names: list[str]) -> DriftStatus:
         features=features if verdict == "Drifted" else [],
         data_quality=[] if verdict == "NoData" else features,
     )
+
+
+def test_data_quality_keeps_the_numbers_that_it_alarmed_with() -> None:
+    """Its effect is another one in each window: a status that followed it would be written so."""
+    first, later = _told("WithinTolerance", ["a"]), _told("WithinTolerance", ["a", "b"])
+    grown = [item.model_copy(update={"effect": 0.7}) for item in later.data_quality]
+    kept = latched(first, later.model_copy(update={"data_quality": grown}))
+    assert [(item.name, item.effect) for item in kept.data_quality] == [("a", 0.1), ("b", 0.7)]
