@@ -50,6 +50,10 @@ def package_(
     ] = None,
     name: Annotated[str, typer.Option(help="The model's name; the file's when left out.")] = "",
     time_column: Annotated[str, typer.Option(help="Its time column, if it has one.")] = "",
+    segment: Annotated[
+        list[str] | None,
+        typer.Option(help="A feature whose values are watched apart; several times for more."),
+    ] = None,
     format: Annotated[  # noqa: A002 - the word that users know
         packages.FormatOption, typer.Option(help="How an estimator is stored.")
     ] = packages.FormatOption.ONNX,
@@ -68,7 +72,7 @@ def package_(
     options = packages.PackageOptions(
         model=model or rules or composite, code=code, data=data, target=target, out=out,
         name=name or (model or rules or composite or python or out).stem,
-        time_column=time_column or None, format=format, test=test,
+        time_column=time_column or None, segments=tuple(segment or ()), format=format, test=test,
     )  # fmt: skip
     packages.build(options)
 

@@ -16,12 +16,13 @@ from mooring_model.evaluate import Metric, evaluate
 from mooring_model.infer_schema import Frame, class_of, to_columns
 from mooring_model.load import PROFILE
 from mooring_model.prediction import Answerer, Array, Columns, Prediction, PredictionFailed, Runtime
+from mooring_model.reference import AnsweredRows, ReferenceMaker
 from mooring_model.samples import MAX_ROWS, write_samples
-from mooring_model.schema import INFERENCE, SCHEMA, Inference, InputKind, ModelSchema
+from mooring_model.schema import INFERENCE, SCHEMA, Inference, ModelSchema
 from mooring_model.tables import Table
-from mooring_profile.build import build_profile
 from mooring_profile.calibration import Calibration
-from mooring_profile.document import FeatureKind, ReferenceProfile
+from mooring_profile.document import ReferenceProfile
+from mooring_profile.errors import ProfileInvalid
 
 METRICS = "metrics.json"
 HELD_OUT_ROWS = 1000
@@ -63,6 +64,7 @@ class Assembly:
     inference: Inference
     runtime: Runtime
     time_column: str | None
+    segments: tuple[str, ...] = ()
 
     def write_contract(self) -> None:
         """schema.json and inference.json."""
@@ -76,10 +78,18 @@ class Assembly:
 
     def write_profile(self, train: Table, later: Table | None) -> None:
         """profile.json: inputs as trained on; the score held out, where the test table suffices."""
-        profile = self._profile(train)
-        if later is not None and self._suffices(later):
-            held_out = self._profile(later).score
-            profile = replace(profile, score=held_out)
+        maker = ReferenceMaker(self.schema, self.inference, self.segments)
+        held_out = later if later is not None and self._suffices(later) else None
+        try:
+            profile = maker.profile(
+                self._answered(train), None if held_out is None else self._answered(held_out)
+            )
+        except ProfileInvalid as error:
+            raise PackageRefused(
+                RefusalReason.SCHEMA_INVALID,
+                f"the table cannot be profiled: {error}",
+                "name features of the model as segments, and give a table of its rows",
+            ) from error
         profile = replace(profile, calibration=self._calibration(profile, train, later))
         self._write(PROFILE, profile.to_json())
 
@@ -123,16 +133,13 @@ class Assembly:
         enough = len(later.frame) >= HELD_OUT_ROWS
         return enough and (blocks is None or int(blocks.max()) + 1 >= HELD_OUT_DAYS)
 
-    def _profile(self, table: Table) -> ReferenceProfile:
+    def _answered(self, table: Table) -> AnsweredRows:
         columns = to_columns(self.schema, table.frame)
-        kinds = {
-            spec.name: FeatureKind.NUMERIC
-            if spec.kind is InputKind.NUMERIC
-            else FeatureKind.CATEGORICAL
-            for spec in self.schema.inputs
-        }
-        score = self._answer(columns).score
-        return build_profile(columns, kinds, score=score, blocks=table.blocks(self.time_column))
+        return AnsweredRows(
+            columns,
+            self._answer(columns),
+            table.blocks(self.time_column),
+        )
 
     def _calibration(
         self, profile: ReferenceProfile, train: Table, later: Table | None

@@ -33,6 +33,7 @@ def package(  # noqa: PLR0913 - a notebook's one call; everything after `data` i
     out: Path | str,
     name: str,
     time_column: str | None = None,
+    segments: Sequence[str] = (),
     format: Literal["onnx", "skops"] = "onnx",  # noqa: A002 - the word that users know
     code: CodeModel | None = None,
     features: Sequence[str] | None = None,
@@ -60,6 +61,8 @@ def package(  # noqa: PLR0913 - a notebook's one call; everything after `data` i
         name: the model's name.
         time_column: column with the time of each row; days become the blocks from which design
             effects, seasonal tolerances and the metrics' intervals are estimated.
+        segments: features by whose most frequent values (at most 20 in all, 1,000 training rows
+            each) traffic is watched and judged apart as well.
         format: how an estimator is stored; an .onnx file stays ONNX.
         code: the model as a directory of code, run in a process of its own (format python).
         features: the feature columns in the model's order; when None, those that the estimator was
@@ -98,7 +101,7 @@ def package(  # noqa: PLR0913 - a notebook's one call; everything after `data` i
     folder = Path(tempfile.mkdtemp(prefix=f".{final.name}.partial-", dir=final.parent))
     try:
         chosen, runtime = source.write(folder, schema, Format(format))
-        assembly = Assembly(folder, schema, inference, runtime, time_column)
+        assembly = Assembly(folder, schema, inference, runtime, time_column, tuple(segments))
         agreement = source.agreement(runtime, schema, train.frame)
         measured = assembly.metrics(train, later) if metrics is None else list(metrics)
         assembly.write_profile(train, later)

@@ -56,8 +56,8 @@ class LabelledRows:
         """From predicted numbers; the loss is |error| / scale, at most 1."""
         return cls(predicted, None, np.minimum(1.0, np.abs(predicted - actual) / scale))
 
-    def of(self, mask: BoolArray) -> "LabelledRows":
-        """Returns some of the rows: those of a segment or of a predicted class."""
+    def of(self, mask: BoolArray | IntArray) -> "LabelledRows":
+        """Returns some of the rows (a mask or positions): of a segment or a predicted class."""
         hit = None if self.hit is None else self.hit[mask]
         return LabelledRows(self.score[mask], hit, self.loss[mask])
 

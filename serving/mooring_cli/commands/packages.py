@@ -48,6 +48,7 @@ class PackageOptions:
     out: Path
     name: str
     time_column: str | None
+    segments: tuple[str, ...]
     format: FormatOption
     test: Path | None
 
@@ -95,6 +96,7 @@ def build(options: PackageOptions) -> None:
             out=options.out,
             name=options.name,
             time_column=options.time_column,
+            segments=options.segments,
             format=options.format.value,
             test=options.test,
         )
@@ -105,6 +107,12 @@ def build(options: PackageOptions) -> None:
             f"answers {conversion['rows']} training rows like the estimator within "
             f"{conversion['maxAbsoluteDifference']:.2g}"
         )
+    profile = json.loads((options.out / "profile.json").read_bytes())
+    for note in profile.get("notes", ()):
+        _say(f"note: {note}")
+    for stream in profile.get("selfTest", {}).get("streams", ()):
+        if not stream["armed"]:
+            _say(f"note: {stream['stream']} ({stream['signal']}) is not armed: {stream['reason']}")
     if manifest.format is Format.RULES:
         from mooring_model.rules.source import notes
 
