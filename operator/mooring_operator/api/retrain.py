@@ -207,6 +207,9 @@ class RunResult(ApiModel):
     message: Sentence = ""
 
 
+EARLIER_TOKENS = 16
+
+
 class TriggerStatus(ApiModel):
     """The last token of a trigger that was acted upon."""
 
@@ -214,6 +217,9 @@ class TriggerStatus(ApiModel):
     token: ShortText
     cron: ShortText = ""
     """The expression that a schedule's time belongs to; another one starts counting afresh."""
+    earlier: Annotated[list[ShortText], Field(max_length=EARLIER_TOKENS)] = []
+    """Values of the annotation that were acted upon before, newest first: setting one of them
+    again asks for nothing."""
 
 
 class RetrainPolicyStatus(ApiModel):

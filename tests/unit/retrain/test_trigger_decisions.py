@@ -155,6 +155,17 @@ def test_annotation_starts_one_run_for_each_value() -> None:
     assert other.status.run is not None
 
 
+def test_annotation_that_returns_to_an_earlier_value_starts_nothing() -> None:
+    seen = look(policy(annotation="once"))
+    for value in ("twice", "three-times"):
+        assert seen.status is not None
+        idle = seen.status.model_copy(update={"run": None})
+        seen = look(written(policy(annotation=value), idle))
+        assert seen.status.run is not None
+    idle = seen.status.model_copy(update={"run": None})
+    assert look(written(policy(annotation="once"), idle)).status.run is None
+
+
 def test_long_annotation_is_remembered_by_its_hash() -> None:
     decision = look(policy(annotation="x" * 1000))
     assert decision.status.run is not None

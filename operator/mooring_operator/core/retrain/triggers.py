@@ -13,7 +13,7 @@ from mooring_operator.api.base import Metadata
 from mooring_operator.api.conditions import ConditionType
 from mooring_operator.api.deployment import ModelDeployment
 from mooring_operator.api.group import Annotation
-from mooring_operator.api.retrain import RetrainPolicy, Trigger, TriggerStatus
+from mooring_operator.api.retrain import EARLIER_TOKENS, RetrainPolicy, Trigger, TriggerStatus
 from mooring_operator.core.conditions import is_true
 from mooring_operator.core.manifests.job import short_hash
 from mooring_operator.core.registry.records import rfc3339
@@ -73,7 +73,7 @@ def watch(
             found = Due(trigger.name, token, cron) if token is not None else None
         else:
             token = _other_token(trigger, policy.metadata, deployment)
-            seen = last is not None and last.token == token
+            seen = last is not None and token in (last.token, *last.earlier)
             found = (
                 None
                 if token is None or seen
@@ -90,7 +90,13 @@ def mark_handled(seen: Watch, triggers: Iterable[Trigger]) -> tuple[TriggerStatu
     """The handled tokens, in the spec's order, once a run answers everything that is due."""
     marks = {one.name: one for one in seen.handled}
     for due in seen.due:
-        marks[due.trigger] = TriggerStatus(name=due.trigger, token=due.token, cron=due.cron)
+        earlier: list[str] = []
+        if due.manual and due.trigger in marks:
+            last = marks[due.trigger]
+            earlier = [last.token, *last.earlier][:EARLIER_TOKENS]
+        marks[due.trigger] = TriggerStatus(
+            name=due.trigger, token=due.token, cron=due.cron, earlier=earlier
+        )
     return tuple(marks[trigger.name] for trigger in triggers if trigger.name in marks)
 
 
