@@ -24,6 +24,8 @@ LEAST_COVERAGE = 0.9
 MOST_FEATURES = 20
 _LONGEST_CHANGE = 256
 _LONGEST_NAME = 128
+_MOST_SILENT = 64
+"""Sources remembered that gave no counts in the last window: most are gone for good."""
 
 WITHIN_TOLERANCE = "WithinTolerance"
 DRIFTED = "Drifted"
@@ -118,12 +120,16 @@ def fold(
     Raises:
         CountsInvalid: the counts were made with another profile than the detector's.
     """
-    parts = [_since(counted, watch.seen.get(name)) for name, counted in sources.items()]
+    parts = [
+        part
+        for name, counted in sources.items()
+        if (part := _since(counted, watch.seen.get(name))) is not None
+    ]
     rows = sum(part.rows for part in parts)
     sketched = sum(part.sketched for part in parts)
     after = replace(
         watch,
-        seen=dict(sources),
+        seen=_seen(watch.seen, sources),
         window_began=now,
         window_ends=_next_end(watch, now),
         coverage=watch.coverage if rows <= 0 else min(1.0, sketched / rows),
@@ -173,16 +179,29 @@ def _next_end(watch: DriftWatch, now: datetime) -> datetime:
     return watch.window_ends + (max(0, late) + 1) * window
 
 
-def _since(counted: Counted, before: Counted | None) -> Counted:
-    """What a source counted since the last window."""
+def _seen(before: Mapping[str, Counted], sources: Mapping[str, Counted]) -> dict[str, Counted]:
+    """The latest counts of each source, those included that could not be read this time."""
+    silent = {name: counted for name, counted in before.items() if name not in sources}
+    kept = dict(list(silent.items())[-_MOST_SILENT:])
+    for name, counted in sources.items():
+        known = before.get(name)
+        kept[name] = counted if known is None or counted.sketched >= known.sketched else known
+    return kept
+
+
+def _since(counted: Counted, before: Counted | None) -> Counted | None:
+    """What a source counted since the last window; None: these counts are older than the last.
+
+    A pod that starts again is another source, so counts of one source never fall.
+    """
     if before is None:
         return counted
-    try:
-        sketch = counted.sketch.subtract(before.sketch)
-    except CountsInvalid:
-        return counted  # it began again without telling: all of it is new
+    if counted.sketched < before.sketched:
+        return None
     return Counted(
-        sketch, max(0, counted.rows - before.rows), max(0, counted.sketched - before.sketched)
+        counted.sketch.subtract(before.sketch),
+        max(0, counted.rows - before.rows),
+        counted.sketched - before.sketched,
     )
 
 

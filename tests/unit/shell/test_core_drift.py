@@ -78,8 +78,20 @@ def test_restarted_pod_is_not_subtracted(detector: DriftDetector) -> None:
     watch = _fold(_begin(detector), detector, {"p/1": _counted(CALM, 3)})
     watch = _fold(watch, detector, {"p/2": _counted(CALM, 1)})
     assert watch.rows == 1600
-    silently = _fold(watch, detector, {"p/2": _counted((50, 50, 50, 50))})
-    assert silently.rows == 1800
+
+
+def test_late_and_repeated_counts_of_a_pod_add_nothing(detector: DriftDetector) -> None:
+    watch = _fold(_begin(detector), detector, {"p/1": _counted(CALM, 3)})
+    for late in (_counted(CALM, 2), _counted(CALM, 3)):
+        watch = _fold(watch, detector, {"p/1": late})
+    assert watch.rows == 1200
+    assert _fold(watch, detector, {"p/1": _counted(CALM, 4)}).rows == 1600
+
+
+def test_pod_that_was_silent_for_a_window_is_not_counted_again(detector: DriftDetector) -> None:
+    watch = _fold(_begin(detector), detector, {"p/1": _counted(CALM, 3)})
+    watch = _fold(watch, detector, {"q/1": _counted(CALM, 1)})
+    assert _fold(watch, detector, {"p/1": _counted(CALM, 4), "q/1": _counted(CALM, 1)}).rows == 2000
 
 
 def test_verdict_is_the_same_for_one_pod_and_for_many(detector: DriftDetector) -> None:
