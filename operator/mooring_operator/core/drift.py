@@ -15,7 +15,6 @@ from mooring_operator.api.deployment_status import DriftedFeature, DriftStatus
 from mooring_operator.core.timeline import Timeline
 from mooring_operator.ids import Revision
 from mooring_profile.edetector import DriftDetector, StreamEvidence, StreamKind
-from mooring_profile.errors import CountsInvalid
 from mooring_profile.sketch import Sketch
 from mooring_profile.state import DetectorState
 
