@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from mooring_model.build import package
+from mooring_model.load import read_profile
 from mooring_model.python.source import CodeModel
 from mooring_model.trial import default_limits, run_trial
 from mooring_model.verify import check
@@ -91,7 +92,8 @@ def test_example_is_recorded_and_takes_feedback_like_any_model(packaged: Package
         snapshot = server.sync()
         assert snapshot["labelled"]["n"] == 2
         features = set(packaged.example.table.columns) - {"target"}
-        assert set(snapshot["counts"]) == features | {"@score"}
+        streams = {stream.name for stream in read_profile(packaged.directory).streams}
+        assert set(snapshot["counts"]) == streams > features
 
 
 def test_graph_answers_connections_that_no_flight_took(tmp_path: Path) -> None:

@@ -111,4 +111,4 @@ def test_labels_become_losses_and_rows_become_sketches() -> None:
         assert snapshot["labelled"]["n"] == 20
         assert snapshot["labelled"]["lossSum"] == pytest.approx(losses.sum())
         assert snapshot["sketchedRows"] == 20
-        assert set(snapshot["counts"]) == {*features(), "@score"}
+        assert set(snapshot["counts"]) == {*features(), "@score", "@reconstruction"}

@@ -103,7 +103,7 @@ def test_labels_become_losses_and_rows_become_sketches() -> None:
         assert snapshot["labelled"]["n"] == 20
         assert snapshot["labelled"]["lossSum"] == pytest.approx(losses.sum())
         assert snapshot["sketchedRows"] == 20
-        assert set(snapshot["counts"]) == {*features(), "@score"}
+        assert set(snapshot["counts"]) == {*features(), "@score", "@reconstruction"}
         assert 'mooring_rows_total{environment="local",model="cancer"' in server.metrics()
 
 
