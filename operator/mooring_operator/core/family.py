@@ -111,7 +111,7 @@ def _watched(profile: ReferenceProfile, detector: DriftDetector) -> str:
     told = [
         f"{len(whole)} feature{'' if len(whole) == 1 else 's'}",
         *(["the score"] if SCORE_STREAM in names else []),
-        *(["what hangs together"] if RECONSTRUCTION_STREAM in names else []),
+        *(["how features hang together"] if RECONSTRUCTION_STREAM in names else []),
         *([f"{len(parts)} streams of segments"] if parts else []),
     ]
     return " and ".join([", ".join(told[:-1]), told[-1]] if told[1:] else told)
