@@ -57,6 +57,22 @@ def record(document: Mapping[str, object], log: Path | None) -> None:
         ) from error
 
 
+def write_result(path: Path, text: str) -> None:
+    """Writes a result where the user wants it.
+
+    Raises:
+        CommandFailed: it cannot be written.
+    """
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise CommandFailed(
+            ExitCode.REFUSED,
+            f"{path} cannot be written: {error.strerror}",
+            "name a file in a directory that exists and may be written",
+        ) from error
+
+
 def report_unexpected(
     kind: type[BaseException], error: BaseException, trace: TracebackType | None
 ) -> None:

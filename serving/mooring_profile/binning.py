@@ -18,6 +18,7 @@ from mooring_profile.document import FeatureKind, FeatureProfile, single_precisi
 from mooring_profile.fields import FloatArray, IntArray
 
 Column = npt.NDArray[np.generic]
+SingleArray = npt.NDArray[np.float32]
 _MISSING, _UNSEEN, _BELOW, _ABOVE, _INVALID = range(len(NAMED_CELLS))
 
 
@@ -182,6 +183,13 @@ def as_floats(column: Column) -> tuple[FloatArray, IntArray]:
         return column.astype(np.float64), nothing
     except (TypeError, ValueError, OverflowError):
         return _floats_one_by_one(cast("list[object]", column.tolist()))
+
+
+def single(column: Column) -> SingleArray:
+    """Returns a numeric column in single precision; what is no number is NaN."""
+    floats, _ = as_floats(column)
+    with np.errstate(over="ignore"):
+        return floats.astype(np.float32, copy=False)
 
 
 def _floats_one_by_one(values: list[object]) -> tuple[FloatArray, IntArray]:

@@ -12,6 +12,7 @@ from enum import StrEnum
 import numpy as np
 
 from mooring_profile.betting import Moments, log_better, log_worse
+from mooring_profile.bisection import largest_excluded
 from mooring_profile.errors import CountsInvalid
 from mooring_profile.fields import FloatArray
 
@@ -176,14 +177,7 @@ def compare_means(strata: Sequence[MeanStratum], *, alpha: float, margin: float)
 
 
 def _limit(evidence: Callable[[float], float], threshold: float, low: float, high: float) -> float:
-    """The largest value that the evidence excludes from below, by bisection; `low` if none is."""
-    for _ in range(BISECTIONS):
-        middle = (low + high) / 2
-        if evidence(middle) >= threshold:
-            low = middle
-        else:
-            high = middle
-    return low
+    return largest_excluded(lambda value: evidence(value) >= threshold, low, high, steps=BISECTIONS)
 
 
 def _totals(strata: Sequence[MeanStratum]) -> tuple[Moments, Moments, FloatArray]:

@@ -13,6 +13,7 @@ from enum import StrEnum
 
 import numpy as np
 
+from mooring_profile.bisection import largest_excluded
 from mooring_profile.conditional import log_sum
 from mooring_profile.errors import CountsInvalid
 from mooring_profile.fields import FloatArray
@@ -112,11 +113,6 @@ def log_above(n: int, k: int, limit: float) -> float:
 
 
 def _lower(n: int, k: int, threshold: float) -> float:
-    low, high = 0.0, 1.0
-    for _ in range(BISECTIONS):
-        middle = (low + high) / 2
-        if log_above(n, k, middle) >= threshold:
-            low = middle
-        else:
-            high = middle
-    return low
+    return largest_excluded(
+        lambda share: log_above(n, k, share) >= threshold, 0.0, 1.0, steps=BISECTIONS
+    )

@@ -8,12 +8,13 @@ events depend on each other. Neither is blamed: a new model may be meant to answ
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from mooring_profile.betting import Moments, log_better, log_worse
+from mooring_profile.bisection import largest_excluded
 from mooring_profile.conditional import log_sum
 from mooring_profile.disagreement import Agreement
 from mooring_profile.errors import CountsInvalid
@@ -91,8 +92,12 @@ def compare_distributions(
     evidence = events.differs(margin)
     differs = evidence >= threshold
     same = not differs and events.same(margin) >= threshold
-    lower = _bisect(lambda delta: events.differs(delta) >= threshold, 0.0, 1.0)
-    upper = 1 - _bisect(lambda delta: events.same(1 - delta) >= threshold, 0.0, 1.0)
+    lower = largest_excluded(
+        lambda delta: events.differs(delta) >= threshold, 0.0, 1.0, steps=BISECTIONS
+    )
+    upper = 1 - largest_excluded(
+        lambda delta: events.same(1 - delta) >= threshold, 0.0, 1.0, steps=BISECTIONS
+    )
     lower = max(lower, math.nextafter(margin, 2)) if differs else min(lower, margin)
     upper = min(upper, math.nextafter(margin, -1)) if same else max(upper, margin)
     estimate, event = events.largest()
@@ -168,14 +173,3 @@ def _hits(arms: Sequence[tuple[int, ...]], *, ordered: bool) -> Moments:
         events = counts[:, :1]
     hits = np.ascontiguousarray(events.T)
     return Moments(np.broadcast_to(counts.sum(axis=1), hits.shape), hits, hits)
-
-
-def _bisect(excluded: Callable[[float], bool], low: float, high: float) -> float:
-    """The largest value that is excluded from below; `low` if none is."""
-    for _ in range(BISECTIONS):
-        middle = (low + high) / 2
-        if excluded(middle):
-            low = middle
-        else:
-            high = middle
-    return low

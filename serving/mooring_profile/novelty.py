@@ -9,12 +9,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from mooring_profile.binning import SingleArray
 from mooring_profile.blocks import TimeBlocks
 from mooring_profile.fields import IntArray
-
-SingleArray = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)

@@ -6,12 +6,11 @@ from itertools import zip_longest
 
 import numpy as np
 
-from mooring_profile.binning import CategoricalBinner, Column
+from mooring_profile.binning import CategoricalBinner, Column, single
 from mooring_profile.errors import ProfileInvalid
 from mooring_profile.feature import FeatureKind, Segment
 from mooring_profile.fields import IntArray
 from mooring_profile.plan import ProfilePlan
-from mooring_profile.sample import single
 from mooring_profile.segments import MOST_SEGMENTS
 from mooring_profile.shapes import ranked_categories
 

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 
-from mooring_profile.binning import Column, as_floats
+from mooring_profile.binning import Column, SingleArray, single
 from mooring_profile.feature import FeatureProfile
 from mooring_profile.fields import FloatArray
 from mooring_profile.multivariate import MultivariateProfile
@@ -95,12 +94,14 @@ class Components:
         return found
 
     def _errors(self, columns: Mapping[str, Column], rows: int) -> FloatArray:
-        standard = np.empty((len(self.features), rows))
-        for place, name in enumerate(self.features):
-            if name in columns:
-                standard[place] = _filled(_single(columns[name]), float(self.median[place]))
-            else:
-                standard[place] = self.median[place]
+        values = np.full((len(self.features), rows), np.nan, dtype=np.float32)
+        with np.errstate(over="ignore"):
+            for place, name in enumerate(self.features):
+                if name in columns:
+                    column = columns[name]
+                    values[place] = column if column.dtype.kind == "f" else single(column)
+        # All features at once: a call of numpy for each costs more than its numbers.
+        standard = _filled(values, self.median[:, None])
         with np.errstate(over="ignore", invalid="ignore"):
             standard -= self.mean[:, None]
             standard /= self.scale[:, None]
@@ -121,7 +122,7 @@ def fit_components(columns: Mapping[str, Column]) -> Components | str:
     medians: list[float] = []
     for name, column in columns.items():
         step = -(-column.size // MOST_ROWS)
-        values = _single(column[::step])
+        values = single(column[::step])
         finite = values[np.isfinite(values)]
         if not finite.size or finite.min() == finite.max():
             continue
@@ -154,12 +155,6 @@ def fit_components(columns: Mapping[str, Column]) -> Components | str:
     )
 
 
-def _single(column: Column) -> npt.NDArray[np.float32]:
-    floats, _ = as_floats(column)
-    with np.errstate(over="ignore"):
-        return floats.astype(np.float32, copy=False)
-
-
-def _filled(values: npt.NDArray[np.float32], median: float) -> FloatArray:
+def _filled(values: SingleArray, median: FloatArray | float) -> FloatArray:
     """Values with the median where they are missing or infinite."""
-    return np.where(np.isfinite(values), values, np.float64(median))
+    return np.where(np.isfinite(values), values, np.asarray(median, dtype=np.float64))

@@ -4,8 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from mooring_profile.binning import Column, as_floats
-from mooring_profile.novelty import SingleArray
+from mooring_profile.binning import Column
 
 CAPACITY = 100_000
 """Rows held. The mass of one of 30 bins is then right to 2 % of itself (standard error)."""
@@ -60,10 +59,3 @@ class RowSample:
         holder[slot[kept]] = np.flatnonzero(kept)  # of several rows the last stays
         slots = np.flatnonzero(holder >= 0)
         return slots, holder[slots]
-
-
-def single(column: Column) -> SingleArray:
-    """Returns a numeric column in single precision; what is no number is NaN."""
-    floats, _ = as_floats(column)
-    with np.errstate(over="ignore"):
-        return floats.astype(np.float32, copy=False)

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from mooring_profile.binning import single
 from mooring_profile.blocks import TimeBlocks
 from mooring_profile.coding import FIRST, CodedColumn, code_column
 from mooring_profile.errors import ProfileInvalid
@@ -15,7 +16,7 @@ from mooring_profile.feature import SCORE_STREAM, FeatureKind
 from mooring_profile.fields import IntArray
 from mooring_profile.novelty import Appearances, Extremes
 from mooring_profile.plan import Batch
-from mooring_profile.sample import CAPACITY, RowSample, single
+from mooring_profile.sample import CAPACITY, RowSample
 
 BLOCKS = "@blocks"
 MOST_CATEGORIES = 16_384

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mooring_cli.outcome import CommandFailed
+from mooring_cli.outcome import CommandFailed, write_result
 from mooring_model.termination import ExitCode
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def replay_(
     except ReplayRefused as error:
         raise CommandFailed(ExitCode.REFUSED, error.message, error.remedy) from error
     if out is not None:
-        _write(out, json.dumps(found.to_json(), ensure_ascii=False, allow_nan=False) + "\n")
+        write_result(out, json.dumps(found.to_json(), ensure_ascii=False, allow_nan=False) + "\n")
     typer.echo(_summary(found))
 
 
@@ -85,14 +85,3 @@ def _summary(found: "CompareReplay") -> str:
             " announced share; find out where requests go before you trust the verdict"
         )
     return "\n".join(lines)
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise CommandFailed(
-            ExitCode.REFUSED,
-            f"{path} cannot be written: {error.strerror}",
-            "name a file in a directory that exists and may be written",
-        ) from error

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mooring_cli.outcome import CommandFailed
+from mooring_cli.outcome import CommandFailed, write_result
 from mooring_model.termination import ExitCode
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def replay_(
     )  # fmt: skip
     found = _run(options)
     if out is not None:
-        _write(out, json.dumps(found.to_json(), ensure_ascii=False, allow_nan=False) + "\n")
+        write_result(out, json.dumps(found.to_json(), ensure_ascii=False, allow_nan=False) + "\n")
     from mooring_replay.summary import summarize
 
     typer.echo(summarize(found))
@@ -144,7 +144,7 @@ def report_(
     from mooring_replay.report.page import write_page
     from mooring_replay.summary import headline
 
-    _write(html, write_page(found))
+    write_result(html, write_page(found))
     typer.echo(f"{html}: {headline(found)}")
 
 
@@ -184,14 +184,3 @@ def _refusals() -> Generator[None]:
         yield
     except ReplayRefused as error:
         raise CommandFailed(ExitCode.REFUSED, error.message, error.remedy) from error
-
-
-def _write(path: Path, text: str) -> None:
-    try:
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise CommandFailed(
-            ExitCode.REFUSED,
-            f"{path} cannot be written: {error.strerror}",
-            "name a file in a directory that exists and may be written",
-        ) from error

@@ -5,8 +5,8 @@ from typing import Final
 
 from google.protobuf.message import DecodeError
 
+from mooring_serving.grpc.fields import varint
 from mooring_serving.grpc.proto import open_inference_pb2 as pb
-from mooring_serving.grpc.reply import varint
 from mooring_serving.protocol.messages import InferenceRequest
 from mooring_serving.protocol.repeated import MatrixFrame, Memory
 from mooring_serving.protocol.signature import MATRIX_NAME, Signature

@@ -8,6 +8,7 @@ import functools
 from collections.abc import Sequence
 
 from mooring_serving.conversation import Reply
+from mooring_serving.grpc.fields import field, varint
 from mooring_serving.protocol.binary import encode_raw
 from mooring_serving.protocol.encode import shape_of
 from mooring_serving.protocol.signature import Output
@@ -51,21 +52,3 @@ def _tensor(name: str, datatype: str, shape: tuple[int, ...]) -> bytes:
     lengths = b"".join(map(varint, shape))
     body = field(1, name.encode()) + field(2, datatype.encode()) + field(3, lengths)
     return field(5, body)
-
-
-def field(number: int, payload: bytes) -> bytes:
-    """A field of protocol buffers with a length before it; `number` is below 16."""
-    size = len(payload)
-    if size < 0x80:
-        return bytes((number << 3 | 2, size)) + payload
-    return bytes((number << 3 | 2,)) + varint(size) + payload
-
-
-def varint(value: int) -> bytes:
-    """A number as protocol buffers write it: seven bits a byte, the lowest first."""
-    encoded = bytearray()
-    while value > 0x7F:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)

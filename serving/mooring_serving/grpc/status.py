@@ -3,6 +3,8 @@
 import base64
 from enum import IntEnum
 
+from mooring_serving.grpc.fields import field, varint
+
 
 class Status(IntEnum):
     """gRPC's status codes, those that this server answers with."""
@@ -62,23 +64,10 @@ def encode_retry_details(status: Status, message: str, seconds: float) -> bytes:
     """
     whole = int(seconds)
     nanos = int((seconds - whole) * 1e9)
-    duration = (b"\x08" + _varint(whole) if whole else b"") + (
-        b"\x10" + _varint(nanos) if nanos else b""
+    duration = (b"\x08" + varint(whole) if whole else b"") + (
+        b"\x10" + varint(nanos) if nanos else b""
     )
-    retry = _field(1, duration)
-    detail = _field(1, b"type.googleapis.com/google.rpc.RetryInfo") + _field(2, retry)
-    document = b"\x08" + _varint(status) + _field(2, message[:256].encode()) + _field(3, detail)
+    retry = field(1, duration)
+    detail = field(1, b"type.googleapis.com/google.rpc.RetryInfo") + field(2, retry)
+    document = b"\x08" + varint(status) + field(2, message[:256].encode()) + field(3, detail)
     return base64.b64encode(document).rstrip(b"=")
-
-
-def _field(number: int, value: bytes) -> bytes:
-    return bytes([number << 3 | 2]) + _varint(len(value)) + value
-
-
-def _varint(value: int) -> bytes:
-    encoded = bytearray()
-    while value > 0x7F:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)
