@@ -11,7 +11,7 @@ CODE := operator serving tests
 export PYTHONUNBUFFERED := 1
 
 .PHONY: help demo test verify static crds proto images cluster-up cluster-down cluster-check clean \
-        bench-compare bench-detector bench-false-alarms bench-serving bench-recording bench-profile bench-overload bench-soak prove-availability conformance \
+        bench-compare bench-detector bench-false-alarms bench-serving bench-recording bench-profile bench-overload bench-soak prove-availability prove-rollouts-traffic conformance \
         bench-drift sim-update lock
 
 help: ## list the commands
@@ -102,6 +102,9 @@ conformance: $(STAMP) ## foreign clients against our server: a matrix; exits wit
 
 prove-availability: $(STAMP) ## 100,000 requests across restarts, kills and drains (15 minutes)
 	@MOORING_PROOF=full $(BIN)/python -m pytest tests/cluster/test_availability_end_to_end.py -s
+
+prove-rollouts-traffic: $(STAMP) ## 100,000 requests across promotions, flips, rollbacks, aborts and kills (25 minutes)
+	@MOORING_PROOF=full $(BIN)/python -m pytest tests/cluster/test_traffic_end_to_end.py -s
 
 clean: ## remove what was built here (the cache outside the checkout stays)
 	@rm -rf build dist .pytest_cache .ruff_cache .hypothesis $(VENV)

@@ -70,6 +70,13 @@ class OperatorMetrics:
             "deployment",
             "outcome",
         )
+        self.retired_answers = self._gauge(
+            "mooring_deployment_retired_answers",
+            "Requests that retired pods of a deployment answered themselves since this process "
+            "leads: they should forward them all.",
+            "namespace",
+            "deployment",
+        )
         self._monitoring()
         self.events = self._counter(
             "mooring_events",
@@ -87,6 +94,8 @@ class OperatorMetrics:
         for outcome in ("answered", "sketched", "dropped"):
             with suppress(KeyError):
                 self.rows.remove(namespace, deployment, outcome)
+        with suppress(KeyError):
+            self.retired_answers.remove(namespace, deployment)
         self.tell_monitoring(namespace, deployment, {})
 
     def tell_monitoring(

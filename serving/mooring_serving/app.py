@@ -11,11 +11,13 @@ from mooring_serving.conversation import Query, Reply, Settle
 from mooring_serving.counters import Counters
 from mooring_serving.dataplane import Assignment, Dataplane, Ticket
 from mooring_serving.errors import RequestRefused, ServingError
-from mooring_serving.forward import Forwarder
+from mooring_serving.forward import MISDIRECTED, Forwarder
 from mooring_serving.protocol.encode import encode_request
-from mooring_serving.routing import Route, Routes, plan_request
+from mooring_serving.routing import Route, Routes, admits, plan_request
 from mooring_serving.shadow import Mirrored, ShadowQueue
 
+_RETIRED_FORWARDS = 8
+"""Times as many forwards may be in flight in a retired pod."""
 _ALONE = Assignment()
 """A prediction that is compared with nobody's."""
 
@@ -65,9 +67,9 @@ class InferenceApp:
             settle(refusal)
             return
         route = self._routes.current(query.received_at)
-        plan = plan_request(route, self._parts.draw)
+        plan = plan_request(route, self._parts.draw, query.headers)
         if plan.forward and not query.pinned:
-            if len(self._forwards) < self._parts.forward_limit:
+            if len(self._forwards) < self._most_forwards(route):
                 task = self._loop.create_task(
                     self._forward_first(query, event_time_us, route, settle)
                 )
@@ -79,17 +81,40 @@ class InferenceApp:
         assignment = Assignment(phase=route.phase) if compared else _ALONE
         if plan.mirror and not query.pinned and route.phase is not None:
             settle = self._mirroring(query, route, route.phase, settle)
-        close = route.role is Role.RETIRED
-        self._batcher.submit(Ticket(query, event_time_us, assignment, settle, close))
+        retired = route.role is Role.RETIRED
+        if retired and not query.pinned:
+            settle = self._owning_up(settle)
+        self._batcher.submit(Ticket(query, event_time_us, assignment, settle, retired))
 
     def submit_for_pod(self, query: Query, assignment: Assignment, settle: Settle) -> None:
-        """Answer another pod of this deployment; never forwarded again."""
+        """Answer another pod of this deployment; never forwarded again.
+
+        A retired pod answers none: whoever asks does not know yet, and asks elsewhere.
+        """
+        if self._routes.current(query.received_at).role is Role.RETIRED:
+            settle(RequestRefused("this pod is retired: ask the stable one", status=MISDIRECTED))
+            return
         try:
             event_time_us = self._dataplane.read_event_time(query.request)
         except RequestRefused as refusal:
             settle(refusal)
             return
         self._batcher.submit(Ticket(query, event_time_us, assignment, settle))
+
+    def _most_forwards(self, route: Route) -> int:
+        """A retired pod has nothing better to do than to forward."""
+        limit = self._parts.forward_limit
+        return limit * _RETIRED_FORWARDS if route.role is Role.RETIRED else limit
+
+    def _owning_up(self, settle: Settle) -> Settle:
+        """Settles, and counts the answer of a model that should not have given it."""
+
+        def settle_and_count(outcome: Reply | ServingError) -> None:
+            if isinstance(outcome, Reply):
+                self._parts.counters.count_retired_answer()
+            settle(outcome)
+
+        return settle_and_count
 
     def _mirroring(self, query: Query, route: Route, phase: str, settle: Settle) -> Settle:
         """Settles, then mirrors: the client has its answer first."""
@@ -122,9 +147,12 @@ class InferenceApp:
             route=route,
             arm=Arm.CANDIDATE if route.role is Role.STABLE else Arm.STABLE,
         )
-        self._count_forward(forwarded.outcome, query, route, forwarded.server_ms)
-        retired = route.role is Role.RETIRED
-        answer = forwarded.answer
+        outcome, answer = forwarded.outcome, forwarded.answer
+        now = self._routes.current(self._loop.time())
+        if answer is not None and not admits(now, answer.revision):
+            outcome, answer = Outcome.OVERTAKEN, None
+        self._count_forward(outcome, query, route, forwarded.server_ms)
+        retired = Role.RETIRED in (route.role, now.role)
         if answer is not None:
             settle(
                 Reply(
@@ -139,8 +167,10 @@ class InferenceApp:
                 )
             )
             return
-        tried = forwarded.outcome not in (Outcome.SHORT_CIRCUITED, Outcome.MISROUTED)
-        assignment = Assignment(phase=None if retired else route.phase, owned=not tried)
+        if route.role is Role.RETIRED:
+            settle = self._owning_up(settle)
+        phase = route.phase if route.role is Role.STABLE else None
+        assignment = Assignment(phase=phase, owned=not outcome.blames)
         self._batcher.submit(Ticket(query, event_time_us, assignment, settle, retired))
 
     def _body_of(self, query: Query) -> bytes:

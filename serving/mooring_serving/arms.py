@@ -42,6 +42,16 @@ class Outcome(StrEnum):
     """Another revision than the candidate answered; says nothing about the candidate."""
     SHORT_CIRCUITED = "short_circuited"
     """Not tried: the circuit breaker is open."""
+    OVERTAKEN = "overtaken"
+    """It answered, but the route had changed meanwhile: nobody gets this answer."""
+
+    @property
+    def blames(self) -> bool:
+        """Whether the outcome says something about the pod that was asked."""
+        return self not in _BLAMELESS
+
+
+_BLAMELESS = (Outcome.MISROUTED, Outcome.SHORT_CIRCUITED, Outcome.OVERTAKEN)
 
 
 class ShadowOutcome(StrEnum):

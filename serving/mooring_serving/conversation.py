@@ -4,7 +4,7 @@ REST and gRPC decode a message into a `Query`, hand it to `InferenceApp.submit`,
 `Reply` in the form in which the client asked.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -24,6 +24,7 @@ class Query:
             in another form.
         deadline_at: Monotonic seconds after which the client no longer waits; None: the server's
             own deadline alone counts.
+        headers: What the client sent beside it, names in lower case; None: nothing.
     """
 
     request: InferenceRequest
@@ -31,6 +32,7 @@ class Query:
     pinned: bool = False
     body: bytes | None = None
     deadline_at: float | None = None
+    headers: Mapping[bytes, bytes] | None = None
 
 
 @dataclass(slots=True)

@@ -57,7 +57,6 @@ _FORWARDS = {outcome: FORWARDS.start + index for index, outcome in enumerate(Out
 _SHADOWS = {outcome: SHADOWS.start + index for index, outcome in enumerate(ShadowOutcome)}
 _FAULTS = {kind: FAULTS.start + index for index, kind in enumerate(FAULT_KINDS)}
 _REFUSED = {reason: REFUSED.start + index for index, reason in enumerate(Refusal)}
-_UNTRIED = (Outcome.SHORT_CIRCUITED, Outcome.MISROUTED)
 
 
 class Counters:
@@ -152,6 +151,10 @@ class Counters:
         """A request refused since the process is above its memory limit."""
         self._add(Cell.OVER_MEMORY)
 
+    def count_retired_answer(self) -> None:
+        """A client's request that our own model answered although this pod is retired."""
+        self._add(Cell.RETIRED_ANSWERS)
+
     def count_dropped_rows(self, rows: int) -> None:
         """Rows that the recorder will not count."""
         self._add(Cell.DROPPED_ROWS, rows)
@@ -183,7 +186,7 @@ class Counters:
     def count_forward(
         self, outcome: Outcome, *, rows: int, milliseconds: float | None, phase: str | None
     ) -> None:
-        """A forward and how it ended; one that was not tried is counted in the metrics only.
+        """A forward and how it ended; one that blames nobody is counted in the metrics only.
 
         Args:
             outcome: How it ended.
@@ -194,7 +197,7 @@ class Counters:
         ints = self._ints
         with self._lock:
             ints[_FORWARDS[outcome]] += 1
-            if phase is None or outcome in _UNTRIED:
+            if phase is None or not outcome.blames:
                 return
             arm = self._arm(phase, Arm.CANDIDATE)
             self._count_in_arm(arm, rows, milliseconds)
@@ -219,7 +222,7 @@ class Counters:
         agreed = ShadowOutcome.DISAGREED if disagreements else ShadowOutcome.AGREED
         with self._lock:
             ints[_SHADOWS[agreed if answered else ShadowOutcome.FAILED]] += 1
-            if outcome in _UNTRIED:
+            if not outcome.blames:
                 return
             arm = self._arm(phase, Arm.SHADOW)
             self._count_in_arm(arm, rows, milliseconds)

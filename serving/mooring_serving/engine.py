@@ -119,7 +119,7 @@ class Engine:
             warm.profile, self.sketches, pod.counters, row_limit=limits.work.recorder_rows
         )
         self._forwarder = Forwarder(
-            ConnectionPool(),
+            ConnectionPool,
             CircuitBreaker(),
             addresses=around.addresses,
             signature=model.signature,

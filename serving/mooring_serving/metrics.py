@@ -28,6 +28,7 @@ _TRACKS = {Role.STABLE: "stable", Role.CANDIDATE: "candidate", Role.RETIRED: "re
 
 _COUNTERS: tuple[tuple[str, Cell, str], ...] = (
     ("rows", Cell.ROWS, "Rows of the requests that this pod's model answered."),
+    ("retired_answers", Cell.RETIRED_ANSWERS, "Answers of the model of a retired pod."),
     ("record_dropped_rows", Cell.DROPPED_ROWS, "Rows not in the sketches: see docs/metrics.md."),
     ("batched_rows", Cell.BATCHED_ROWS, "Rows predicted in batches."),
     ("requests_shed", Cell.SHED, "Requests refused since too much work waited."),

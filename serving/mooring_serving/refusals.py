@@ -21,7 +21,7 @@ class Refusal(StrEnum):
     TOO_DEEP = "TooDeep"
     """400: the body nests too deeply."""
     NOT_FOUND = "NotFound"
-    """404: no such path, model or version."""
+    """404: no such path, model or version. Between pods 421: not this revision, or not any more."""
     METHOD_NOT_ALLOWED = "MethodNotAllowed"
     """405: the path is served, by other methods; `allow` lists them."""
     TOO_SLOW = "TooSlow"
@@ -58,6 +58,7 @@ _BY_STATUS: Mapping[int, Refusal] = MappingProxyType(
         408: Refusal.TOO_SLOW,
         413: Refusal.BODY_TOO_LARGE,
         415: Refusal.UNSUPPORTED_MEDIA,
+        421: Refusal.NOT_FOUND,
         429: Refusal.RATE_LIMITED,
         431: Refusal.HEADERS_TOO_LARGE,
         500: Refusal.INTERNAL,

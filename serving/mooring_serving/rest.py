@@ -16,6 +16,7 @@ from mooring_serving.forward import (
     HEADER_PHASE,
     HEADER_REVISION,
     HEADER_VERSION,
+    HEADER_WANTED,
 )
 from mooring_serving.http.message import (
     HttpRequest,
@@ -41,6 +42,7 @@ _JSON_TYPES = (b"application/json", b"text/json", b"application/x-www-form-urlen
 
 _HEADER_LENGTH = HEADER_LENGTH.encode()
 _CE_ID = b"ce-id"
+_WANTED = HEADER_WANTED.encode()
 _CONTENT_TYPE = b"content-type"
 
 Answered = Reply | ServingError
@@ -97,6 +99,11 @@ class RestInference:
         except RequestRefused as refusal:
             return self.refuse(refusal)
         pending = Pending(self._encode)
+        wanted = http.headers.get(_WANTED)
+        if wanted is not None and wanted != self._model.revision.encode():
+            return self.refuse(
+                RequestRefused(f"this pod has revision {self._model.revision}", status=421)
+            )
         self._app.submit_for_pod(query, assignment, pending.settle)
         return pending
 
@@ -135,9 +142,10 @@ class RestInference:
         length = http.headers.get(_HEADER_LENGTH)
         if length is not None:
             request = self._bodies.read_binary(http.body, length)
-            return Query(request, http.received_at, pinned)
+            return Query(request, http.received_at, pinned, headers=http.headers)
         request = self._bodies.read(http.body)
-        return Query(request, http.received_at, pinned, None if request.binary else http.body)
+        body = None if request.binary else http.body
+        return Query(request, http.received_at, pinned, body, headers=http.headers)
 
     def _encode(self, outcome: Answered) -> HttpResponse:
         if isinstance(outcome, ServingError):

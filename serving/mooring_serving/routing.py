@@ -1,7 +1,8 @@
 """The route that the operator set, and what it means for one request. Pure but for its lock."""
 
+import hashlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -21,6 +22,10 @@ class Route:
         weight_percent: Share of requests that the candidate answers, 0 to 100.
         shadow_percent: Share of the others that is mirrored, 0 to 100.
         deadline_seconds: How long a forward may take before the local model answers.
+        stable_revision: The revision that must answer what a retired pod forwards; None accepts
+            any.
+        sticky_header: Name, in lower case, of the header whose value decides about the weight;
+            None: every request by itself.
     """
 
     role: Role = Role.STABLE
@@ -29,6 +34,13 @@ class Route:
     weight_percent: float = 0.0
     shadow_percent: float = 0.0
     deadline_seconds: float = 1.0
+    stable_revision: str | None = None
+    sticky_header: str | None = None
+
+    @property
+    def wanted(self) -> str | None:
+        """The revision that must answer a forward; None accepts any."""
+        return self.stable_revision if self.role is Role.RETIRED else self.candidate_revision
 
 
 _QUIET = Route()
@@ -103,12 +115,15 @@ _MIRROR = Plan(forward=False, mirror=True)
 _FORWARD = Plan(forward=True, mirror=False)
 
 
-def plan_request(route: Route, draw: Callable[[], float]) -> Plan:
+def plan_request(
+    route: Route, draw: Callable[[], float], headers: Mapping[bytes, bytes] | None = None
+) -> Plan:
     """Decide one request of a client.
 
     Args:
         route: The route in force.
         draw: Gives independent uniform numbers in [0, 1): one for the weight, one for the shadow.
+        headers: The request's, names in lower case.
     """
     match route.role:
         case Role.RETIRED:
@@ -118,9 +133,46 @@ def plan_request(route: Route, draw: Callable[[], float]) -> Plan:
         case Role.STABLE:
             if route.phase is None:
                 return _ANSWER
-            if draw() * 100 < route.weight_percent:
+            if _share(route, draw, headers) * 100 < route.weight_percent:
                 return _FORWARD
             return _MIRROR if draw() * 100 < route.shadow_percent else _ANSWER
+
+
+def _share(route: Route, draw: Callable[[], float], headers: Mapping[bytes, bytes] | None) -> float:
+    if route.sticky_header is None or headers is None:
+        return draw()
+    value = headers.get(route.sticky_header.encode())
+    return draw() if value is None else sticky_share(route.phase or "", value)
+
+
+def sticky_share(phase: str, value: bytes) -> float:
+    """Where in [0, 1) a header's value stands in a rollout: the same in every pod and step.
+
+    Whoever stands below a weight stands below every larger one, so that nobody is moved back while
+    the weight only grows. Another rollout shuffles anew: nobody is always the first to try.
+
+    Args:
+        phase: Of the route: the rollout's name, a slash, the step.
+        value: The header's value.
+    """
+    rollout = phase.partition("/")[0].encode()
+    digest = hashlib.blake2b(value, digest_size=8, key=rollout[:64]).digest()
+    return int.from_bytes(digest, "big") / 2**64
+
+
+def admits(route: Route, revision: str) -> bool:
+    """Whether a client may get another revision's answer under this route.
+
+    Asked when the answer is there: the verdict may have come while it was on its way.
+    """
+    match route.role:
+        case Role.RETIRED:
+            return route.stable_revision in (None, revision)
+        case Role.STABLE:
+            forwards = route.phase is not None and route.weight_percent > 0
+            return forwards and route.candidate_revision in (None, revision)
+        case Role.CANDIDATE:
+            return False
 
 
 class Draws:

@@ -78,6 +78,8 @@ class _RouteMessage(_Strict):
     weight_percent: _Percent = 0.0
     shadow_percent: _Percent = 0.0
     deadline_ms: Annotated[float, Field(gt=0, le=600_000)] = 1000.0
+    stable_revision: Annotated[str, Field(max_length=63)] | None = None
+    sticky_header: Annotated[str, Field(max_length=64, pattern=r"^[a-z0-9-]+$")] | None = None
 
 
 class _Payload(_Strict):
@@ -169,6 +171,8 @@ class SyncGate:
             weight_percent=message.weight_percent,
             shadow_percent=message.shadow_percent,
             deadline_seconds=message.deadline_ms / 1000,
+            stable_revision=message.stable_revision,
+            sticky_header=message.sticky_header,
         )
         order = (payload.epoch, payload.counter)
         with self._lock:

@@ -147,6 +147,7 @@ class Totals:
             "requests": self.requests,
             "rows": self[Cell.ROWS],
             "errors": self[Cell.ERRORS],
+            "retiredAnswers": self[Cell.RETIRED_ANSWERS],
             "phases": {entry.name: _phase_to_json(entry) for entry in self.phases},
             "labels": {entry.name: _labels_to_json(entry) for entry in self.labels},
             "labelled": {

@@ -26,6 +26,15 @@ class Outcomes:
     last_failure: str = ""
 
 
+@dataclass(frozen=True)
+class Answer:
+    """One answered request: wall-clock seconds, and who answered."""
+
+    sent: float
+    received: float
+    revision: str
+
+
 class SteadyLoad:
     """Sends one body at a rate over a few kept-alive connections until it is stopped.
 
@@ -43,6 +52,7 @@ class SteadyLoad:
         self._body = json.dumps(body).encode()
         self._interval = connections / rate
         self._outcomes = Outcomes()
+        self._answers: list[Answer] = []
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._threads = [
@@ -60,6 +70,11 @@ class SteadyLoad:
         with self._lock:
             now = self._outcomes
             return Outcomes(now.answered, now.retried, now.failed, now.last_failure)
+
+    def answers(self) -> list[Answer]:
+        """Every answer so far, in no order."""
+        with self._lock:
+            return list(self._answers)
 
     def stop(self) -> Outcomes:
         """Finish what is under way."""
@@ -94,9 +109,14 @@ class SteadyLoad:
 
     def _send(self, connection: http.client.HTTPConnection) -> tuple[int, str]:
         headers = {"content-type": "application/json"}
+        sent = time.time()
         connection.request("POST", self._path, self._body, headers)
         answer = connection.getresponse()
         said = answer.read()
+        if answer.status == 200:
+            revision = answer.getheader("mooring-revision") or ""
+            with self._lock:
+                self._answers.append(Answer(sent, time.time(), revision))
         return answer.status, said[:300].decode("utf-8", "replace")
 
     def _count(self, status: int, said: str) -> None:

@@ -102,9 +102,21 @@ BAD = {
         policy(triggers=[{"name": "x", "schedule": {"cron": "bad cron!!"}}]),
         "spec.triggers[0].schedule.cron",
     ),
-    "unknown strategy": (
-        deployment(traffic={"mode": "Gateway"}),
-        'unknown field "spec.traffic"',
+    "unknown mode of traffic": (
+        deployment(traffic={"mode": "Ratio"}),
+        'supported values: "Forward", "BlueGreen"',
+    ),
+    "weight that blue-green cannot reach": (
+        deployment(traffic={"mode": "BlueGreen"}, rollout={"steps": [{"weight": 5}]}),
+        "reaches the weights 0 and 100 only",
+    ),
+    "sticky blue-green": (
+        deployment(traffic={"mode": "BlueGreen", "stickyHeader": "x-user-id"}),
+        "stickyHeader needs mode Forward",
+    ),
+    "header with a space": (
+        deployment(traffic={"stickyHeader": "user id"}),
+        "write the name of an HTTP header",
     ),
 }
 

@@ -26,6 +26,7 @@ WORDS = {
     "name a Secret": "begins with `mooring-`",
     "write a segment size": "`1Mi` to `99Mi`",
     "write http://HOST": "`http://` or `https://`",
+    "write the name of an HTTP header": "header name",
 }
 """How the sentence of a refused value begins, and what the page says instead."""
 

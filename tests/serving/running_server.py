@@ -121,7 +121,7 @@ class Server:
 def running(
     directory: Path,
     *,
-    peer: int | None = None,
+    peer: int | Sequence[int] | None = None,
     arguments: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
     **more: str,
@@ -130,7 +130,7 @@ def running(
 
     Args:
         directory: The package.
-        peer: Forward port of the server that forwards go to.
+        peer: Forward ports of the servers that forwards go to, one after the other.
         arguments: More arguments of `server_process`.
         environment: Variables on top of a usual set.
         more: More of them, such as `MOORING_REVISION`.
@@ -149,7 +149,8 @@ def running(
             "MOORING_REVISION": "aaaaaaaaaaaa",
             "MOORING_VERSION": "v1",
         }
-        forwards = [] if peer is None else ["--peer", str(peer)]
+        peers = [peer] if isinstance(peer, int) else peer or []
+        forwards = [word for port in peers for word in ("--peer", str(port))]
         process = subprocess.Popen(
             [
                 *(sys.executable, "-m", "tests.serving.server_process", str(directory)),

@@ -39,13 +39,13 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO)
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("directory", type=Path)
-    parser.add_argument("--peer", type=int)
+    parser.add_argument("--peer", type=int, action="append", default=[])
     parser.add_argument("--http", type=json.loads, default={})
     parser.add_argument("--work", type=json.loads, default={})
     parser.add_argument("--workers", type=int, default=1)
     options = parser.parse_args()
     limits = read_limits()
-    address = None if options.peer is None else Address("127.0.0.1", options.peer)
+    addresses = tuple(Address("127.0.0.1", port) for port in options.peer)
     return serve(
         ServeOptions(
             directory=options.directory,
@@ -61,7 +61,7 @@ def main() -> int:
                 work=replace(limits.work, **options.work),
                 grpc=limits.grpc,
             ),
-            peer=Peer(address),
+            peer=Peer(addresses),
             workers=options.workers,
             on_open=announce,
         )

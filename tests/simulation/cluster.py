@@ -142,7 +142,12 @@ class Cluster:
         self, stable: Workload, route: Route, count: int, deployment: str, now: datetime
     ) -> None:
         candidate = self.revision(self.services.get(f"{deployment}-candidate", ""))
-        reachable = candidate is not None and bool(candidate.ready(now))
+        reachable = (
+            candidate is not None
+            # A pod of another revision refuses: the stable one answers.
+            and candidate.revision == route.candidate_revision
+            and bool(candidate.ready(now))
+        )
         forwarded = int(self._random.binomial(count, route.weight_percent / 100))
         own = self._arm(stable.version, count - forwarded)
         loss = self._losses(stable.version, count - forwarded)

@@ -42,6 +42,9 @@ def check_decision(
     assert len(candidates) <= 1, "P3: more than one candidate is routed to"
     assert roles.count(RouteRole.CANDIDATE) <= 1, "P3: more than one revision is a candidate"
     quarantined = {entry.revision for entry in decision.status.quarantine}
+    told = {revision: route.role for revision, route in decision.routes.items()}
+    answering = {revision for revision, role in told.items() if role is not RouteRole.RETIRED}
+    assert not answering & quarantined, "P2: a quarantined revision is told to answer"
     for route in decision.routes.values():
         if route.weight_percent or route.shadow_percent:
             assert route.candidate_revision is not None

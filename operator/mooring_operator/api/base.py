@@ -59,6 +59,8 @@ def list_map(*keys: str) -> JsonSchema:
 ATOMIC_LIST: JsonSchema = {"x-kubernetes-list-type": "atomic"}
 SET_LIST: JsonSchema = {"x-kubernetes-list-type": "set"}
 
+DEFAULT_IN_CODE: JsonSchema = {"x-mooring-default-in-code": True}
+"""Field marker: the default depends on other fields, so that the API server must not fill it in."""
 SENTENCE = "x-mooring-sentence"
 """Field marker: what a user reads instead of a pattern that did not match."""
 
@@ -117,6 +119,14 @@ HttpUrl = Annotated[
         r"^https?://[^@?#/ ]+(/[^@?# ]*)?$",
         "write http://HOST/PATH or https://HOST/PATH, without credentials or query",
         most=512,
+    ),
+]
+HeaderName = Annotated[
+    str,
+    _text(
+        r"^[A-Za-z][-A-Za-z0-9]*$",
+        "write the name of an HTTP header: letters, digits and dashes",
+        most=64,
     ),
 ]
 SegmentSize = Annotated[

@@ -1,16 +1,18 @@
 """ModelDeployment spec: which version an environment serves, and how a new one is let in."""
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, ModelWrapValidatorHandler, model_validator
 
 from mooring_operator.api.base import (
     ATOMIC_LIST,
+    DEFAULT_IN_CODE,
     SET_LIST,
     ApiModel,
     DnsLabel,
     Duration,
+    HeaderName,
     Metadata,
     ResourceRequirements,
     cel,
@@ -57,6 +59,35 @@ class RolloutStep(ApiModel):
     """Percent of requests that the candidate answers."""
     min_rows: Annotated[int, Field(ge=1, le=10_000_000)] = 100
     """Rows that the candidate must have seen in this step before the next one starts."""
+
+
+class TrafficMode(StrEnum):
+    """How requests come to a new revision."""
+
+    FORWARD = "Forward"
+    """Stable pods forward the share of each step, request by request."""
+    BLUE_GREEN = "BlueGreen"
+    """None before promotion, all of them after it: the candidate has as many pods as stable, and
+    the Service is led from one to the other at once."""
+
+
+class Traffic(ApiModel):
+    """How requests are divided between stable and a candidate."""
+
+    model_config = ConfigDict(
+        json_schema_extra=validations(
+            cel(
+                "!has(self.stickyHeader) || self.mode == 'Forward'",
+                "stickyHeader needs mode Forward: BlueGreen moves all requests at once; leave"
+                " stickyHeader out",
+            ),
+        )
+    )
+
+    mode: TrafficMode = TrafficMode.FORWARD
+    sticky_header: HeaderName | None = None
+    """Header of the requests whose value decides which revision answers: a user who is forwarded
+    stays forwarded while the weight only grows. Requests without it are divided at random."""
 
 
 class AnalysisMetric(StrEnum):
@@ -119,6 +150,12 @@ DEFAULT_STEPS = [
     RolloutStep(weight=5, min_rows=200),
     RolloutStep(weight=25, min_rows=500),
 ]
+BLUE_GREEN_STEPS = [RolloutStep(shadow=100, min_rows=500)]
+WEIGHTS_UNREACHABLE = (
+    "traffic.mode BlueGreen reaches the weights 0 and 100 only: take the steps with weight out of"
+    " rollout.steps (steps with shadow may stay), or set traffic.mode to Forward, which reaches"
+    " every weight from 1 to 99"
+)
 
 
 class Rollout(ApiModel):
@@ -129,8 +166,11 @@ class Rollout(ApiModel):
     """
 
     steps: Annotated[
-        list[RolloutStep], Field(min_length=1, max_length=20, json_schema_extra=ATOMIC_LIST)
+        list[RolloutStep],
+        Field(min_length=1, max_length=20, json_schema_extra=ATOMIC_LIST | DEFAULT_IN_CODE),
     ] = DEFAULT_STEPS
+    """Without any: shadow 100 (200 rows), weight 5 (200), weight 25 (500); with traffic.mode
+    BlueGreen shadow 100 (500 rows)."""
     analysis: Analysis = Analysis()
     progress_deadline: Duration = "10m"
     """Longest time from creating a revision's pods to their being ready."""
@@ -249,6 +289,11 @@ class ModelDeploymentSpec(ApiModel):
                 "self.model.name == oldSelf.model.name",
                 "model.name is immutable: create another ModelDeployment",
             ),
+            cel(
+                "self.traffic.mode != 'BlueGreen' || !has(self.rollout.steps)"
+                " || self.rollout.steps.all(step, !has(step.weight))",
+                WEIGHTS_UNREACHABLE,
+            ),
         )
     )
 
@@ -258,12 +303,24 @@ class ModelDeploymentSpec(ApiModel):
         cpu="100m", memory="256Mi", memory_limit="1Gi"
     )
     runtime: Runtime = Runtime()
+    traffic: Traffic = Traffic()
     rollout: Rollout = Rollout()
     rollback: Rollback = Rollback()
     monitoring: Monitoring = Monitoring()
     prediction_log: PredictionLog | None = None
     paused: bool = False
     """Holds the rollout where it is; the stable revision keeps serving."""
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _steps_of_the_mode(cls, value: object, handler: ModelWrapValidatorHandler[Self]) -> Self:
+        """Steps that nobody wrote are those of the traffic's mode."""
+        made = handler(value)
+        written = "steps" in made.rollout.model_fields_set
+        if made.traffic.mode is not TrafficMode.BLUE_GREEN or written:
+            return made
+        rollout = made.rollout.model_copy(update={"steps": BLUE_GREEN_STEPS})
+        return made.model_copy(update={"rollout": rollout})
 
 
 class ModelDeployment(ApiModel):

@@ -78,6 +78,11 @@ class CandidateStatus(RevisionRef):
     """How long the analysis clock stood still before that."""
     rollback_reason: ShortText = ""
     rollback_evidence: Sentence = ""
+    weight_requested: Annotated[int, Field(ge=0, le=100)] = 0
+    """Percent of the requests that it is to answer now."""
+    weight_achieved: Annotated[float, Field(ge=0, le=100)] | None = None
+    """Percent that it did answer in the present step, from the pods' counters. Replaced when it
+    moved by more than chance or a fifth of what is asked for; absent before the first 20."""
 
 
 class MetricStatus(ApiModel):

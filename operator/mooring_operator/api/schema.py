@@ -12,7 +12,7 @@ from typing import Any, cast
 import yaml
 from pydantic import BaseModel
 
-from mooring_operator.api.base import SENTENCE
+from mooring_operator.api.base import DEFAULT_IN_CODE, SENTENCE
 from mooring_operator.api.deployment import ModelDeployment
 from mooring_operator.api.group import GROUP, VERSION, Kind
 from mooring_operator.api.model import Model
@@ -31,6 +31,7 @@ MAX_TEXT = 1024
 MAX_NAME = 40
 """Leaves room for the suffixes of children's names within 63 characters."""
 _DROPPED = ("title", "examples")
+(_IN_CODE,) = DEFAULT_IN_CODE
 
 
 class NotStructural(ValueError):
@@ -61,6 +62,7 @@ def _convert(node: Schema, definitions: Schema, *, path: str, seen: tuple[str, .
     if "prefixItems" in node:
         raise NotStructural(f"{path}: a tuple has no structural form; use an object")
     out = {k: v for k, v in node.items() if k not in _DROPPED}
+    _leave_to_code(out)
     _bound(out)
     if "items" in out:
         out["items"] = _convert(out["items"], definitions, path=f"{path}[]", seen=seen)
@@ -74,6 +76,16 @@ def _convert(node: Schema, definitions: Schema, *, path: str, seen: tuple[str, .
     if "description" in out:
         out["description"] = " ".join(out["description"].split())
     return out
+
+
+def _leave_to_code(out: Schema) -> None:
+    """Takes defaults out that depend on other fields, here and in the default of the parent."""
+    if out.pop(_IN_CODE, None):
+        del out["default"]
+    if isinstance(out.get("default"), dict):
+        children: Schema = out.get("properties", {})
+        left = {name for name, child in children.items() if _IN_CODE in child}
+        out["default"] = {k: v for k, v in out["default"].items() if k not in left}
 
 
 def _without_null(node: Schema, path: str) -> Schema:

@@ -62,6 +62,10 @@ class Route:
     weight_percent: int = 0
     shadow_percent: int = 0
     deadline_ms: int = 1000
+    stable_revision: Revision | None = None
+    """Who must answer what a retired pod forwards."""
+    sticky_header: str | None = None
+    """In lower case."""
 
 
 @dataclass(frozen=True)

@@ -45,13 +45,20 @@ def remember(status: ModelDeploymentStatus) -> str:
         raise ValueError("a deployment without a stable revision has no memory to keep")
     memory = Memory(
         stable=status.stable,
-        candidate=status.candidate,
+        candidate=_lasting(status.candidate),
         retired=status.retired,
         quarantine=tuple(status.quarantine),
         last_rollback=status.last_rollback,
         handled=status.handled,
     )
     return memory.model_dump_json(by_alias=True, exclude_none=True)
+
+
+def _lasting(candidate: CandidateStatus | None) -> CandidateStatus | None:
+    """Without what is counted anew: it would change the Deployment while traffic flows."""
+    if candidate is None:
+        return None
+    return candidate.model_copy(update={"weight_requested": 0, "weight_achieved": None})
 
 
 def recall(observation: DeploymentObservation) -> ModelDeploymentStatus:

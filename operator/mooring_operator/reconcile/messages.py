@@ -75,4 +75,6 @@ def _wire(route: Route) -> dict[str, Any]:
         "weightPercent": route.weight_percent,
         "shadowPercent": route.shadow_percent,
         "deadlineMs": route.deadline_ms,
+        "stableRevision": route.stable_revision,
+        "stickyHeader": route.sticky_header,
     }

@@ -121,6 +121,7 @@ class Snapshot(PodDocument):
     rows: Count = 0
     sketched_rows: Count = 0
     dropped_rows: Count = 0
+    retired_answers: Count = 0
     counts: dict[Name, dict[str, Count | list[Count]]] = Field(default_factory=dict)
     phases: dict[Name, PhaseArms] = Field(default_factory=dict, max_length=_PHASES)
     labels: dict[Name, LabelArms] = Field(default_factory=dict, max_length=_PHASES)

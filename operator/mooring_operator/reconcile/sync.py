@@ -6,7 +6,7 @@ and faster than the pods' time-to-live while a rollout goes on. Only the leader 
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -34,12 +34,15 @@ from mooring_operator.reconcile.messages import Messages
 from mooring_operator.reconcile.parse import parsed_or_none
 from mooring_operator.reconcile.pod_reports import is_ready
 from mooring_operator.reconcile.snapshots import Identity, parse_identity, parse_snapshot
-from mooring_operator.reconcile.sync_state import DeploymentState, ReadyPod
+from mooring_operator.reconcile.sync_state import DeploymentState, ReadyPod, Told
 
 log = logging.getLogger(__name__)
 _SOON = timedelta(seconds=1)
 """Pause before the next round after one that some pod did not answer, or while one leaves."""
 _SLOWEST = timedelta(minutes=5)
+_PATIENCE = 0.5
+"""Seconds after which a round goes on without a pod that has not answered: a frozen one must not
+delay what the others are told next."""
 
 T = TypeVar("T")
 Notify = Callable[[ObjectKey], None]
@@ -72,6 +75,7 @@ class Sync:
         self._wake, self._schedule = wake, schedule
         self._states: dict[ObjectKey, DeploymentState] = {}
         self._watchers: dict[ObjectKey, Watcher] = {}
+        self._asking: dict[str, asyncio.Task[bool]] = {}
         # Reading a profile takes tens of milliseconds and a window of many segments more: too long
         # for the loop. One thread, so that many deployments at once cannot starve it either.
         self._judge = ThreadPoolExecutor(max_workers=1, thread_name_prefix="judge")
@@ -123,22 +127,43 @@ class Sync:
         state.polled = frozenset(pod.uid for pod in ready)
         leaving = [known.pod for uid, known in state.pods.items() if uid not in state.polled]
         uid = resource.metadata.uid
-        answers = await asyncio.gather(
-            *(self._exchange(state, pod, uid) for pod in (*ready, *leaving))
-        )
-        complete = all(answers[: len(ready)])
-        if complete:
-            state.at = self._tools.clock.now()
+        answered = await self._ask_all(state, (*ready, *leaving), uid)
+        complete = state.polled <= answered
+        state.at = state.heard(self._tools.clock.now())
         await self._watch_drift(key, state, resource)
         elapsed = self._tools.clock.monotonic() - started
         self._tools.metrics.sync_round_time.observe(elapsed)
         self._tools.metrics.count_rows(key.namespace, key.name, state.rows())
+        retired = self._tools.metrics.retired_answers
+        retired.labels(key.namespace, key.name).set(state.retired_answers())
         series = monitoring_series(state.watch) | quality_series(state.quality)
         self._tools.metrics.tell_monitoring(key.namespace, key.name, series)
         self._tell(key, state)
         # A leaving pod counts on until it is gone, and its last numbers go with it.
-        hurry = not complete or any(answers[len(ready) :])
+        hurry = not complete or any(pod.uid in answered for pod in leaving)
         return self._next(key, state, resource, hurry=hurry)
+
+    async def _ask_all(
+        self, state: DeploymentState, pods: Iterable[ReadyPod], deployment_uid: str
+    ) -> set[str]:
+        """One message to each pod at once; returns the uids of those that answered it in time.
+
+        A pod that still has an earlier message is not asked again before that is over.
+        """
+        free = [pod for pod in pods if pod.uid not in self._asking]
+        for pod in free:
+            task = asyncio.create_task(self._exchange(state, pod, deployment_uid))
+            self._asking[pod.uid] = task
+            task.add_done_callback(lambda _, uid=pod.uid: self._asking.pop(uid))
+        asked = {pod.uid: self._asking[pod.uid] for pod in free}
+        try:
+            if asked:
+                await asyncio.wait(asked.values(), timeout=_PATIENCE)
+        except asyncio.CancelledError:
+            for task in asked.values():
+                task.cancel()
+            raise
+        return {uid for uid, task in asked.items() if task.done() and task.result()}
 
     async def _exchange(self, state: DeploymentState, pod: ReadyPod, deployment_uid: str) -> bool:
         """One message to one pod; returns whether it answered. Asks again who it is once."""
@@ -166,11 +191,13 @@ class Sync:
         if route is None:
             return  # nobody decides about this revision any more
         message = self._tools.messages.message(identity, route)
+        told_at = self._tools.clock.now()
         answer = await self._tools.pods.sync(pod.address, message.body)
         snapshot = parse_snapshot(answer, f"pod {pod.uid}")
         if snapshot.pod_uid != pod.uid or snapshot.acknowledged != message.number:
             raise PodRefused(f"pod {pod.uid} answered for {snapshot.pod_uid} or another message")
-        state.answered(pod.uid, message.route, snapshot, self._tools.clock.monotonic())
+        told = Told(message.route, told_at, self._tools.clock.monotonic())
+        state.answered(pod.uid, told, snapshot)
 
     async def _identify(self, pod: ReadyPod, deployment_uid: str) -> Identity:
         answer = await self._tools.pods.identity(pod.address)

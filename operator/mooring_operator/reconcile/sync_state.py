@@ -30,6 +30,21 @@ class ReadyPod:
 
 
 @dataclass(frozen=True)
+class Told:
+    """A message that a pod answered.
+
+    Attributes:
+        route: what it said.
+        at: when it was sent, wall-clock time.
+        answered_at: when the answer came, monotonic seconds.
+    """
+
+    route: Route
+    at: datetime
+    answered_at: float
+
+
+@dataclass(frozen=True)
 class PodState:
     """What one pod told us.
 
@@ -37,17 +52,15 @@ class PodState:
         pod: the pod.
         first_seen: when it was first seen ready, monotonic seconds.
         identity: who it says it is; None: to be asked (again).
-        acknowledged: the route that it follows; None: none yet.
+        told: the last message that it answered, whose route it follows; None: none yet.
         snapshot: its counters; None: none yet.
-        answered_at: when it answered last, monotonic seconds; None: never.
     """
 
     pod: ReadyPod
     first_seen: float
     identity: Identity | None = None
-    acknowledged: Route | None = None
+    told: Told | None = None
     snapshot: Snapshot | None = None
-    answered_at: float | None = None
 
 
 @dataclass
@@ -63,7 +76,7 @@ class DeploymentState:
     gone_cohorts: CohortSums = field(default_factory=dict[CohortKey, CohortCounts])
     """Cohorts that those counted."""
     at: datetime | None = None
-    """When the last complete round ended."""
+    """All ready pods answered messages that were sent then or later."""
     watch: DriftWatch | None = None
     quality: QualityWatch | None = None
     trouble: Trouble | None = None
@@ -113,7 +126,16 @@ class DeploymentState:
             while len(self.lost) > _MOST_LOST:
                 del self.lost[next(iter(self.lost))]
 
-    def answered(self, uid: str, route: Route, snapshot: Snapshot, now: float) -> None:
+    def heard(self, now: datetime) -> datetime | None:
+        """The value of `at` by what the pods that are ready answered until now."""
+        told = [self.pods[uid].told for uid in self.polled if uid in self.pods]
+        times = [message.at for message in told if message is not None]
+        if len(times) < len(told):
+            return self.at
+        oldest = min(times, default=now)
+        return oldest if self.at is None else max(self.at, oldest)
+
+    def answered(self, uid: str, told: Told, snapshot: Snapshot) -> None:
         """Takes a pod's answer in; a new boot buries what the earlier one counted."""
         before = self.pods.get(uid)
         if before is None:
@@ -121,7 +143,7 @@ class DeploymentState:
         if before.snapshot is not None and before.snapshot.boot_nonce != snapshot.boot_nonce:
             self.bury(before)
         labelled = snapshot.model_copy(update={"revision": before.pod.revision})
-        self.pods[uid] = replace(before, acknowledged=route, snapshot=labelled, answered_at=now)
+        self.pods[uid] = replace(before, told=told, snapshot=labelled)
 
     def identified(self, uid: str, identity: Identity | None) -> None:
         """Remembers who a pod is, or that it must be asked again."""
@@ -146,6 +168,10 @@ class DeploymentState:
             "dropped": sum(gone.dropped.values()) + sum(snapshot.dropped_rows for snapshot in seen),
         }
 
+    def retired_answers(self) -> int:
+        """Requests that retired pods answered themselves, those that are gone included."""
+        return sum(self.gone.plus(self.snapshots()).retired.values())
+
     def telemetry(
         self, ready: Iterable[ReadyPod], now: float, patience: float
     ) -> TelemetryObservation | None:
@@ -167,7 +193,9 @@ class DeploymentState:
             fresh=bool(serving) and answering == len(serving),
             routes={
                 revision: tuple(
-                    state.acknowledged for state in serving if state.pod.revision == revision
+                    None if state.told is None else state.told.route
+                    for state in serving
+                    if state.pod.revision == revision
                 )
                 for revision in self.routes
             },
@@ -189,5 +217,5 @@ def source_of(snapshot: Snapshot) -> str:
 
 
 def _is_fresh(state: PodState, now: float, patience: float) -> bool:
-    since = state.first_seen if state.answered_at is None else state.answered_at
+    since = state.first_seen if state.told is None else state.told.answered_at
     return now - since <= patience

@@ -20,6 +20,7 @@ class Totals:
         rows: answered rows by revision.
         sketched: rows in sketches by revision.
         dropped: rows that were answered and will never be in a sketch, by revision.
+        retired: requests that retired pods answered themselves, by revision.
     """
 
     phases: Mapping[str, PhaseCounts] = field(default_factory=dict[str, PhaseCounts])
@@ -27,12 +28,13 @@ class Totals:
     rows: Mapping[str, int] = field(default_factory=dict[str, int])
     sketched: Mapping[str, int] = field(default_factory=dict[str, int])
     dropped: Mapping[str, int] = field(default_factory=dict[str, int])
+    retired: Mapping[str, int] = field(default_factory=dict[str, int])
 
     def plus(self, snapshots: Iterable[Snapshot]) -> "Totals":
         """These totals and the snapshots' counters."""
         phases, labelled = dict(self.phases), dict(self.labelled)
         rows, sketched = dict(self.rows), dict(self.sketched)
-        dropped = dict(self.dropped)
+        dropped, retired = dict(self.dropped), dict(self.retired)
         for snapshot in snapshots:
             for name in sorted(snapshot.phases.keys() | snapshot.labels.keys()):
                 phases[name] = _add(phases.get(name, _NOTHING), _phase(snapshot, name))
@@ -42,9 +44,10 @@ class Totals:
             rows[revision] = rows.get(revision, 0) + snapshot.rows
             sketched[revision] = sketched.get(revision, 0) + snapshot.sketched_rows
             dropped[revision] = dropped.get(revision, 0) + snapshot.dropped_rows
+            retired[revision] = retired.get(revision, 0) + snapshot.retired_answers
         # Phases are added in the order in which they began; the newest are the ones still judged.
         kept = dict(list(phases.items())[-_MOST_PHASES:])
-        return Totals(kept, labelled, rows, sketched, dropped)
+        return Totals(kept, labelled, rows, sketched, dropped, retired)
 
     def coverage(self, revision: str) -> float | None:
         """Rows in sketches / answered rows of a revision; None before the first row."""

@@ -5,7 +5,7 @@ values are in the compression's table, so that decoded heads are remembered by t
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -36,6 +36,7 @@ class CallHead:
         encoding: How messages with the compressed flag are compressed.
         timeout: The client's deadline in seconds from now; None without one.
         content_length: Bytes that the client announced; None when it did not.
+        headers: All of them but the pseudo-headers, names in lower case.
     """
 
     path: str
@@ -44,6 +45,7 @@ class CallHead:
     encoding: str
     timeout: float | None
     content_length: int | None
+    headers: Mapping[bytes, bytes]
 
 
 class HeadReader:
@@ -167,6 +169,7 @@ def parse_head(headers: Iterable[tuple[bytes, bytes]]) -> CallHead:
         encoding=_text(found.get(b"grpc-encoding", b"identity")),
         timeout=_parse_timeout(found.get(b"grpc-timeout")),
         content_length=None if length is None else int(length[:18]),
+        headers=found,
     )
 
 

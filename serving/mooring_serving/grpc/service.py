@@ -93,7 +93,13 @@ class GrpcService:
             pinned = document.model_version != ""
             raw = len(document.raw_input_contents) > 0
             self._messages.learn(call.message, document, request)
-        query = Query(request, call.received_at, pinned=pinned, deadline_at=call.deadline)
+        query = Query(
+            request,
+            call.received_at,
+            pinned=pinned,
+            deadline_at=call.deadline,
+            headers=call.head.headers,
+        )
 
         def settle(outcome: Reply | ServingError) -> None:
             self._settle(call, outcome, raw=raw)

@@ -17,11 +17,11 @@ from mooring_serving.settings import MOST_WORKERS
 from mooring_serving.workers.layout import NAME_BYTES, ROUTE_SEEN
 from mooring_serving.workers.memory import IntArray, SlotMemory
 
-_SEQUENCE, _EXPIRES, _ROLE, _WEIGHT, _SHADOW, _DEADLINE, _PHASE, _CANDIDATE = range(8)
-_TEXT_CELLS = NAME_BYTES // 8
-_PHASE_TEXT = 8
-_CANDIDATE_TEXT = _PHASE_TEXT + _TEXT_CELLS
-_CONNECTIONS = _CANDIDATE_TEXT + _TEXT_CELLS
+_SEQUENCE, _EXPIRES, _ROLE, _WEIGHT, _SHADOW, _DEADLINE = range(6)
+_TEXT_CELLS = 1 + NAME_BYTES // 8
+"""The length of a text, and its bytes."""
+_PHASE, _CANDIDATE, _STABLE, _STICKY = range(6, 6 + 4 * _TEXT_CELLS, _TEXT_CELLS)
+_CONNECTIONS = _STICKY + _TEXT_CELLS
 BOARD_CELLS = _CONNECTIONS + MOST_WORKERS
 _ABSENT = -1
 _ROLES = tuple(Role)
@@ -66,8 +66,10 @@ class Board:
             self._floats[_WEIGHT] = route.weight_percent
             self._floats[_SHADOW] = route.shadow_percent
             self._floats[_DEADLINE] = route.deadline_seconds
-            self._write_text(_PHASE, _PHASE_TEXT, route.phase)
-            self._write_text(_CANDIDATE, _CANDIDATE_TEXT, route.candidate_revision)
+            self._write_text(_PHASE, route.phase)
+            self._write_text(_CANDIDATE, route.candidate_revision)
+            self._write_text(_STABLE, route.stable_revision)
+            self._write_text(_STICKY, route.sticky_header)
         with self._fence:
             self.ints[_SEQUENCE] = sequence + 2
 
@@ -80,8 +82,10 @@ class Board:
             with self._fence:
                 route = Route(
                     role=_ROLES[self.ints[_ROLE] % len(_ROLES)],
-                    phase=self._read_text(_PHASE, _PHASE_TEXT),
-                    candidate_revision=self._read_text(_CANDIDATE, _CANDIDATE_TEXT),
+                    phase=self._read_text(_PHASE),
+                    candidate_revision=self._read_text(_CANDIDATE),
+                    stable_revision=self._read_text(_STABLE),
+                    sticky_header=self._read_text(_STICKY),
                     weight_percent=self._floats[_WEIGHT],
                     shadow_percent=self._floats[_SHADOW],
                     deadline_seconds=self._floats[_DEADLINE],
@@ -105,17 +109,18 @@ class Board:
         accepting = others[others > 0]
         return bool(accepting.size and int(accepting.min()) - 1 < count)
 
-    def _write_text(self, length: int, start: int, text: str | None) -> None:
+    def _write_text(self, place: int, text: str | None) -> None:
         encoded = b"" if text is None else text.encode()[:NAME_BYTES]
-        self._array[start : start + _TEXT_CELLS] = 0
-        self._array[start : start + _TEXT_CELLS].view("u1")[: len(encoded)] = bytearray(encoded)
-        self.ints[length] = _ABSENT if text is None else len(encoded)
+        cells = self._array[place + 1 : place + _TEXT_CELLS]
+        cells[:] = 0
+        cells.view("u1")[: len(encoded)] = bytearray(encoded)
+        self.ints[place] = _ABSENT if text is None else len(encoded)
 
-    def _read_text(self, length: int, start: int) -> str | None:
-        size = self.ints[length]
+    def _read_text(self, place: int) -> str | None:
+        size = self.ints[place]
         if size == _ABSENT:
             return None
-        raw = self._array[start : start + _TEXT_CELLS].tobytes()
+        raw = self._array[place + 1 : place + _TEXT_CELLS].tobytes()
         return raw[:size].decode(errors="replace")
 
 

@@ -67,6 +67,8 @@ class Cell(IntEnum):
     """Gauge: 1 while the worker accepts and answers."""
     MODEL_ENDS = 22
     """Ends of the model's own process that nobody asked for (format python)."""
+    RETIRED_ANSWERS = 23
+    """Requests of clients that the model answered although the pod was retired."""
 
 
 LOG_OUTCOMES = ("written", "recovered", "dropped", "lost", "sampled_out")

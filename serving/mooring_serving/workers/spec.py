@@ -14,16 +14,16 @@ from mooring_serving.settings import ServerSettings
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Where all forwards go instead of to the Services; an address of None leads nowhere."""
+    """Where all forwards go instead of to the Services, one after the other; none leads nowhere."""
 
-    address: Address | None
+    addresses: tuple[Address, ...]
 
 
 def resolve_addresses(peer: Peer | None, settings: ServerSettings) -> Addresses:
     """Where forwards go: to the peer, or to the Services of the deployment."""
     if peer is None:
         return service_addresses(settings.deployment, settings.namespace)
-    return lambda _: peer.address
+    return lambda _: peer.addresses
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ class WorkerSpec:
         """What `encode` wrote."""
         document = orjson.loads(raw)
         peer, limits = document["peer"], document["limits"]
-        address = None if peer is None else peer["address"]
+        addresses = () if peer is None else [Address(**address) for address in peer["addresses"]]
         return cls(
             index=document["index"],
             workers=document["workers"],
@@ -113,7 +113,7 @@ class WorkerSpec:
                 work=WorkLimits(**limits["work"]),
                 grpc=GrpcLimits(**limits["grpc"]),
             ),
-            peer=None if peer is None else Peer(None if address is None else Address(**address)),
+            peer=None if peer is None else Peer(tuple(addresses)),
             memory=document["memory"],
             sketch_cells=document["sketchCells"],
             descriptors=Descriptors(**document["descriptors"]),

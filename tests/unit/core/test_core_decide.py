@@ -95,7 +95,7 @@ def test_weight_column_shows_the_achieved_of_the_asked_for_share() -> None:
         telemetry=telemetry(phases=counts),
     )
     decision = decided(observation)
-    assert decision.status.weight == "5% of 5%"
+    assert decision.status.weight == "5/5%"
     assert decision.routes[V1] == Route(RouteRole.STABLE, phase_key(now), V2, 5, 0)
     assert decision.routes[V2] == Route(RouteRole.CANDIDATE)
 

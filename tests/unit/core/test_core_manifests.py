@@ -38,7 +38,7 @@ def children(
     resource_status: ModelDeploymentStatus, wire: dict[str, Any] | None = None, **fields: Any
 ) -> dict[str, Manifest]:
     observation = look(resource_status, wire_spec=wire, **fields)
-    made = children_of(observation, resource_status, CONFIG)
+    made = children_of(observation, resource_status, CONFIG, EPOCH)
     return {f"{child['kind']} {child['metadata']['name']}": child for child in made}
 
 

@@ -24,7 +24,7 @@ from mooring_serving.workers.spec import Descriptors, Peer, WorkerSpec
 LAYOUT = SlotLayout.of(4)
 
 
-@pytest.mark.parametrize("peer", [None, Peer(None), Peer(Address("127.0.0.1", 9))])
+@pytest.mark.parametrize("peer", [None, Peer(()), Peer((Address("127.0.0.1", 9),))])
 def test_worker_is_told_what_its_supervisor_was(peer: Peer | None) -> None:
     environ = {
         "MOORING_PREDICTION_LOG": '{"sample": 0.5, "rotate": {"seconds": 1}}',

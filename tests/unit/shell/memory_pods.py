@@ -1,5 +1,6 @@
 """The `PodClient` protocol over pods that live in the test, as strict as contract §4 says."""
 
+import asyncio
 import base64
 import json
 from dataclasses import dataclass, field
@@ -61,6 +62,8 @@ class MemoryPods:
     pods: dict[str, MemoryPod] = field(default_factory=dict[str, MemoryPod])
     profiles: dict[str, dict[str, Any]] = field(default_factory=dict[str, dict[str, Any]])
     unreachable: set[str] = field(default_factory=set[str])
+    frozen: dict[str, asyncio.Event] = field(default_factory=dict[str, asyncio.Event])
+    """Pods that take a message and answer it only once their event is set."""
     identities: int = 0
 
     async def identity(self, address: str) -> dict[str, Any]:
@@ -77,6 +80,8 @@ class MemoryPods:
         return self.profiles[self._at(address).revision]
 
     async def sync(self, address: str, message: dict[str, str]) -> dict[str, Any]:
+        if address in self.frozen:
+            await self.frozen[address].wait()
         return self._at(address).follow(message)
 
     def _at(self, address: str) -> MemoryPod:

@@ -1,3 +1,4 @@
+import asyncio
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -12,7 +13,7 @@ from mooring_operator.metrics import OperatorMetrics
 from mooring_operator.reconcile.cache import Cache
 from mooring_operator.reconcile.messages import Messages
 from mooring_operator.reconcile.sync import Sync, SyncTools
-from tests.unit.shell.manual_clock import ManualClock
+from tests.unit.shell.manual_clock import ManualClock, settle
 from tests.unit.shell.memory_pods import MemoryPod, MemoryPods
 from tests.unit.shell.objects import deployment_resource, pod
 
@@ -320,3 +321,42 @@ async def test_nothing_is_sent_before_routes_are_decided_or_after_the_end() -> N
     world.sync.forget(KEY)
     assert await world.sync.round(KEY) is None
     assert target.route is None
+
+
+async def test_frozen_pod_delays_nobody_and_is_asked_once_at_a_time() -> None:
+    """Its time-out is seconds; a verdict must be with the others in milliseconds."""
+    world = World()
+    stable, candidate = world.add("1", R1), world.add("2", R2)
+    world.sync.push(KEY, ANALYSING)
+    await world.sync.round(KEY)
+    before = world.seen().at
+    await world.clock.advance(1)
+    world.pods.frozen["10.0.0.2"] = asyncio.Event()
+    assert await world.sync.round(KEY) == timedelta(seconds=1), "it is looked at again soon"
+    world.sync.push(KEY, {R1: STABLE, R2: Route(RouteRole.RETIRED, stable_revision=R1)})
+    await world.sync.round(KEY)
+    assert stable.route is not None
+    assert stable.route["weightPercent"] == 0
+    assert world.seen().at == before, "not every pod has answered since"
+    assert world.seen().routes[R1] == (STABLE,)
+    world.pods.frozen.pop("10.0.0.2").set()
+    await settle()
+    await world.sync.round(KEY)
+    assert candidate.route is not None
+    assert (candidate.route["role"], candidate.route["stableRevision"]) == ("Retired", R1)
+    assert world.seen().at > before
+
+
+async def test_answers_that_retired_pods_gave_are_told() -> None:
+    world = World()
+    world.add("1", R1, retiredAnswers=3)
+    world.add("2", R2, retiredAnswers=0)
+    world.sync.push(KEY, {R1: Route(RouteRole.RETIRED, stable_revision=R2), R2: STABLE})
+    await world.sync.round(KEY)
+    series = 'mooring_deployment_retired_answers{deployment="d",namespace="a"} 3.0'
+    assert series in world.metrics.exposition().decode()
+    world.remove("1", R1)
+    await world.sync.round(KEY)
+    assert series in world.metrics.exposition().decode(), "also of pods that are gone"
+    world.sync.forget(KEY)
+    assert "mooring_deployment_retired_answers{" not in world.metrics.exposition().decode()

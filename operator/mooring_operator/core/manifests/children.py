@@ -1,6 +1,7 @@
 """All children of a ModelDeployment in the order in which they are applied, and those to delete."""
 
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 
 from mooring_operator.api.deployment_status import (
     ModelDeploymentStatus,
@@ -14,9 +15,16 @@ from mooring_operator.core.memory import remember
 from mooring_operator.core.observation import DeploymentObservation
 from mooring_operator.core.rollout.steps import candidate_replicas
 
+FLIP = timedelta(seconds=10)
+"""How long after a flip the nodes may still lead the stable Service to the former pods. Endpoints
+take a second or two; the rest is for a loaded control plane."""
+
 
 def children_of(
-    observation: DeploymentObservation, status: ModelDeploymentStatus, config: OperatorConfig
+    observation: DeploymentObservation,
+    status: ModelDeploymentStatus,
+    config: OperatorConfig,
+    now: datetime,
 ) -> tuple[Manifest, ...]:
     """Objects that must exist for this status, pods before the Services that lead to them.
 
@@ -26,8 +34,6 @@ def children_of(
     if serving is None:
         return ()
     owner = observation.resource
-    candidate = status.candidate
-    analysed = candidate.revision if candidate is not None and status.stable is not None else None
     wanted: tuple[Manifest, ...] = (
         access.service_account(owner),
         access.sync_keys(owner, config),
@@ -35,9 +41,33 @@ def children_of(
         *_workloads(observation, status, config),
         access.disruption_budget(owner, serving.revision),
         traffic.stable_service(owner, serving.revision),
-        traffic.candidate_service(owner, analysed),
+        traffic.candidate_service(owner, _second(status, now)),
     )
     return tuple(item for item in wanted if _described(item) not in observation.foreign)
+
+
+def flip_ends(status: ModelDeploymentStatus) -> datetime | None:
+    """Until when retired pods may need the candidate's Service to find stable; None: no more."""
+    if status.stable is None or status.retired is None:
+        return None
+    return status.stable.since + FLIP
+
+
+def _second(status: ModelDeploymentStatus, now: datetime) -> str | None:
+    """The revision behind the candidate's Service.
+
+    A candidate if there is one. Without one, the former stable revision while it is warm: after
+    a flip back to it, its own pods are reached by this Service before the nodes lead the stable one
+    there. Right after a flip it therefore stays with the revision that was flipped to.
+    """
+    if status.stable is None:
+        return None
+    if status.candidate is not None:
+        return status.candidate.revision
+    ends = flip_ends(status)
+    if ends is None or status.retired is None:
+        return None
+    return (status.stable if now < ends else status.retired).revision
 
 
 def obsolete(

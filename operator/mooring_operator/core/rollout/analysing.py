@@ -46,7 +46,13 @@ def judge(situation: Situation) -> Situation | None:
     telemetry = situation.observation.telemetry
     if telemetry is None or not telemetry.fresh:
         return None
-    analysis = evaluate(situation.spec.rollout, situation.candidate, telemetry, situation.now)
+    analysis = evaluate(
+        situation.spec.rollout,
+        situation.candidate,
+        telemetry,
+        situation.now,
+        sticky=situation.spec.traffic.sticky_header is not None,
+    )
     known = situation.status.analysis
     if known is not None and _same_evidence(known, analysis):
         analysis = known

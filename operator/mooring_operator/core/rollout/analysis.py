@@ -7,7 +7,7 @@ are told apart from that: they make no candidate worse, but the comparison worth
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import lru_cache
 from itertools import accumulate, pairwise
@@ -75,13 +75,30 @@ class Stratum:
     share: float | None
     before: ArmCounts
     """Stable's answers in the steps before: a threshold taken from them is fixed in this one."""
+    weighted: bool
+    """Whether clients got the candidate's answers; else it was shadowed."""
 
 
 def evaluate(
-    rollout: Rollout, candidate: CandidateStatus, telemetry: TelemetryObservation, now: datetime
+    rollout: Rollout,
+    candidate: CandidateStatus,
+    telemetry: TelemetryObservation,
+    now: datetime,
+    *,
+    sticky: bool = False,
 ) -> AnalysisStatus:
-    """The verdict of every configured metric over all steps of this rollout so far."""
+    """The verdict of every configured metric over all steps of this rollout so far.
+
+    Args:
+        rollout: steps and settings.
+        candidate: what is analysed.
+        telemetry: the counters.
+        now: aware UTC time of the look.
+        sticky: whether users are divided, not requests: a weight is then no share of requests.
+    """
     strata = tuple(_strata(rollout.steps, candidate, telemetry))
+    if sticky:
+        strata = tuple(replace(s, share=None) if s.weighted else s for s in strata)
     analysis = rollout.analysis
     metrics = [_metric(metric, analysis, strata) for metric in analysis.metrics]
     return AnalysisStatus(
@@ -90,7 +107,7 @@ def evaluate(
         evaluated_at=now,
         rows=rows_seen(rollout.steps, candidate, telemetry),
         metrics=metrics,
-        sample_ratio=_sample_ratio(rollout.steps, candidate, telemetry),
+        sample_ratio=None if sticky else _sample_ratio(rollout.steps, candidate, telemetry),
         disagreement=_disagreement(analysis, candidate, telemetry),
     )
 
@@ -216,9 +233,11 @@ def _strata(
         stable, loss = counts.stable, counts.stable_loss
         if counts.candidate.requests:
             share = _weight_share(step)
-            yield Stratum(stable, counts.candidate, loss, counts.candidate_loss, share, before)
+            arms = (stable, counts.candidate, loss, counts.candidate_loss)
+            yield Stratum(*arms, share, before, weighted=True)
         if counts.shadow.requests:
-            yield Stratum(stable, counts.shadow, loss, LossCounts(), _shadow_share(step), before)
+            arms = (stable, counts.shadow, loss, LossCounts())
+            yield Stratum(*arms, _shadow_share(step), before, weighted=False)
         before = _with_latencies(before, stable)
 
 

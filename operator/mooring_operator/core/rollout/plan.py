@@ -12,7 +12,7 @@ from mooring_operator.api.conditions import ConditionType
 from mooring_operator.api.deployment_status import CandidateStage, ModelDeploymentStatus
 from mooring_operator.core.conditions import Standing, condition_of, trimmed
 from mooring_operator.core.decision import Decision, EventNote, EventType, OperatorConfig
-from mooring_operator.core.manifests.children import children_of, obsolete
+from mooring_operator.core.manifests.children import children_of, flip_ends, obsolete
 from mooring_operator.core.memory import recall
 from mooring_operator.core.observation import DeploymentObservation
 from mooring_operator.core.rollout.analysing import analyse
@@ -125,7 +125,7 @@ def _decision(
     observation, spec = situation.observation, situation.spec
     return Decision(
         status=status,
-        children=children_of(observation, status, situation.config),
+        children=children_of(observation, status, situation.config, situation.now),
         prune=obsolete(observation, status),
         routes=routes(status, spec),
         events=(
@@ -149,8 +149,13 @@ def _standing_event(situation: Situation, standing: Standing) -> tuple[EventNote
 def _soonest(
     requeue_after: timedelta | None, status: ModelDeploymentStatus, now: datetime
 ) -> timedelta | None:
-    """The handler's wish, or the end of the former stable revision's warmth."""
+    """The handler's wish, the end of the former stable revision's warmth, or of a flip."""
     if status.retired is None:
         return requeue_after
-    warm = max(status.retired.keep_until - now, timedelta())
-    return warm if requeue_after is None else min(requeue_after, warm)
+    pauses = [status.retired.keep_until - now]
+    ends = flip_ends(status)
+    if ends is not None and ends > now:
+        pauses.append(ends - now)
+    if requeue_after is not None:
+        pauses.append(requeue_after)
+    return max(min(pauses), timedelta())

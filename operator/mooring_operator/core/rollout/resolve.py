@@ -12,6 +12,7 @@ from mooring_operator.core.manifests.runtime import runtime_problem
 from mooring_operator.core.observation import DeploymentObservation
 from mooring_operator.core.revision import pinned, revision_hash
 from mooring_operator.core.rollout.analysis import LATENCY_LIMIT
+from mooring_operator.core.rollout.reach import traffic_problem
 from mooring_operator.core.rollout.turn import Resolution, Resolved, Unresolved
 
 SHOWN = 8
@@ -66,7 +67,9 @@ def spec_problem(spec: ModelDeploymentSpec) -> str | None:
             f"spec.rollout.analysis.latencyThreshold is {analysis.latency_threshold}: pods measure"
             " latencies up to 1s; set at most 1s, or take latency out of metrics"
         )
-    return runtime_problem(spec.runtime) or log_problem(spec.prediction_log)
+    return (
+        traffic_problem(spec) or runtime_problem(spec.runtime) or log_problem(spec.prediction_log)
+    )
 
 
 def _version_name(spec: ModelDeploymentSpec, model: Model) -> str | Standing:

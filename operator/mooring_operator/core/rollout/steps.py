@@ -1,9 +1,11 @@
 """The weight schedule: phases, shares of traffic, pods, and the route of each revision's pods."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 from math import ceil
 
-from mooring_operator.api.deployment import ModelDeploymentSpec, RolloutStep
+from mooring_operator.api.base import parse_duration
+from mooring_operator.api.deployment import ModelDeploymentSpec, RolloutStep, TrafficMode
 from mooring_operator.api.deployment_status import (
     CandidateStage,
     CandidateStatus,
@@ -11,6 +13,10 @@ from mooring_operator.api.deployment_status import (
 )
 from mooring_operator.core.decision import Route, RouteRole
 from mooring_operator.ids import Revision
+
+SERVER_DEADLINE = timedelta(seconds=10)
+"""A request's deadline where `spec.runtime` has none: the server's own default."""
+LONGEST_DEADLINE = timedelta(minutes=10)
 
 
 def current_step(steps: Sequence[RolloutStep], candidate: CandidateStatus) -> RolloutStep:
@@ -61,10 +67,11 @@ def shares(status: ModelDeploymentStatus, spec: ModelDeploymentSpec) -> tuple[in
 def candidate_replicas(spec: ModelDeploymentSpec, candidate: CandidateStatus) -> int:
     """Pods that the candidate needs in its stage.
 
-    Full when it takes or is about to take the stable role; before that enough for the largest
-    weight of all steps, so that no step waits for pods.
+    Full when it takes or is about to take the stable role, and in mode BlueGreen from the start;
+    before that enough for the largest weight of all steps, so that no step waits for pods.
     """
-    if candidate.stage in (CandidateStage.INITIALIZING, CandidateStage.PROMOTING):
+    whole = spec.traffic.mode is TrafficMode.BLUE_GREEN
+    if whole or candidate.stage in (CandidateStage.INITIALIZING, CandidateStage.PROMOTING):
         return spec.replicas
     heaviest = max((step.weight or 0 for step in spec.rollout.steps), default=0)
     return max(1, ceil(spec.replicas * heaviest / 100))
@@ -73,21 +80,67 @@ def candidate_replicas(spec: ModelDeploymentSpec, candidate: CandidateStatus) ->
 def routes(status: ModelDeploymentStatus, spec: ModelDeploymentSpec) -> dict[Revision, Route]:
     """What the pods of every live revision are told."""
     out: dict[Revision, Route] = {}
-    candidate = status.candidate
+    candidate, stable = status.candidate, status.stable
     if status.retired is not None:
-        out[Revision(status.retired.revision)] = Route(RouteRole.RETIRED)
+        out[Revision(status.retired.revision)] = _retired(status, spec)
     if candidate is not None:
-        initial = candidate.stage is CandidateStage.INITIALIZING
-        role = RouteRole.STABLE if initial else RouteRole.CANDIDATE
-        out[Revision(candidate.revision)] = Route(role)
-    if status.stable is not None:
+        out[Revision(candidate.revision)] = _of_candidate(candidate, status, spec)
+    if stable is not None:
         weight, shadow = shares(status, spec)
         analysed = candidate if weight or shadow else None
-        out[Revision(status.stable.revision)] = Route(
+        header = spec.traffic.sticky_header
+        out[Revision(stable.revision)] = Route(
             RouteRole.STABLE,
             phase=None if analysed is None else phase_key(analysed),
             candidate_revision=None if analysed is None else Revision(analysed.revision),
             weight_percent=weight,
             shadow_percent=shadow,
+            deadline_ms=candidate_deadline_ms(spec),
+            sticky_header=header.lower() if header is not None and weight else None,
         )
     return out
+
+
+def _of_candidate(
+    candidate: CandidateStatus, status: ModelDeploymentStatus, spec: ModelDeploymentSpec
+) -> Route:
+    match candidate.stage:
+        case CandidateStage.INITIALIZING:
+            return Route(RouteRole.STABLE)
+        case CandidateStage.ROLLING_BACK:
+            # It answers nothing from the verdict on, also where a stable pod does not know yet.
+            return _retired(status, spec)
+        case _:
+            return Route(RouteRole.CANDIDATE)
+
+
+def _retired(status: ModelDeploymentStatus, spec: ModelDeploymentSpec) -> Route:
+    stable = status.stable
+    return Route(
+        RouteRole.RETIRED,
+        deadline_ms=retired_deadline_ms(spec),
+        stable_revision=None if stable is None else Revision(stable.revision),
+    )
+
+
+def candidate_deadline_ms(spec: ModelDeploymentSpec) -> int:
+    """How long stable pods wait for the candidate before they answer themselves.
+
+    A tenth of the request's deadline, 1 s at least, and never more than half of it.
+    """
+    deadline = _deadline(spec)
+    return max(1, min(deadline // 2, max(1000, deadline // 10)))
+
+
+def retired_deadline_ms(spec: ModelDeploymentSpec) -> int:
+    """How long retired pods wait for stable: half of the request's deadline.
+
+    They should answer nothing themselves, and a slow model must have its time.
+    """
+    return max(1, _deadline(spec) // 2)
+
+
+def _deadline(spec: ModelDeploymentSpec) -> int:
+    asked = spec.runtime.deadline
+    length = SERVER_DEADLINE if asked is None else parse_duration(asked)
+    return int(min(length, LONGEST_DEADLINE) / timedelta(milliseconds=1))

@@ -2,7 +2,6 @@
 
 from mooring_operator.api.conditions import Condition, ConditionStatus, ConditionType, Reason
 from mooring_operator.api.deployment_status import (
-    CandidateStage,
     ModelDeploymentStatus,
     QualityStatus,
     RevisionRef,
@@ -17,6 +16,7 @@ from mooring_operator.core.manifests.labels import selector_text
 from mooring_operator.core.quality.fact import quality_fact
 from mooring_operator.core.quality.told import quality_status
 from mooring_operator.core.revision import quarantine_entry
+from mooring_operator.core.rollout.achieved import weight_column, with_weight
 from mooring_operator.core.rollout.monitoring import (
     data_quality_fact,
     drift_column,
@@ -24,14 +24,18 @@ from mooring_operator.core.rollout.monitoring import (
     latched_drift,
     metrics_fact,
 )
-from mooring_operator.core.rollout.steps import current_step, phase_key, shares
 from mooring_operator.core.rollout.turn import Situation, Unresolved, changed, named
 from mooring_operator.ids import Revision
 
 
 def summarize(situation: Situation, standing: Standing) -> ModelDeploymentStatus:
     """The status with conditions, all of the observed generation, and printer columns."""
-    status = changed(situation.status, drift=latched_drift(situation), quality=_quality(situation))
+    status = changed(
+        situation.status,
+        drift=latched_drift(situation),
+        quality=_quality(situation),
+        candidate=with_weight(situation),
+    )
     situation = situation.on(status)
     generation = situation.observation.resource.metadata.generation
     conditions: list[Condition] = list(situation.before.conditions)
@@ -48,7 +52,7 @@ def summarize(situation: Situation, standing: Standing) -> ModelDeploymentStatus
         environment=situation.observation.environment or "",
         version="" if status.stable is None else status.stable.version,
         ready=f"{0 if pods is None else pods.ready}/{situation.spec.replicas}",
-        weight=_weight(situation),
+        weight=weight_column(situation),
         drifted=drift_column(status.drift),
         replicas=0 if pods is None else pods.replicas,
         selector=""
@@ -123,22 +127,3 @@ def _quality(situation: Situation) -> QualityStatus | None:
         situation.observation.telemetry,
         None if stable is None else Revision(stable.revision),
     )
-
-
-def _weight(situation: Situation) -> str:
-    """Achieved of asked-for weight, from the pods' request counters."""
-    candidate = situation.status.candidate
-    if candidate is None or candidate.stage is CandidateStage.INITIALIZING:
-        return ""
-    weight, shadow = shares(situation.status, situation.spec)
-    if shadow:
-        return f"shadow {shadow}%"
-    if not weight:
-        return "0%"
-    telemetry = situation.observation.telemetry
-    counts = None if telemetry is None else telemetry.phases.get(phase_key(candidate))
-    answered = 0 if counts is None else counts.candidate.requests
-    total = 0 if counts is None else counts.stable.requests + answered
-    achieved = 100 * answered / total if total else 0.0
-    asked = current_step(situation.spec.rollout.steps, candidate).weight
-    return f"{achieved:.2g}% of {asked}%"
