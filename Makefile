@@ -12,7 +12,7 @@ export PYTHONUNBUFFERED := 1
 
 .PHONY: help demo test verify static crds proto images cluster-up cluster-down cluster-check clean \
         bench-compare bench-detector bench-false-alarms bench-serving bench-recording bench-profile bench-overload bench-soak prove-availability prove-rollouts-traffic conformance \
-        bench-drift sim-update lock
+        bench-drift sim-update lock faults faults-steady
 
 help: ## list the commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -105,6 +105,12 @@ prove-availability: $(STAMP) ## 100,000 requests across restarts, kills and drai
 
 prove-rollouts-traffic: $(STAMP) ## 100,000 requests across promotions, flips, rollbacks, aborts and kills (25 minutes)
 	@MOORING_PROOF=full $(BIN)/python -m pytest tests/cluster/test_traffic_end_to_end.py -s
+
+faults: $(STAMP) ## every fault plan against a real API server, a table, build/faults.json
+	@$(BIN)/python -m tests.faults $(ARGS)
+
+faults-steady: $(STAMP) ## ten minutes at rest: the operator writes nothing
+	@$(BIN)/python -m tests.faults.steady $(ARGS)
 
 clean: ## remove what was built here (the cache outside the checkout stays)
 	@rm -rf build dist .pytest_cache .ruff_cache .hypothesis $(VENV)

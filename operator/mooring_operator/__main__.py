@@ -28,6 +28,7 @@ from mooring_operator.metrics import OperatorMetrics
 from mooring_operator.reconcile.apply import Applier
 from mooring_operator.reconcile.assignment import serves
 from mooring_operator.reconcile.cache import Cache
+from mooring_operator.reconcile.certainty import Certainty
 from mooring_operator.reconcile.deciders import MakeDeciders, deciders
 from mooring_operator.reconcile.health import Health
 from mooring_operator.reconcile.ingest import Ingest
@@ -229,6 +230,7 @@ async def build(settings: OperatorSettings, make_deciders: MakeDeciders = decide
         edges.jitter,
         namespaces=settings.watch_namespaces,
     )
+    _connect(edges, resync, watch)
     decide = make_deciders(cache, _config(settings, edges.signer), sync.telemetry)
     hands = _hands(edges, cache, ingest, sync, (queue, rounds))
     return Process(
@@ -248,6 +250,19 @@ async def build(settings: OperatorSettings, make_deciders: MakeDeciders = decide
         sync=sync,
         jitter=edges.jitter,
     )
+
+
+def _connect(edges: _Edges, resync: Resync, watch: Watch) -> None:
+    """Who hears of what: writes of the fence, lists of the watch's gaps, both of outages."""
+
+    def returned() -> None:
+        log.warning("the API server answers again: listing everything, watching anew")
+        resync.doubt()
+        watch.restart()
+
+    edges.kube.fence = edges.leadership.require
+    edges.kube.on_return = returned
+    watch.on_relist = resync.doubt
 
 
 def _sync(edges: _Edges, cache: Cache, queue: Queue, rounds: Queue) -> Sync:
@@ -274,11 +289,13 @@ def _hands(
         return serves(edges.settings.namespace, namespace)
 
     guard = edges.leadership.require
+    certainty = Certainty(edges.kube, ingest)
     instance = edges.settings.identity or socket.gethostname()
     return Hands(
-        status=StatusWriter(edges.kube, ingest, guard),
-        applier=Applier(edges.kube, cache, ingest, guard),
+        status=StatusWriter(edges.kube, ingest, guard, certainty),
+        applier=Applier(edges.kube, cache, ingest, guard, certainty),
         events=EventRecorder(edges.kube, edges.clock, edges.metrics, instance=instance),
+        certainty=certainty,
         push_routes=sync.push,
         serves=served,
         forget=forget,

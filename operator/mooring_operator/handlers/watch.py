@@ -6,16 +6,20 @@ started on its loop after it. So it gets its own, and is started again.
 
 import asyncio
 import logging
+import socket
+import ssl
 import threading
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 
+import aiohttp
 import kopf
 
 from mooring_operator.core.decision import Manifest
 from mooring_operator.handlers.configure import kopf_settings
 from mooring_operator.io.clock import Clock
+from mooring_operator.io.keepalive import KEEPALIVE
 from mooring_operator.io.kube_login import Connection
 from mooring_operator.io.resources import WATCHED, ResourceType
 from mooring_operator.metrics import OperatorMetrics
@@ -25,6 +29,8 @@ log = logging.getLogger(__name__)
 
 OnEvent = Callable[[str | None, Manifest], None]
 """Takes the event's type (None: listed) and the object."""
+OnRelist = Callable[[str], None]
+"""Told the kind that the watch listed anew: it does not tell what was deleted meanwhile."""
 _LOGIN_LIFETIME = timedelta(minutes=10)
 """How long kopf uses a token before it asks again. Projected tokens rotate about hourly."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
@@ -47,10 +53,19 @@ class Watch:
         self._clock, self._metrics = clock, metrics
         self._jitter, self._namespaces = jitter, namespaces
         self._stop = threading.Event()
+        self._round = threading.Event()
+        """Ends the present run of kopf."""
+        self._listed: set[str] = set()
+        self.on_relist: OnRelist = _nobody_asks
 
     def stop(self) -> None:
         """Ends the streams; `run` returns soon."""
         self._stop.set()
+        self._round.set()
+
+    def restart(self) -> None:
+        """Begins anew with fresh connections: the present ones may be silent for ever."""
+        self._round.set()
 
     async def run(self) -> None:
         """Watches; starts again after each end, with growing pauses."""
@@ -58,11 +73,15 @@ class Watch:
         pause = _FIRST_PAUSE
         while not self._stop.is_set():
             began = self._clock.monotonic()
+            self._round = threading.Event()
             ended = await settled(asyncio.to_thread(self._watch, loop))
             if self._stop.is_set():
                 return
-            log.warning("the watch ended and is started again: %r", ended)
             self._metrics.watch_restarts.inc()
+            if self._round.is_set():
+                log.info("the watch begins anew")
+                continue
+            log.warning("the watch ended and is started again: %r", ended)
             if self._clock.monotonic() - began > 2 * _LONGEST_PAUSE:
                 pause = _FIRST_PAUSE
             await self._clock.sleep(pause * (0.5 + self._jitter()))
@@ -71,7 +90,7 @@ class Watch:
     def _watch(self, main: asyncio.AbstractEventLoop) -> None:
         """One run of kopf, on the calling thread."""
         registry = kopf.OperatorRegistry()
-        kopf.on.login(registry=registry)(self._login_handler())
+        kopf.on.login(registry=registry)(self._login_handler(main))
         for type_ in WATCHED:
             kopf.on.event(
                 group=type_.group, version=type_.version, plural=type_.plural, registry=registry
@@ -82,7 +101,7 @@ class Watch:
                 settings=kopf_settings(self._jitter),
                 clusterwide=not self._namespaces,
                 namespaces=self._namespaces,
-                stop_flag=self._stop,
+                stop_flag=self._round,
             )
         )
 
@@ -96,18 +115,59 @@ class Watch:
 
         return hand_over
 
-    def _login_handler(self):
-        async def login(**_: Any) -> kopf.ConnectionInfo:
+    def _login_handler(self, main: asyncio.AbstractEventLoop):
+        async def login(**_: Any) -> kopf.AiohttpSession:
             token = self._connection.bearer()
-            return kopf.ConnectionInfo(
+            return kopf.AiohttpSession(
+                aiohttp_session=self._session(token, main),
                 server=self._connection.server,
-                ca_path=self._connection.ca_path,
-                insecure=self._connection.insecure,
-                scheme="Bearer" if token else None,
-                token=token,
-                certificate_path=self._connection.certificate_path,
-                private_key_path=self._connection.key_path,
                 expiration=self._clock.now() + _LOGIN_LIFETIME if token else None,
             )
 
         return login
+
+    def _session(self, token: str | None, main: asyncio.AbstractEventLoop) -> aiohttp.ClientSession:
+        """kopf's own session, but for connections that notice their end, and our trace."""
+        trace = aiohttp.TraceConfig()
+        trace.on_request_end.append(self._tracer(main))
+        plain = self._connection.server.startswith("http://")
+        tls: ssl.SSLContext | bool = True if plain else self._connection.tls()
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, ssl=tls, socket_factory=_lively_socket),
+            headers={"Authorization": f"Bearer {token}"} if token else {},
+            trace_configs=[trace],
+        )
+
+    def _tracer(self, main: asyncio.AbstractEventLoop):
+        places = {
+            type_.path(namespace): type_.kind
+            for type_ in WATCHED
+            for namespace in (self._namespaces if type_.namespaced else ()) or ("",)
+        }
+
+        async def ended(
+            _: aiohttp.ClientSession, __: object, request: aiohttp.TraceRequestEndParams
+        ) -> None:
+            asked = request.url
+            if asked.query.get("watch") or asked.query.get("continue"):
+                return
+            place = next((known for known in places if asked.path.endswith(known)), None)
+            if place is None:
+                return
+            if place in self._listed and not self._stop.is_set():
+                main.call_soon_threadsafe(self.on_relist, places[place])
+            self._listed.add(place)
+
+        return ended
+
+
+def _nobody_asks(_: str) -> None:
+    """What happens on a list anew until somebody wants to know."""
+
+
+def _lively_socket(address: tuple[Any, ...]) -> socket.socket:
+    family, kind, protocol, *_ = address
+    made = socket.socket(family, kind, protocol)
+    for option in KEEPALIVE:
+        made.setsockopt(*option)
+    return made

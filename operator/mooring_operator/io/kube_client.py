@@ -1,6 +1,12 @@
-"""A thin asynchronous Kubernetes client on httpx: six verbs, paging, rate limit, error mapping."""
+"""A thin asynchronous Kubernetes client on httpx: six verbs, paging, rate limit, error mapping.
 
+It is also where an outage is noticed: who was cut off from the API server must not believe that
+its watches told everything, or that its connections still live.
+"""
+
+import asyncio
 import json
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -15,7 +21,9 @@ from mooring_operator.errors import (
     Transient,
 )
 from mooring_operator.io.clock import Clock
+from mooring_operator.io.connection_pool import ConnectionPool
 from mooring_operator.io.fields import objects_at, text_at
+from mooring_operator.io.keepalive import KEEPALIVE
 from mooring_operator.io.kube import Listing, ObjectRef
 from mooring_operator.io.kube_login import Connection
 from mooring_operator.io.resources import ResourceType
@@ -27,6 +35,20 @@ _UNAUTHORIZED = 401
 _APPLY = "application/apply-patch+yaml"  # JSON is YAML
 _MERGE = "application/merge-patch+json"
 _JSON = "application/json"
+_ANSWER_SECONDS = 10.0
+"""Longest silence within a request. Kubernetes promises 1 s for an object, 30 s for everything at
+once; a page is neither. What hangs longer hangs in the network."""
+_OUTAGE_SECONDS = 3.0
+"""A silence after which watches may have missed something."""
+_LEASES = "/apis/coordination.k8s.io/"
+
+
+def _anybody() -> None:
+    """The fence before there is a leader: nothing of the cluster is written yet."""
+
+
+def _nobody_asks() -> None:
+    """What happens after an outage until somebody wants to know."""
 
 
 class HttpKubeClient:
@@ -37,18 +59,31 @@ class HttpKubeClient:
     ) -> None:
         self._connection, self._clock, self._metrics = connection, clock, metrics
         self._limit = limit
-        self._http = httpx.AsyncClient(
-            base_url=connection.server,
-            verify=connection.tls(),
-            timeout=httpx.Timeout(30.0, connect=5.0),
-            limits=httpx.Limits(max_connections=64, max_keepalive_connections=32),
-            trust_env=False,
-        )
+        self._pool = ConnectionPool(self._client)
+        self._answered_at = clock.monotonic()
+        self._silent_since: float | None = None
+        self.fence: Callable[[], None] = _anybody
+        """Raises LeadershipLost when this process may not write. Asked when a write is sent, which
+        may be long after it was wanted: the rate limit makes it wait."""
+        self.on_return: Callable[[], None] = _nobody_asks
+        """Called when the API server answers again after an outage."""
         self._bearer = connection.bearer()
 
     async def aclose(self) -> None:
         """Closes the connections."""
-        await self._http.aclose()
+        await self._pool.aclose()
+
+    def _client(self) -> httpx.AsyncClient:
+        transport = httpx.AsyncHTTPTransport(
+            verify=self._connection.tls(),
+            limits=httpx.Limits(max_connections=64, max_keepalive_connections=32),
+            trust_env=False,
+            socket_options=KEEPALIVE,
+        )
+        timeout = httpx.Timeout(_ANSWER_SECONDS, connect=5.0)
+        return httpx.AsyncClient(
+            base_url=self._connection.server, transport=transport, timeout=timeout
+        )
 
     async def get(self, ref: ObjectRef) -> Manifest:
         """Reads one object."""
@@ -128,6 +163,8 @@ class HttpKubeClient:
         content_type: str = _JSON,
     ) -> dict[str, Any]:
         await self._clock.sleep(self._limit.reserve(self._clock.monotonic()))
+        if method != "GET" and not path.startswith(_LEASES):
+            self.fence()
         response = await self._send(method, path, what, query, body, content_type)
         if response.status_code == _UNAUTHORIZED:
             # The projected token rotates about hourly; read it again, once.
@@ -154,15 +191,33 @@ class HttpKubeClient:
         if body is not None:
             headers["content-type"] = content_type
             content = json.dumps(body, separators=(",", ":")).encode()
+        started = self._clock.monotonic()
         try:
-            return await self._http.request(
-                method, path, params=query, content=content, headers=headers
+            response = await self._pool.request(
+                method, path, query=query, content=content, headers=headers
             )
+        except asyncio.CancelledError:
+            self._fell_silent(started)
+            raise
         except (httpx.HTTPError, httpx.InvalidURL) as error:
+            self._fell_silent(started)
             self._metrics.requests.labels("error", method).inc()
             raise Transient(
                 f"The API server did not answer {method} {what}: {type(error).__name__} {error}"
             ) from error
+        self._answered()
+        return response
+
+    def _fell_silent(self, started: float) -> None:
+        """A request got no answer. Others that did meanwhile show that it alone was unlucky."""
+        if self._silent_since is None:
+            self._silent_since = max(started, self._answered_at)
+
+    def _answered(self) -> None:
+        now, since = self._clock.monotonic(), self._silent_since
+        self._answered_at, self._silent_since = now, None
+        if since is not None and now - since >= _OUTAGE_SECONDS:
+            self.on_return()
 
 
 def error_of(response: httpx.Response, method: str, what: str) -> MooringError:

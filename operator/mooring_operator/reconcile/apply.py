@@ -11,6 +11,7 @@ from mooring_operator.io.fields import mapping_at, objects_at, text_at
 from mooring_operator.io.kube import KubeClient, ObjectRef
 from mooring_operator.io.resources import CREATE_ONLY, RESOURCES
 from mooring_operator.reconcile.cache import Cache
+from mooring_operator.reconcile.certainty import Certainty
 from mooring_operator.reconcile.ingest import Ingest
 from mooring_operator.reconcile.likeness import carries, fingerprint, intent_of, with_intent
 from mooring_operator.reconcile.links import key_of, links_of
@@ -23,8 +24,11 @@ log = logging.getLogger(__name__)
 class Applier:
     """Writes children with server-side apply, and knows whose names are taken."""
 
-    def __init__(self, kube: KubeClient, cache: Cache, ingest: Ingest, guard: Guard) -> None:
+    def __init__(
+        self, kube: KubeClient, cache: Cache, ingest: Ingest, guard: Guard, certainty: Certainty
+    ) -> None:
         self._kube, self._cache, self._ingest, self._guard = kube, cache, ingest, guard
+        self._certainty = certainty
         self._answers: dict[ObjectKey, tuple[str, str]] = {}
         """Intent and form of children that the API server writes in another form than we do."""
         self._foreign: dict[ObjectKey, dict[str, ObjectRef]] = {}
@@ -67,6 +71,7 @@ class Applier:
                 continue
             if controller_uid(live) not in ("", text_at(owner, "metadata", "uid")):
                 continue
+            await self._certainty.confirm(owner)
             self._guard()
             uid = text_at(live, "metadata", "uid")
             try:
@@ -88,6 +93,7 @@ class Applier:
                 return True
             if key.kind in CREATE_ONLY or self._is_as_wanted(key, live, child):
                 return False
+        await self._certainty.confirm(owner)
         self._guard()
         if key.kind in CREATE_ONLY:
             await self._create(owner, child)

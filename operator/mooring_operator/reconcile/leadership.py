@@ -107,6 +107,8 @@ class Elector:
         self._seen: LeaseRecord | None = None
         self._seen_at = 0.0
         self._renewed_at: float | None = None
+        self._turn = asyncio.Lock()
+        self._released = False
 
     @property
     def leads(self) -> bool:
@@ -141,13 +143,26 @@ class Elector:
         """
         while self.leads:
             await self._clock.sleep(self._times.retry)
+            if self._released:
+                break
             if not await self._attempt() and self._holder() not in ("", self._identity):
                 break
+        if self._released:
+            await asyncio.Event().wait()  # given back on purpose: the process ends in its own time
         self._renewed_at = None
         raise LeadershipLost(f"{self._identity} lost {self._store} to {self._holder() or 'time'}")
 
     async def release(self) -> None:
-        """Gives the Lease back, so that another one need not wait for it to expire."""
+        """Gives the Lease back, so that another one need not wait for it to expire.
+
+        For good: a renewal that is under way ends first, and none begins afterwards, which would
+        take it back.
+        """
+        self._released = True
+        async with self._turn:
+            await self._give_back()
+
+    async def _give_back(self) -> None:
         if not self.leads or self._seen is None:
             return
         self._renewed_at = None
@@ -169,6 +184,10 @@ class Elector:
 
     async def _attempt(self) -> bool:
         """One attempt to get or renew the Lease, bounded in time."""
+        async with self._turn:
+            return not self._released and await self._bounded()
+
+    async def _bounded(self) -> bool:
         started = self._clock.monotonic()
         try:
             async with asyncio.timeout(self._times.renew / 2):

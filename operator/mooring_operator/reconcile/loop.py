@@ -30,6 +30,7 @@ from mooring_operator.io.fields import Json, mapping_at, number_at
 from mooring_operator.metrics import OperatorMetrics
 from mooring_operator.reconcile.apply import Applier
 from mooring_operator.reconcile.cache import Cache
+from mooring_operator.reconcile.certainty import Certainty
 from mooring_operator.reconcile.parse import is_going
 from mooring_operator.reconcile.recorder import EventRecorder
 from mooring_operator.reconcile.report import StatusWriter, with_standing
@@ -51,6 +52,7 @@ class Hands:
     status: StatusWriter
     applier: Applier
     events: EventRecorder
+    certainty: Certainty
     push_routes: PushRoutes
     serves: Callable[[ObjectKey], bool]
     """Whether this operator is the one that serves an object's namespace."""
@@ -154,6 +156,9 @@ class Loop:
             raise
         except MooringError as error:
             failure = error
+        if any(route.weight_percent or route.shadow_percent for route in decision.routes.values()):
+            # Traffic for a candidate that may have been rolled back since.
+            await self._hands.certainty.confirm(manifest)
         self._hands.push_routes(key, decision.routes)
         return failure
 
@@ -173,6 +178,7 @@ class Loop:
     def _forget(self, key: ObjectKey) -> None:
         self._failing.pop(key, None)
         self._hands.applier.forget(key)
+        self._hands.certainty.forget(key)
         self._hands.forget(key)
 
 

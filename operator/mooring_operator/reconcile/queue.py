@@ -20,9 +20,6 @@ from mooring_operator.reconcile.schedule import Schedule
 
 log = logging.getLogger(__name__)
 KeyT = TypeVar("KeyT", bound=Hashable)
-_CONFLICT_PAUSE = 0.05
-"""Seconds before a look again after someone else's write; our copy is fresh by then."""
-
 
 KeyIn = TypeVar("KeyIn", bound=Hashable, contravariant=True)
 
@@ -127,7 +124,8 @@ class WorkQueue(Generic[KeyT]):
         if isinstance(error, asyncio.CancelledError):
             raise error
         if isinstance(error, Conflict):
-            self._schedule.succeed(key, self._clock.monotonic(), _CONFLICT_PAUSE)
+            # Our copy is fresh by then. Whoever conflicts with us each time is not raced.
+            self._schedule.fail(key, self._clock.monotonic())
             return
         if on_failure is not None and not isinstance(error, LeadershipLost):
             told = await settled(on_failure(key, error))

@@ -14,6 +14,7 @@ from mooring_operator.core.decision import Manifest
 from mooring_operator.errors import Conflict
 from mooring_operator.io.fields import Json, mapping_at, number_at, text_at, value_at
 from mooring_operator.io.kube import KubeClient, ObjectRef
+from mooring_operator.reconcile.certainty import Certainty
 from mooring_operator.reconcile.ingest import Ingest
 from mooring_operator.reconcile.links import key_of
 
@@ -27,8 +28,11 @@ Guard = Callable[[], None]
 class StatusWriter:
     """The only writer of status."""
 
-    def __init__(self, kube: KubeClient, ingest: Ingest, guard: Guard) -> None:
+    def __init__(
+        self, kube: KubeClient, ingest: Ingest, guard: Guard, certainty: Certainty
+    ) -> None:
         self._kube, self._ingest, self._guard = kube, ingest, guard
+        self._certainty = certainty
 
     async def write(self, manifest: Manifest, status: Json) -> bool:
         """Makes the status as given, if it is not so already; returns whether it was written.
@@ -51,6 +55,7 @@ class StatusWriter:
             self._ingest.written(await self._kube.get(ref), key)
             raise
         self._ingest.written(written, key)
+        self._certainty.written(written)
         return True
 
 

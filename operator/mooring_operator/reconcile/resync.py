@@ -1,5 +1,10 @@
-"""Complete lists: at the start, every ten minutes or so, and for a stream that seems blind."""
+"""Complete lists: at the start, every ten minutes or so, and whenever a stream is doubted.
 
+A stream is doubted when it seems blind, when the watch had to list anew (it does not tell what was
+deleted in between), and when the API server was away.
+"""
+
+import asyncio
 import logging
 from collections.abc import Callable
 from datetime import timedelta
@@ -33,6 +38,8 @@ class Resync:
         self._kube, self._ingest, self._streams = kube, ingest, streams
         self._clock, self._namespaces = clock, namespaces
         self._patience = patience.total_seconds()
+        self._doubted: set[str] = set()
+        self._doubt = asyncio.Event()
         self.complete = False
         """Whether every kind was listed once: decisions may be made."""
 
@@ -43,19 +50,48 @@ class Resync:
                 await self._clock.sleep(_RETRY_SECONDS)
         self.complete = True
 
+    def doubt(self, *kinds: str) -> None:
+        """Has these kinds listed at once; without any: all, and everybody looks again."""
+        self._doubted |= set(kinds or (type_.kind for type_ in WATCHED))
+        self._doubt.set()
+
     async def run(self, interval: timedelta, jitter: Callable[[], float]) -> None:
         """Lists everything each `interval` (spread by 20 %), and suspects in between."""
         while True:
             end = self._clock.monotonic() + interval.total_seconds() * (0.9 + 0.2 * jitter())
             while self._clock.monotonic() < end:
-                await self._clock.sleep(_LOOK_SECONDS)
-                suspects = self._streams.suspects(self._clock.monotonic(), self._patience)
-                for type_ in WATCHED:
-                    if type_.kind in suspects:
-                        await self._list(type_)
+                await self._until_doubt(_LOOK_SECONDS)
+                await self._resolve()
             for type_ in WATCHED:
                 await self._list(type_)
             self._ingest.wake_all()
+
+    async def _until_doubt(self, seconds: float) -> None:
+        """Returns after so many seconds, or as soon as there is a doubt."""
+        doubt = asyncio.ensure_future(self._doubt.wait())
+        timer = asyncio.ensure_future(self._clock.sleep(seconds))
+        try:
+            await asyncio.wait({doubt, timer}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            doubt.cancel()
+            timer.cancel()
+
+    async def _resolve(self) -> None:
+        """Lists what is doubted; what cannot be listed stays so."""
+        self._doubt.clear()
+        suspects = self._streams.suspects(self._clock.monotonic(), self._patience)
+        doubted, self._doubted = self._doubted, set()
+        for type_ in WATCHED:
+            if type_.kind not in doubted and type_.kind not in suspects:
+                continue
+            if not await self._list(type_) and type_.kind in doubted:
+                self._doubted.add(type_.kind)
+        if len(doubted) == len(WATCHED):
+            # After an outage: nobody waits until its own pause is over.
+            self._ingest.wake_all()
+        if self._doubted:
+            await self._clock.sleep(_RETRY_SECONDS)
+            self._doubt.set()
 
     async def _list(self, type_: ResourceType) -> bool:
         items: list[Manifest] = []

@@ -11,6 +11,7 @@ from mooring_operator.ids import ObjectKey, Revision
 from mooring_operator.metrics import OperatorMetrics
 from mooring_operator.reconcile.apply import Applier
 from mooring_operator.reconcile.cache import Cache
+from mooring_operator.reconcile.certainty import Certainty
 from mooring_operator.reconcile.ingest import Ingest
 from mooring_operator.reconcile.loop import Decided, Hands, Loop
 from mooring_operator.reconcile.recorder import EventRecorder
@@ -60,11 +61,13 @@ class Harness:
         metrics = OperatorMetrics()
         self.ingest = Ingest(self.cache, Streams(), self.clock, metrics)
         self.ingest.subscribe(self.woken.append)
-        self.applier = Applier(self.kube, self.cache, self.ingest, self._guarded)
+        self.certainty = Certainty(self.kube, self.ingest)
+        self.applier = Applier(self.kube, self.cache, self.ingest, self._guarded, self.certainty)
         hands = Hands(
-            status=StatusWriter(self.kube, self.ingest, self._guarded),
+            status=StatusWriter(self.kube, self.ingest, self._guarded, self.certainty),
             applier=self.applier,
             events=EventRecorder(self.kube, self.clock, metrics, instance="test"),
+            certainty=self.certainty,
             push_routes=lambda key, routes: self.routes.append(routes),
             serves=lambda key: self.served,
             forget=self.forgotten.append,

@@ -93,7 +93,7 @@ async def test_restarted_operator_does_not_apply_what_is_as_wanted() -> None:
     world = Harness()
     owner = world.declare()
     await world.applier.apply(owner, [_service()])
-    restarted = Applier(world.kube, world.cache, world.ingest, lambda: None)
+    restarted = Applier(world.kube, world.cache, world.ingest, lambda: None, world.certainty)
     await restarted.apply(owner, [_service()])
     assert _applied(world) == 1
 

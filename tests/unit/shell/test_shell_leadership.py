@@ -1,7 +1,9 @@
 import asyncio
+from typing import Any
 
 import pytest
 
+from mooring_operator.core.decision import Manifest
 from mooring_operator.errors import LeadershipLost, Transient
 from mooring_operator.io.lease import LeaseStore
 from mooring_operator.reconcile.leadership import Elector, LeaseTimes, SoleLeader, first_epoch
@@ -106,6 +108,31 @@ async def test_released_lease_is_taken_at_once() -> None:
     await two.acquire()
     assert two.leads
     assert clock.monotonic() == 0.0
+
+
+async def test_released_lease_stays_free_when_a_renewal_was_under_way() -> None:
+    kube, clock = MemoryKube(), ManualClock()
+    one = _elector(kube, clock, "one")
+    await one.acquire()
+    keeping = asyncio.create_task(one.keep())
+    answered, write = asyncio.Event(), kube.patch
+
+    async def slowly(*given: Any, **named: Any) -> Manifest:
+        await answered.wait()
+        return await write(*given, **named)
+
+    kube.patch = slowly
+    await clock.advance(2.0)
+    giving_back = asyncio.create_task(one.release())
+    await settle()
+    assert _holder(kube) == "one", "the renewal is still on its way"
+    answered.set()
+    await giving_back
+    assert _holder(kube) == ""
+    await clock.advance(60.0)
+    assert _holder(kube) == "", "nobody took it back"
+    assert not keeping.done(), "given back is not lost: the process ends in its own time"
+    keeping.cancel()
 
 
 async def test_restarted_process_of_the_same_name_continues_its_lease() -> None:

@@ -89,21 +89,25 @@ async def test_key_runs_again_after_the_time_that_work_returned() -> None:
     assert at == [0.0, 10.0, 20.0]
 
 
-async def test_conflict_is_tried_again_at_once_without_backoff() -> None:
+async def test_conflict_is_tried_again_soon_and_ever_more_slowly_when_it_lasts() -> None:
     clock = ManualClock()
     queue = _queue(clock)
     at: list[float] = []
+    told: list[str] = []
 
     async def work(_: str) -> None:
         at.append(clock.monotonic())
-        if len(at) < 4:
-            raise Conflict("somebody wrote first")
+        raise Conflict("somebody wrote first")
 
-    async with _running(queue, work):
+    async def on_failure(key: str, error: BaseException) -> None:
+        told.append(key)
+
+    async with _running(queue, work, on_failure):
         queue.notify("a")
-        await clock.advance(1.0)
-    assert len(at) == 4
-    assert at[-1] < 0.2
+        await clock.advance(30.0)
+    assert at[1] <= 0.1
+    assert len(at) <= 9, "twenty attempts a second would be a storm"
+    assert told == [], "a race is no failure to report"
 
 
 async def test_retry_after_of_the_api_server_is_honoured() -> None:

@@ -67,6 +67,39 @@ async def test_lost_deletion_is_found_by_the_next_list_and_wakes_the_key() -> No
     running.cancel()
 
 
+async def test_doubted_kind_is_listed_at_once() -> None:
+    world = World()
+    world.kube.put(deployment_resource())
+    await world.resync.first()
+    running = asyncio.create_task(world.resync.run(timedelta(minutes=10), no_jitter))
+    await settle()
+    del world.kube.objects["ModelDeployment", "a", "d"]
+    world.kube.calls.clear()
+    world.resync.doubt("ModelDeployment")
+    await settle()
+    assert world.cache.get(KEY) is None
+    assert world.kube.calls == [("list", "ModelDeployment")]
+    running.cancel()
+
+
+async def test_doubt_stays_until_the_list_succeeds_and_then_everybody_looks_again() -> None:
+    world = World()
+    world.kube.put(deployment_resource())
+    await world.resync.first()
+    running = asyncio.create_task(world.resync.run(timedelta(minutes=10), no_jitter))
+    world.kube.fail = lambda verb, what: Transient("away")
+    world.resync.doubt()
+    await world.clock.advance(5.0)
+    world.woken.clear()
+    world.kube.fail = lambda verb, what: None
+    await world.clock.advance(2.5)
+    assert KEY in world.woken, "its own back-off may be minutes"
+    world.kube.calls.clear()
+    await world.clock.advance(60.0)
+    assert world.kube.calls == [], "and that was that"
+    running.cancel()
+
+
 async def test_only_the_served_namespaces_are_listed() -> None:
     world = World("a", "b")
     world.kube.put(deployment_resource())

@@ -1,0 +1,21 @@
+"""Socket options by which the kernel finds out that the other end is gone without a word.
+
+A firewall or a node that dies drops packets silently: without these a stream that waits for news
+stays open for hours (client-go's HTTP/2 pings serve the same end).
+"""
+
+import socket
+import sys
+
+_IDLE_SECONDS, _INTERVAL_SECONDS, _PROBES = 10, 3, 3
+
+SocketOption = tuple[int, int, int]
+KEEPALIVE: tuple[SocketOption, ...] = ((socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),)
+"""After ten silent seconds three probes in nine; what was sent must be acknowledged in as long."""
+if sys.platform == "linux":
+    KEEPALIVE += (
+        (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _IDLE_SECONDS),
+        (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _INTERVAL_SECONDS),
+        (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _PROBES),
+        (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * (_IDLE_SECONDS + 9)),
+    )
