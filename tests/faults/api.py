@@ -12,7 +12,7 @@ import httpx
 
 Object = dict[str, Any]
 _MERGE = "application/merge-patch+json"
-_NOT_FOUND, _CONFLICT = 404, 409
+_OK, _NOT_FOUND, _CONFLICT, _BUSY = 200, 404, 409, 429
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ class Api:
 
     def is_ready(self) -> bool:
         try:
-            return self._http.get("/readyz").status_code == httpx.codes.OK
+            return self._http.get("/readyz").status_code == _OK
         except httpx.HTTPError:
             return False
 
@@ -82,7 +82,7 @@ class AsyncApi:
         """One answer; waits while the server's storage of a kind is still being made."""
         while True:
             answer = await self._http.request(method, path, json=body)
-            if answer.status_code != httpx.codes.TOO_MANY_REQUESTS:
+            if answer.status_code != _BUSY:
                 return answer
             await asyncio.sleep(float(answer.headers.get("retry-after", "1")))
 

@@ -25,10 +25,10 @@ class Keeper:
         """Until cancelled."""
         while True:
             self._birth = asyncio.create_task(self.nursery.spawn(self.environment, self.log))
-            self.child = await asyncio.shield(self._birth)
+            self.child = child = await asyncio.shield(self._birth)
             if self.ends:
                 self.on_restart()
-            self.ends.append(await asyncio.shield(self.child.ended))
+            self.ends.append(await asyncio.shield(child.ended))
 
     async def kill(self) -> None:
         """kill -9 of the one that runs; returns when it is gone."""

@@ -8,6 +8,7 @@ process of its own: it is killed with SIGKILL by its pid like any other. Run as
 import asyncio
 import contextlib
 import gc
+import importlib
 import json
 import os
 import select
@@ -132,12 +133,15 @@ def _reap(children: set[int]) -> None:
             _tell(ended=pid, status=os.waitstatus_to_exitcode(status))
 
 
-def _serve() -> None:
-    import mooring_operator.__main__  # noqa: F401 imported once, for all that are forked
+def _nothing(_: int, __: object) -> None:
+    """Its signal has written to the wake-up pipe."""
 
+
+def _serve() -> None:
+    importlib.import_module("mooring_operator.__main__")  # once, for all that are forked
     waker, wakeup = os.pipe()
     os.set_blocking(wakeup, False)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
+    signal.signal(signal.SIGCHLD, _nothing)
     signal.set_wakeup_fd(wakeup)
     gc.freeze()
     children: set[int] = set()

@@ -33,7 +33,7 @@ def crashes(references: Mapping[str, Reference]) -> Iterator[Plan]:
     """Before and after every write, but those of the story that a scenario begins with."""
     for scenario, reference in references.items():
         begun = references.get(BEGINS_WITH.get(scenario, ""))
-        known = set() if begun is None else set(begun.writes)
+        known = set(() if begun is None else begun.writes)
         for key in reference.writes:
             if key not in known:
                 yield Plan(scenario, Fault(What.KILL_BEFORE, key))

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from tests.faults.api import Object, Server
 from tests.faults.journal import Journal, Write, call_of
 from tests.faults.plan import BY_EVENT, EventKey, Fault, What, WriteKey
-from tests.faults.streams import EventFeed, StreamFault
+from tests.faults.streams import EventFeed, Step, StreamFault
 from tests.faults.wire import (
     LIMIT,
     STREAM_END,
@@ -156,18 +156,19 @@ class Proxy:
 
     async def _serve(self, line: _Line, request: Request) -> None:
         call = call_of(request)
-        if call.verb in ("list", "watch") and not self._stale_until.is_set():
-            if await self._served_stale(line, request, call.verb):
-                return
         if call.verb == "list":
-            self.journal.lists.add(request.target)
-        if call.verb == "watch":
+            await self._list(line, request)
+        elif call.verb == "watch":
+            await self._stale_until.wait()
             await self._watch(line, request, call.plural)
         elif call.is_write:
             await self._write(line, request)
         else:
-            head, body = await self._forward(line, request)
-            await self._answer(line, _as_it_came(head, body))
+            await self._pass_on(line, request)
+
+    async def _pass_on(self, line: _Line, request: Request) -> None:
+        head, body = await self._forward(line, request)
+        await self._answer(line, _as_it_came(head, body))
 
     async def _forward(self, line: _Line, request: Request) -> tuple[Head, bytes]:
         line.up_writer.write(request.encoded(self.server.host))
@@ -277,20 +278,18 @@ class Proxy:
         fault = self.fault
         if fault is None or fault.since != key or self._recorded:
             return
-        for target in self.journal.lists:
+        for target in sorted(self.journal.lists):
             listing = Request("GET", target, (("accept", "application/json"),), b"")
             _, self._recorded[target] = await self._forward(line, listing)
 
-    async def _served_stale(self, line: _Line, request: Request, verb: str) -> bool:
-        """Answers a list from the records; lets a watch wait until the replica has caught up."""
-        if verb == "list":
-            recorded = self._recorded.get(request.target)
-            if recorded is None:
-                return False
+    async def _list(self, line: _Line, request: Request) -> None:
+        """Answers from the records while the replica that is asked lags, else passes on."""
+        recorded = self._recorded.get(request.target)
+        if recorded is not None and not self._stale_until.is_set():
             await self._answer(line, response(200, recorded))
-            return True
-        await self._stale_until.wait()
-        return False
+            return
+        self.journal.lists.add(request.target)
+        await self._pass_on(line, request)
 
     def _caught_up(self) -> None:
         self._stale_until.set()
@@ -327,33 +326,36 @@ class Proxy:
 
     async def _struck(self, line: _Line, plural: str) -> AsyncIterator[bytes]:
         """The events of a stream, as the fault lets them pass."""
-        stream = self._stream
-        target = self.fault.at if self.fault is not None else None
-        watched = isinstance(target, EventKey) and target.plural == plural
-        if stream is None or not watched:
+        stream, at = self._stream, None if self.fault is None else self.fault.at
+        if stream is None or not isinstance(at, EventKey) or at.plural != plural:
             async for raw in _events(line.up_reader):
                 if b'"type":"BOOKMARK"' not in raw:
                     self.events[plural] += 1
                 yield raw
             return
         source = EventFeed(_events(line.up_reader))
-        feed = stream.feed(source, self._count(plural))
-        async with contextlib.aclosing(feed):
-            async for step in feed:
-                if step.fired:
-                    self._fired()
-                if step.ended:
-                    self._ended()
-                if step.data:
-                    yield step.data
-                if step.gone:
-                    self._gone.add(plural)
-                    return
-                if step.cut_all:
-                    for other in [one for one in self._lines if one is not line]:
-                        other.close()
-                    raise _Cut
-        source.close()
+        try:
+            async with contextlib.aclosing(stream.feed(source, self._count(plural))) as feed:
+                async for step in feed:
+                    if step.data:
+                        yield step.data
+                    if self._noted(step, line, plural):
+                        return
+        finally:
+            source.close()
+
+    def _noted(self, step: Step, line: _Line, plural: str) -> bool:
+        """Takes in what became of the fault; returns whether the stream ends here."""
+        if step.fired:
+            self._fired()
+        if step.ended:
+            self._ended()
+        if step.gone:
+            self._gone.add(plural)
+        if step.cut_all:
+            for other in list(self._lines):
+                other.close()
+        return step.gone or step.cut_all
 
     def _count(self, plural: str) -> Callable[[Object], int]:
         def number(event: Object) -> int:

@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import tempfile
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -51,7 +51,7 @@ class Result:
 
 
 @asynccontextmanager
-async def tools_for(server: Server) -> AsyncIterator[Tools]:
+async def tools_for(server: Server) -> AsyncGenerator[Tools]:
     """The harness' connections, its mirror and its nursery."""
     api, nursery = AsyncApi(server), Nursery()
     mirror = Mirror(api)
@@ -167,7 +167,7 @@ def _recovery(stage: Stage, settled: float) -> float | None:
     if ended is None:
         return None
     moments = (*(at for _, at in stage.reached), settled)
-    return round(min(at for at in moments if at >= ended) - ended, 2)
+    return round(min((at for at in moments if at >= ended), default=ended) - ended, 2)
 
 
 def _broken(stage: Stage) -> list[str]:

@@ -186,7 +186,8 @@ async def retraining(stage: Stage) -> None:
     await stage.annotate(Kind.RETRAIN_POLICY, POLICY, Annotation.RETRAIN, "once")
 
     def recorded() -> bool:
-        result = stage.status(Kind.RETRAIN_POLICY, POLICY).get("lastResult") or {}
+        status = stage.status(Kind.RETRAIN_POLICY, POLICY)
+        result: dict[str, Any] = status.get("lastResult") or {}
         return result.get("verdict") == "Accepted" and _phase(stage, result["run"]) == "Verified"
 
     await stage.until(recorded, "the challenger recorded and verified")

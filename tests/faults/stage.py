@@ -7,7 +7,7 @@ time. What people see is the real API server's, without the proxy.
 import asyncio
 import json
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -122,9 +122,9 @@ class Stage:
     def standing(self, kind: Kind = Kind.MODEL_DEPLOYMENT, name: str = DEPLOYMENT) -> str:
         """Which of Ready, Reconciling and Stalled is True, and why."""
         for condition in self.status(kind, name).get("conditions", []):
-            if condition["type"] in ("Ready", "Reconciling", "Stalled"):
-                if condition["status"] == "True":
-                    return f"{condition['type']}/{condition['reason']}"
+            summary = condition["type"] in ("Ready", "Reconciling", "Stalled")
+            if summary and condition["status"] == "True":
+                return f"{condition['type']}/{condition['reason']}"
         return "-"
 
     def workloads(self) -> int:
@@ -146,7 +146,7 @@ class Stage:
         """The version serves alone, and the deployment stands so."""
 
         def holds() -> bool:
-            stable = self.deployment.get("stable") or {}
+            stable: dict[str, Any] = self.deployment.get("stable") or {}
             return (
                 self.standing() == standing
                 and stable.get("version") == version
@@ -160,8 +160,10 @@ class Stage:
         """The version is analysed, and its share has reached the stable pods."""
 
         def holds() -> bool:
-            candidate = self.deployment.get("candidate") or {}
-            analysed = candidate.get("version") == version and candidate["stage"] == "Analysing"
+            candidate: dict[str, Any] = self.deployment.get("candidate") or {}
+            analysed: bool = (
+                candidate.get("version") == version and candidate["stage"] == "Analysing"
+            )
             return analysed and self.properties.weighted(candidate["revision"])
 
         await self.until(holds, f"{version} analysed")
@@ -200,7 +202,9 @@ class Operator:
 
 
 @asynccontextmanager
-async def another_operator(stage: Stage, identity: str, **settings: str) -> AsyncIterator[Operator]:
+async def another_operator(
+    stage: Stage, identity: str, **settings: str
+) -> AsyncGenerator[Operator]:
     """An operator beside the stage's own one, under another name in the Lease."""
     name, folder = stage.room.name, stage.tools.folder
     journal = Journal(asyncio.get_running_loop().time)
@@ -228,7 +232,7 @@ def _nothing() -> None:
 @asynccontextmanager
 async def stage_of(
     tools: Tools, name: str, fault: Fault | None, answers: Answers, **settings: str
-) -> AsyncIterator[Stage]:
+) -> AsyncGenerator[Stage]:
     """A fresh namespace; its objects are deleted afterwards, by Kubernetes' own collector.
 
     Args:
@@ -270,7 +274,7 @@ def _assemble(
     )
     properties = Properties(room, simulator.ready)
     proxy = Proxy(tools.server, fault, lambda: keeper.kill(), journal)
-    environment = environment_of(name, tools.folder / f"{name}.kubeconfig", fault) | settings
+    environment = environment_of(name, tools.folder / f"{name}.kubeconfig", fault) | dict(settings)
     keeper = Keeper(tools.nursery, environment, log, proxy.restarted)
     return Stage(tools, room, simulator, proxy, keeper, journal, properties, log)
 
@@ -296,7 +300,7 @@ def environment_of(name: str, kubeconfig: Path, fault: Fault | None) -> dict[str
 
 def _write_kubeconfig(path: Path, port: int) -> None:
     server = {"server": f"http://127.0.0.1:{port}"}
-    document = {
+    document: dict[str, Any] = {
         "apiVersion": "v1",
         "kind": "Config",
         "current-context": "faults",

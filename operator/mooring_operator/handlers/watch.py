@@ -19,7 +19,7 @@ import kopf
 from mooring_operator.core.decision import Manifest
 from mooring_operator.handlers.configure import kopf_settings
 from mooring_operator.io.clock import Clock
-from mooring_operator.io.keepalive import KEEPALIVE
+from mooring_operator.io.keepalive import keepalive
 from mooring_operator.io.kube_login import Connection
 from mooring_operator.io.resources import WATCHED, ResourceType
 from mooring_operator.metrics import OperatorMetrics
@@ -127,7 +127,7 @@ class Watch:
         return login
 
     def _session(self, token: str | None, main: asyncio.AbstractEventLoop) -> aiohttp.ClientSession:
-        """kopf's own session, but for connections that notice their end, and our trace."""
+        """As kopf's own session, but for connections that notice their end, and our trace."""
         trace = aiohttp.TraceConfig()
         trace.on_request_end.append(self._tracer(main))
         plain = self._connection.server.startswith("http://")
@@ -168,6 +168,6 @@ def _nobody_asks(_: str) -> None:
 def _lively_socket(address: tuple[Any, ...]) -> socket.socket:
     family, kind, protocol, *_ = address
     made = socket.socket(family, kind, protocol)
-    for option in KEEPALIVE:
+    for option in keepalive():
         made.setsockopt(*option)
     return made

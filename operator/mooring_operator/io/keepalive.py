@@ -10,12 +10,22 @@ import sys
 _IDLE_SECONDS, _INTERVAL_SECONDS, _PROBES = 10, 3, 3
 
 SocketOption = tuple[int, int, int]
-KEEPALIVE: tuple[SocketOption, ...] = ((socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),)
-"""After ten silent seconds three probes in nine; what was sent must be acknowledged in as long."""
-if sys.platform == "linux":
-    KEEPALIVE += (
+
+
+def keepalive() -> tuple[SocketOption, ...]:
+    """Options for `setsockopt`.
+
+    On Linux: after ten silent seconds three probes in nine, and what was sent must be acknowledged
+    in as long. Elsewhere the system's own pace.
+    """
+    wanted = (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if sys.platform != "linux":
+        return (wanted,)
+    patience = _IDLE_SECONDS + _INTERVAL_SECONDS * _PROBES
+    return (
+        wanted,
         (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _IDLE_SECONDS),
         (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _INTERVAL_SECONDS),
         (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _PROBES),
-        (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * (_IDLE_SECONDS + 9)),
+        (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * patience),
     )

@@ -23,7 +23,7 @@ from mooring_operator.errors import (
 from mooring_operator.io.clock import Clock
 from mooring_operator.io.connection_pool import ConnectionPool
 from mooring_operator.io.fields import objects_at, text_at
-from mooring_operator.io.keepalive import KEEPALIVE
+from mooring_operator.io.keepalive import keepalive
 from mooring_operator.io.kube import Listing, ObjectRef
 from mooring_operator.io.kube_login import Connection
 from mooring_operator.io.resources import ResourceType
@@ -78,7 +78,7 @@ class HttpKubeClient:
             verify=self._connection.tls(),
             limits=httpx.Limits(max_connections=64, max_keepalive_connections=32),
             trust_env=False,
-            socket_options=KEEPALIVE,
+            socket_options=keepalive(),
         )
         timeout = httpx.Timeout(_ANSWER_SECONDS, connect=5.0)
         return httpx.AsyncClient(
