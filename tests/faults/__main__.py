@@ -26,6 +26,8 @@ GROUPS = {
 }
 REPORT = Path("build/faults.json")
 LIMIT_SECONDS = 15.0
+WRITE_EVERY = 10
+"""Results after which the report is written, for who stops a long run early."""
 
 
 def main() -> None:
@@ -57,11 +59,13 @@ async def _run(server: Server, asked: argparse.Namespace, progress: Progress) ->
         if asked.list:
             print("\n".join(plan.name for plan in plans))
             return []
-        done = 0
+        results: list[Result] = []
 
         def tell(result: Result) -> None:
-            nonlocal done
-            done += 1
+            results.append(result)
+            done = len(results)
+            if not done % WRITE_EVERY:
+                _write(asked.report, results)
             mark = "" if _is_good(result) else "  DIVERGED" if not result.converged else "  SLOW"
             mark = mark if result.fired else "  not reached" + mark
             seconds = "" if result.recovery is None else f" {result.recovery:.1f} s"

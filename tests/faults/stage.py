@@ -39,7 +39,7 @@ SPEC: dict[str, Any] = {
         "progressDeadline": "5m",
     },
     "rollback": {"keepWarm": "1s"},
-    "monitoring": {"interval": "200ms"},
+    "monitoring": {"interval": "500ms"},
 }
 
 
