@@ -71,15 +71,19 @@ class Transcript:
 
 def check_golden(world: World, name: str) -> None:
     """Compares a world's transcript, closed by its final status, with the checked-in one."""
-    text = world.transcript.text() + _ending(world)
-    path = GOLDEN / f"{name}.log"
+    check_text(world.transcript.text() + _ending(world), f"{name}.log")
+
+
+def check_text(text: str, name: str) -> None:
+    """Compares a text with the checked-in file of this name below `golden/`."""
+    path = GOLDEN / name
     if os.environ.get(UPDATE) == "1":
         path.write_text(text)
         return
     expected = path.read_text() if path.exists() else ""
     difference = list(
         difflib.unified_diff(
-            expected.splitlines(), text.splitlines(), f"golden/{name}.log", "this run", lineterm=""
+            expected.splitlines(), text.splitlines(), f"golden/{name}", "this run", lineterm=""
         )
     )
     assert not difference, "\n".join(["`make sim-update` accepts this:", *difference])

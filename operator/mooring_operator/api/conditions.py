@@ -29,7 +29,7 @@ class ConditionType(StrEnum):
     ROLLED_BACK = "RolledBack"
     """Negative. A revision other than the desired one serves, because of a rollback."""
     PAUSED = "Paused"
-    """Neutral. A person holds the rollout."""
+    """Neutral. A person, or a gate that waits for one, holds the rollout."""
     METRICS_AVAILABLE = "MetricsAvailable"
     """Positive. The pods' counters are fresh enough to judge by."""
     DRIFTED = "Drifted"
@@ -65,7 +65,10 @@ class Reason(StrEnum):
     ROLLING_BACK = "RollingBack"
     WITHDRAWING = "Withdrawing"
     RETRIED = "Retried"
+    APPROVED = "Approved"
+    VERB_IGNORED = "VerbIgnored"
     USER_PAUSED = "UserPaused"
+    AWAITING_APPROVAL = "AwaitingApproval"
     AWAITING_MODEL = "AwaitingModel"
     # Rest of a ModelDeployment
     INITIALIZED = "Initialized"
@@ -91,6 +94,7 @@ class Reason(StrEnum):
     LATENCY_INCREASED = "LatencyIncreased"
     LOSS_INCREASED = "LossIncreased"
     UNDECIDED = "Undecided"
+    MANUAL = "Manual"
     # metrics and drift
     FRESH = "Fresh"
     NO_POD_ANSWERS = "NoPodAnswers"

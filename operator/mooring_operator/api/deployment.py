@@ -158,6 +158,12 @@ WEIGHTS_UNREACHABLE = (
 )
 
 
+class ApprovalGate(ApiModel):
+    """Whether a person must say that a new revision may be let in."""
+
+    required: bool = False
+
+
 class Rollout(ApiModel):
     """How a new revision is let in.
 
@@ -172,6 +178,7 @@ class Rollout(ApiModel):
     """Without any: shadow 100 (200 rows), weight 5 (200), weight 25 (500); with traffic.mode
     BlueGreen shadow 100 (500 rows)."""
     analysis: Analysis = Analysis()
+    approval: ApprovalGate = ApprovalGate()
     progress_deadline: Duration = "10m"
     """Longest time from creating a revision's pods to their being ready."""
 

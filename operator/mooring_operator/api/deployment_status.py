@@ -17,6 +17,7 @@ from mooring_operator.api.base import (
     list_map,
 )
 from mooring_operator.api.conditions import Condition
+from mooring_operator.api.verbs import Approval, Handled, LastVerb, TokenText
 
 Count = Annotated[int, Field(ge=0)]
 ShortText = Annotated[str, Field(max_length=64)]
@@ -83,6 +84,10 @@ class CandidateStatus(RevisionRef):
     weight_achieved: Annotated[float, Field(ge=0, le=100)] | None = None
     """Percent that it did answer in the present step, from the pods' counters. Replaced when it
     moved by more than chance or a fifth of what is asked for; absent before the first 20."""
+    approval: Approval | None = None
+    """What let it in where rollout.approval.required asks for that."""
+    promoted_by: TokenText = ""
+    """The token of mooring.dev/promote that ended its analysis; empty: none did."""
 
 
 class MetricStatus(ApiModel):
@@ -94,6 +99,10 @@ class MetricStatus(ApiModel):
     """Absent while no step has rows of both arms."""
     lower: float
     upper: float
+    margin: float | None = None
+    """What was tolerated when this was judged."""
+    confidence: float | None = None
+    """Chance that the limits hold, at all looks together."""
     stable_count: Count
     candidate_count: Count
 
@@ -156,6 +165,8 @@ class Outcome(StrEnum):
     PROMOTED = "Promoted"
     ROLLED_BACK = "RolledBack"
     SUPERSEDED = "Superseded"
+    ABORTED = "Aborted"
+    """Dropped and quarantined at a person's word."""
 
 
 class HistoryEntry(ApiModel):
@@ -169,6 +180,7 @@ class HistoryEntry(ApiModel):
     started_at: datetime
     ended_at: datetime
     cause: Sentence = ""
+    approval: Approval | None = None
 
 
 class LastRollback(ApiModel):
@@ -315,12 +327,6 @@ class QualityStatus(ApiModel):
     fairness: FairnessStatus | None = None
 
 
-class Handled(ApiModel):
-    """The last tokens of the verb annotations that were acted upon."""
-
-    retry: Annotated[str, Field(max_length=128)] = ""
-
-
 class ModelDeploymentStatus(ApiModel):
     """What the operator knows of a deployment."""
 
@@ -347,4 +353,7 @@ class ModelDeploymentStatus(ApiModel):
     quarantine: Annotated[list[QuarantineEntry], Field(max_length=20)] = []
     history: Annotated[list[HistoryEntry], Field(max_length=10)] = []
     last_rollback: LastRollback | None = None
+    approval: Approval | None = None
+    """Of the desired revision, from the word until its rollout begins."""
     handled: Handled = Handled()
+    last_verb: LastVerb | None = None

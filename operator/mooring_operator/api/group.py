@@ -55,8 +55,16 @@ class Label(StrEnum):
 class Annotation(StrEnum):
     """Annotations that people set as verbs, and those that Mooring mirrors its memory in."""
 
+    PROMOTE = "mooring.dev/promote"
+    """Verb on a ModelDeployment: the candidate that is promoted without more analysis."""
+    ABORT = "mooring.dev/abort"
+    """Verb on a ModelDeployment: the candidate that is dropped and quarantined."""
     RETRY = "mooring.dev/retry"
     """Verb on a ModelDeployment: the quarantined revision that may be tried again."""
+    ROLLBACK_TO = "mooring.dev/rollback-to"
+    """Verb on a ModelDeployment: the older revision, or its number in history, to go back to."""
+    APPROVE = "mooring.dev/approve"
+    """Verb on a ModelDeployment: the revision that may be let in."""
     RETRAIN = "mooring.dev/retrain"
     """Verb on a RetrainPolicy: any new token starts a run by the manual trigger."""
     MEMORY = "mooring.dev/memory"

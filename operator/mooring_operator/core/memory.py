@@ -11,13 +11,13 @@ from pydantic import ValidationError
 from mooring_operator.api.base import ApiModel
 from mooring_operator.api.deployment_status import (
     CandidateStatus,
-    Handled,
     LastRollback,
     ModelDeploymentStatus,
     QuarantineEntry,
     RetiredRevision,
     StableStatus,
 )
+from mooring_operator.api.verbs import Approval, Handled
 from mooring_operator.core.observation import DeploymentObservation
 
 
@@ -32,6 +32,7 @@ class Memory(ApiModel):
     retired: RetiredRevision | None = None
     quarantine: tuple[QuarantineEntry, ...] = ()
     last_rollback: LastRollback | None = None
+    approval: Approval | None = None
     handled: Handled = Handled()
 
 
@@ -49,6 +50,7 @@ def remember(status: ModelDeploymentStatus) -> str:
         retired=status.retired,
         quarantine=tuple(status.quarantine),
         last_rollback=status.last_rollback,
+        approval=status.approval,
         handled=status.handled,
     )
     return memory.model_dump_json(by_alias=True, exclude_none=True)
@@ -80,6 +82,7 @@ def recall(observation: DeploymentObservation) -> ModelDeploymentStatus:
             "retired": memory.retired,
             "quarantine": list(memory.quarantine),
             "last_rollback": memory.last_rollback,
+            "approval": memory.approval,
             "handled": memory.handled,
         }
     )

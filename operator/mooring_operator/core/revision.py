@@ -101,6 +101,7 @@ def with_history(
         started_at=candidate.started_at,
         ended_at=now,
         cause=cause,
+        approval=candidate.approval,
     )
     return [entry, *status.history][:HISTORY_LIMIT]
 

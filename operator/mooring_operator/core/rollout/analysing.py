@@ -30,6 +30,8 @@ from mooring_profile import Agreement, RatioVerdict, Verdict
 
 def analyse(situation: Situation) -> Turn:
     """Analysing: judge, then hold, advance, promote, wait, or end by the clock."""
+    if situation.candidate.promoted_by:
+        return begin_promotion(situation, "a person skips its analysis")
     judged = judge(situation)
     failure = None if judged is None else failure_turn(judged)
     if failure is not None:

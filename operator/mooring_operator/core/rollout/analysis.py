@@ -276,6 +276,8 @@ def _metric(metric: AnalysisMetric, settings: Analysis, strata: Sequence[Stratum
         estimate=None if comparison.estimate is None else round(comparison.estimate, DIGITS),
         lower=round(comparison.lower, DIGITS),
         upper=round(comparison.upper, DIGITS),
+        margin=margin,
+        confidence=round(1 - alpha, DIGITS),
         stable_count=comparison.n_stable,
         candidate_count=comparison.n_candidate,
     )

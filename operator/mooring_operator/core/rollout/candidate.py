@@ -13,6 +13,7 @@ from mooring_operator.api.deployment_status import (
 from mooring_operator.core.conditions import reconciling, stalled
 from mooring_operator.core.observation import RevisionObservation
 from mooring_operator.core.revision import next_seq, reference_fields, with_history
+from mooring_operator.core.rollout.approval import approval_of
 from mooring_operator.core.rollout.rollback import begin_rollback
 from mooring_operator.core.rollout.steps import candidate_replicas, current_step, describe
 from mooring_operator.core.rollout.turn import (
@@ -33,7 +34,7 @@ def initialize(situation: Situation) -> Turn:
     candidate = _new(situation, CandidateStage.INITIALIZING)
     message = f"Starting {named(candidate)}, the first revision of this deployment"
     return Turn(
-        changed(situation.status, candidate=candidate),
+        changed(situation.status, candidate=candidate, approval=None),
         events=(normal(Reason.INITIALIZING, message),),
     )
 
@@ -103,7 +104,7 @@ def start_candidate(situation: Situation) -> Turn:
     candidate = _new(situation, CandidateStage.STARTING)
     message = f"{named(candidate)} is the candidate beside {named(situation.stable)}"
     return Turn(
-        changed(situation.status, candidate=candidate, analysis=None),
+        changed(situation.status, candidate=candidate, approval=None, analysis=None),
         events=(normal(Reason.CANDIDATE_STARTING, message),),
     )
 
@@ -197,5 +198,6 @@ def _new(situation: Situation, stage: CandidateStage) -> CandidateStatus:
             "stage": stage,
             "started_at": situation.now,
             "step_started_at": situation.now,
+            "approval": approval_of(situation.status, situation.desired.revision),
         }
     )

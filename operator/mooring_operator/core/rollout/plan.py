@@ -16,6 +16,7 @@ from mooring_operator.core.manifests.children import children_of, flip_ends, obs
 from mooring_operator.core.memory import recall
 from mooring_operator.core.observation import DeploymentObservation
 from mooring_operator.core.rollout.analysing import analyse
+from mooring_operator.core.rollout.approval import await_approval, valid_approval
 from mooring_operator.core.rollout.candidate import (
     await_candidate,
     await_first_pods,
@@ -39,9 +40,10 @@ from mooring_operator.core.rollout.state import State, state_of
 from mooring_operator.core.rollout.steps import routes
 from mooring_operator.core.rollout.summary import summarize
 from mooring_operator.core.rollout.turn import Resolved, Situation, Turn, changed
+from mooring_operator.core.rollout.verbs import heed, ignore_rest
 
-MOST_TURNS = 12
-"""More state changes than one look can need: a withdrawal, a retry, a start, every step."""
+MOST_TURNS = 16
+"""More state changes than one look can need: every verb, a withdrawal, a start, every step."""
 
 
 def _leave_outdated(situation: Situation) -> Turn:
@@ -64,6 +66,7 @@ TABLE: Mapping[State, Callable[[Situation], Turn]] = {
     State.ANALYSING: analyse,
     State.PROMOTING: promote,
     State.STABLE: serve,
+    State.AWAITING_APPROVAL: await_approval,
     State.QUARANTINED: stay_back,
     State.NEW: start_candidate,
 }
@@ -86,7 +89,7 @@ def decide(
     situation = _look(observation, config, now, before)
     events: list[EventNote] = []
     for _ in range(MOST_TURNS):
-        turn = TABLE[state_of(situation)](situation)
+        turn = heed(situation) or TABLE[state_of(situation)](situation)
         events.extend(turn.events)
         situation = situation.on(turn.status)
         if turn.standing is not None:
@@ -111,6 +114,7 @@ def _look(
         before,
         desired=resolution.ref if isinstance(resolution, Resolved) else None,
         retired=retired,
+        approval=valid_approval(before, resolution),
     )
     return Situation(observation, config, now, resolution, before=before, status=status)
 
@@ -121,7 +125,8 @@ def _decision(
     events: tuple[EventNote, ...],
     requeue_after: timedelta | None,
 ) -> Decision[ModelDeploymentStatus]:
-    status = summarize(situation, standing)
+    ignored = ignore_rest(situation)
+    status = summarize(situation.on(ignored.status), standing)
     observation, spec = situation.observation, situation.spec
     return Decision(
         status=status,
@@ -130,6 +135,7 @@ def _decision(
         routes=routes(status, spec),
         events=(
             *(events or _standing_event(situation, standing)),
+            *ignored.events,
             *monitoring_events(situation.before.conditions, status.conditions),
         ),
         requeue_after=_soonest(requeue_after, status, situation.now),

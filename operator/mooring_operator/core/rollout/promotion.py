@@ -2,7 +2,13 @@
 
 from mooring_operator.api.base import parse_duration
 from mooring_operator.api.conditions import Reason
-from mooring_operator.api.deployment_status import Outcome, RetiredRevision, StableStatus
+from mooring_operator.api.deployment_status import (
+    CandidateStatus,
+    Outcome,
+    RetiredRevision,
+    StableStatus,
+)
+from mooring_operator.api.group import Annotation
 from mooring_operator.core.conditions import reconciling, stalled
 from mooring_operator.core.revision import reference_fields, with_history
 from mooring_operator.core.rollout.analysing import failure_turn, judge
@@ -18,12 +24,12 @@ from mooring_operator.core.rollout.turn import Situation, Turn, changed, named, 
 def promote(situation: Situation) -> Turn:
     """Promoting: swap once the candidate has all the pods that stable must have.
 
-    A candidate that was analysed is judged until the swap. A return to the former stable
-    revision was not, and gets no traffic before the swap.
+    A candidate that was analysed is judged until the swap, unless a person promotes it. A return
+    to the former stable revision was not, and gets no traffic before the swap.
     """
     candidate = situation.candidate
     pods = situation.pods(candidate)
-    if candidate.analysis_started_at is not None:
+    if candidate.analysis_started_at is not None and not candidate.promoted_by:
         judged = judge(situation)
         failure = None if judged is None else failure_turn(judged)
         if failure is not None:
@@ -59,11 +65,7 @@ def _swap(situation: Situation) -> Turn:
     retired = RetiredRevision.model_validate(
         reference_fields(former) | {"keep_until": situation.now + keep_warm}
     )
-    cause = (
-        "asked for again while its pods were warm, no analysis needed"
-        if candidate.analysis_started_at is None
-        else "passed its analysis"
-    )
+    cause = _cause(candidate)
     message = (
         f"{named(stable)} serves now ({cause}); {named(former)} stays warm for"
         f" {situation.spec.rollback.keep_warm}"
@@ -77,3 +79,11 @@ def _swap(situation: Situation) -> Turn:
         history=with_history(situation.status, candidate, Outcome.PROMOTED, cause, situation.now),
     )
     return Turn(status, events=(normal(Reason.PROMOTED, message),))
+
+
+def _cause(candidate: CandidateStatus) -> str:
+    if candidate.promoted_by:
+        return f"a person promoted it: {Annotation.PROMOTE}={candidate.promoted_by}"
+    if candidate.analysis_started_at is None:
+        return "asked for again while its pods were warm, no analysis needed"
+    return "passed its analysis"

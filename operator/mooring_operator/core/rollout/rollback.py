@@ -9,6 +9,7 @@ from datetime import timedelta
 from mooring_operator.api.conditions import Reason
 from mooring_operator.api.deployment_status import (
     CandidateStage,
+    CandidateStatus,
     LastRollback,
     Outcome,
     QuarantineEntry,
@@ -87,7 +88,7 @@ def roll_back(situation: Situation) -> Turn:
         last_rollback=rollback,
         quarantine=with_quarantine(situation.status, entry),
         history=with_history(
-            situation.status, candidate, Outcome.ROLLED_BACK, trimmed(cause), situation.now
+            situation.status, candidate, _outcome(candidate), trimmed(cause), situation.now
         ),
     )
     return Turn(status, events=(warning(Reason.ROLLED_BACK, message),))
@@ -135,6 +136,11 @@ def traffic_is_away(situation: Situation) -> bool:
         route is not None and route.weight_percent == 0 and route.shadow_percent == 0
         for route in routes
     )
+
+
+def _outcome(candidate: CandidateStatus) -> Outcome:
+    by_hand = candidate.rollback_reason == Reason.MANUAL
+    return Outcome.ABORTED if by_hand else Outcome.ROLLED_BACK
 
 
 def _seconds_of_traffic(situation: Situation) -> float:

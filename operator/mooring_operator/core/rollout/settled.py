@@ -1,7 +1,5 @@
 """States without a rollout: the desired revision serves, may not serve, or is not known."""
 
-import re
-
 from mooring_operator.api.conditions import ConditionType, Reason
 from mooring_operator.api.deployment_status import QuarantineEntry
 from mooring_operator.api.group import Annotation
@@ -19,13 +17,9 @@ from mooring_operator.core.rollout.turn import (
     Situation,
     Turn,
     Unresolved,
-    changed,
     named,
-    normal,
     with_candidate,
 )
-
-_RETRY_TOKEN = re.compile(r"^([0-9a-f]{12,64})(@\S{1,60})?$")
 
 
 def serve(situation: Situation) -> Turn:
@@ -62,24 +56,7 @@ def stay_back(situation: Situation) -> Turn:
     entry = quarantine_entry(situation.status, desired.revision)
     if entry is None:
         raise ValueError(f"{named(desired)} is not in quarantine")
-    token = situation.observation.resource.metadata.annotations.get(Annotation.RETRY, "")
-    if _may_retry(token, situation):
-        handled = situation.status.handled.model_copy(update={"retry": token})
-        others = [known for known in situation.status.quarantine if known is not entry]
-        message = f"{named(desired)} is tried again: annotation {Annotation.RETRY} asks for it"
-        return Turn(
-            changed(situation.status, quarantine=others, handled=handled),
-            events=(normal(Reason.RETRIED, message),),
-        )
     return Turn(situation.status, stalled(_held_reason(situation), _held_message(situation, entry)))
-
-
-def _may_retry(token: str, situation: Situation) -> bool:
-    """Whether the token names the desired revision and was not acted upon before."""
-    match = _RETRY_TOKEN.match(token)
-    if match is None or token == situation.status.handled.retry:
-        return False
-    return match[1].startswith(situation.desired.revision)
 
 
 def _held_reason(situation: Situation) -> Reason:
@@ -98,13 +75,10 @@ def _held_reason(situation: Situation) -> Reason:
 
 
 def _held_message(situation: Situation, entry: QuarantineEntry) -> str:
-    token = situation.observation.resource.metadata.annotations.get(Annotation.RETRY, "")
     remedy = (
         f"ask for another version, or annotate {Annotation.RETRY}={entry.revision}@AGAIN to try it"
         " again"
     )
-    if token and token != situation.status.handled.retry:
-        remedy += f" (the present token {token} names another revision)"
     return (
         f"{named(situation.stable)} serves: {named(situation.desired)} was rolled back here"
         f" ({entry.reason}: {entry.evidence}); {remedy}"

@@ -5,6 +5,7 @@ from enum import StrEnum
 from mooring_operator.api.conditions import ConditionType
 from mooring_operator.api.deployment_status import CandidateStage, CandidateStatus
 from mooring_operator.core.revision import quarantine_entry
+from mooring_operator.core.rollout.approval import awaits_approval
 from mooring_operator.core.rollout.steps import takes_traffic
 from mooring_operator.core.rollout.turn import Situation, Unresolved
 
@@ -38,6 +39,8 @@ class State(StrEnum):
     """The candidate passed and is scaled to full."""
     STABLE = "Stable"
     """The desired revision serves."""
+    AWAITING_APPROVAL = "AwaitingApproval"
+    """The spec asks for a revision that a person must let in."""
     QUARANTINED = "Quarantined"
     """The spec asks for a revision that was rolled back here."""
     NEW = "New"
@@ -98,11 +101,13 @@ def _unresolved(
 
 def _settled(situation: Situation) -> State:
     stable = situation.status.stable
+    # A pause is told before what would hold it back afterwards.
+    waits = not situation.spec.paused and awaits_approval(situation)
     if stable is None:
-        return State.ABSENT
+        return State.AWAITING_APPROVAL if waits else State.ABSENT
     desired = situation.desired.revision
     if stable.revision == desired:
         return State.STABLE
     if quarantine_entry(situation.status, desired) is not None:
         return State.QUARANTINED
-    return State.NEW
+    return State.AWAITING_APPROVAL if waits else State.NEW

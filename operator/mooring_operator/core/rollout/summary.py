@@ -112,10 +112,8 @@ def _rolled_back(situation: Situation) -> Fact:
 
 
 def _paused(situation: Situation, standing: Standing) -> Fact:
-    if standing.reason is Reason.USER_PAUSED:
-        return Fact(
-            ConditionType.PAUSED, ConditionStatus.TRUE, Reason.USER_PAUSED, standing.message
-        )
+    if standing.reason in (Reason.USER_PAUSED, Reason.AWAITING_APPROVAL):
+        return Fact(ConditionType.PAUSED, ConditionStatus.TRUE, standing.reason, standing.message)
     held = "spec.paused is true: the next rollout is held" if situation.spec.paused else ""
     return Fact(ConditionType.PAUSED, ConditionStatus.FALSE, Reason.NOT_PAUSED, held)
 

@@ -1,0 +1,1 @@
+"""`kubectl mooring`: a thin plugin over kubectl and what a ModelDeployment's status says."""
