@@ -148,6 +148,7 @@ class Process:
             log.warning("some reconciliations did not end in %s", self.settings.drain)
         await self.leadership.release()
         self.watch.stop()
+        await self.watch.ended()
         life.cancel()
         await asyncio.wait({life}, timeout=5)
 

@@ -44,6 +44,7 @@ _LEFT_OUT = frozenset(
         "peakMemoryBytes",
         "resourceVersion",
         "seconds",
+        "seed",  # of a run: made of its name
         "uid",
         "jobUid",
     }

@@ -48,12 +48,15 @@ class _Line:
     up_writer: asyncio.StreamWriter
     dead: bool = False
     watching: bool = False
+    writing: bool = False
+    """A write was sent on: what becomes of it is counted even if nobody waits for the answer."""
     closed: asyncio.Event = field(default_factory=asyncio.Event)
 
     def close(self) -> None:
         self.closed.set()
         self.writer.transport.abort()
-        self.up_writer.transport.abort()
+        if not self.writing:
+            self.up_writer.transport.abort()
 
     async def until_hung_up(self) -> None:
         """Closes both ends as soon as the operator closes its own; it sends nothing meanwhile."""
@@ -219,7 +222,9 @@ class Proxy:
         await self._answer(line, await self._committed(line, request, write))
 
     async def _committed(self, line: _Line, request: Request, write: Write) -> bytes:
+        line.writing = True
         head, body = await self._forward(line, request)
+        line.writing = False
         self.journal.end(write, head.status, body)
         return _as_it_came(head, body)
 

@@ -177,7 +177,7 @@ def _broken(stage: Stage) -> list[str]:
 
 
 def _tail(stage: Stage) -> str:
-    return stage.log.read_text()[-6000:] if stage.log.exists() else ""
+    return stage.log.read_text()[-60000:] if stage.log.exists() else ""
 
 
 def run_name() -> str:

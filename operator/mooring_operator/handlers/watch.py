@@ -1,7 +1,8 @@
 """Watch streams by kopf, in a thread with an event loop of its own.
 
 kopf ends when a stream ends in an error that it does not expect, and cancels everything that
-started on its loop after it. So it gets its own, and is started again.
+started on its loop after it. So it gets its own, and is started again; what does not end although
+it closed its connections is left behind.
 """
 
 import asyncio
@@ -10,20 +11,22 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import aiohttp
 import kopf
 
 from mooring_operator.core.decision import Manifest
+from mooring_operator.handlers.apart import Apart
 from mooring_operator.handlers.configure import kopf_settings
 from mooring_operator.io.clock import Clock
 from mooring_operator.io.keepalive import keepalive
 from mooring_operator.io.kube_login import Connection
 from mooring_operator.io.resources import WATCHED, ResourceType
 from mooring_operator.metrics import OperatorMetrics
-from mooring_operator.reconcile.outcomes import settled
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +37,19 @@ OnRelist = Callable[[str], None]
 _LOGIN_LIFETIME = timedelta(minutes=10)
 """How long kopf uses a token before it asks again. Projected tokens rotate about hourly."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
+_ENDING_SECONDS = 4.0
+"""How long kopf may take to end once it was asked to, or closed its connections."""
+
+
+@dataclass
+class _Round:
+    """One run of kopf."""
+
+    stop: threading.Event = field(default_factory=threading.Event)
+    sessions: int = 0
+    """Open sessions; a token's rotation replaces one."""
+    ending_since: float | None = None
+    """From when on it should end, monotonic seconds."""
 
 
 class Watch:
@@ -53,19 +69,24 @@ class Watch:
         self._clock, self._metrics = clock, metrics
         self._jitter, self._namespaces = jitter, namespaces
         self._stop = threading.Event()
-        self._round = threading.Event()
-        """Ends the present run of kopf."""
+        self._round = _Round()
+        self._apart = Apart()
         self._listed: set[str] = set()
         self.on_relist: OnRelist = _nobody_asks
 
     def stop(self) -> None:
         """Ends the streams; `run` returns soon."""
         self._stop.set()
-        self._round.set()
+        self.restart()
 
     def restart(self) -> None:
         """Begins anew with fresh connections: the present ones may be silent for ever."""
-        self._round.set()
+        self._round.ending_since = self._clock.monotonic()
+        self._round.stop.set()
+
+    async def ended(self) -> None:
+        """Returns when kopf has ended, or does not in time."""
+        await self._apart.ended(_ENDING_SECONDS)
 
     async def run(self) -> None:
         """Watches; starts again after each end, with growing pauses."""
@@ -73,12 +94,13 @@ class Watch:
         pause = _FIRST_PAUSE
         while not self._stop.is_set():
             began = self._clock.monotonic()
-            self._round = threading.Event()
-            ended = await settled(asyncio.to_thread(self._watch, loop))
+            self._round = present = _Round()
+            work, stuck = partial(self._watch, loop, present), partial(self._is_stuck, present)
+            ended = await self._apart.run(work, stuck)
             if self._stop.is_set():
                 return
             self._metrics.watch_restarts.inc()
-            if self._round.is_set():
+            if present.stop.is_set():
                 log.info("the watch begins anew")
                 continue
             log.warning("the watch ended and is started again: %r", ended)
@@ -87,22 +109,24 @@ class Watch:
             await self._clock.sleep(pause * (0.5 + self._jitter()))
             pause = min(_LONGEST_PAUSE, 2 * pause)
 
-    def _watch(self, main: asyncio.AbstractEventLoop) -> None:
-        """One run of kopf, on the calling thread."""
+    def _is_stuck(self, present: _Round) -> bool:
+        since = present.ending_since
+        return since is not None and self._clock.monotonic() - since > _ENDING_SECONDS
+
+    async def _watch(self, main: asyncio.AbstractEventLoop, present: _Round) -> None:
+        """One run of kopf."""
         registry = kopf.OperatorRegistry()
-        kopf.on.login(registry=registry)(self._login_handler(main))
+        kopf.on.login(registry=registry)(self._login_handler(main, present))
         for type_ in WATCHED:
             kopf.on.event(
                 group=type_.group, version=type_.version, plural=type_.plural, registry=registry
             )(self._event_handler(type_, main))
-        asyncio.run(
-            kopf.operator(
-                registry=registry,
-                settings=kopf_settings(self._jitter),
-                clusterwide=not self._namespaces,
-                namespaces=self._namespaces,
-                stop_flag=self._round,
-            )
+        await kopf.operator(
+            registry=registry,
+            settings=kopf_settings(self._jitter),
+            clusterwide=not self._namespaces,
+            namespaces=self._namespaces,
+            stop_flag=present.stop,
         )
 
     def _event_handler(self, type_: ResourceType, main: asyncio.AbstractEventLoop):
@@ -115,25 +139,37 @@ class Watch:
 
         return hand_over
 
-    def _login_handler(self, main: asyncio.AbstractEventLoop):
+    def _login_handler(self, main: asyncio.AbstractEventLoop, present: _Round):
         async def login(**_: Any) -> kopf.AiohttpSession:
             token = self._connection.bearer()
             return kopf.AiohttpSession(
-                aiohttp_session=self._session(token, main),
+                aiohttp_session=self._session(token, main, present),
                 server=self._connection.server,
                 expiration=self._clock.now() + _LOGIN_LIFETIME if token else None,
             )
 
         return login
 
-    def _session(self, token: str | None, main: asyncio.AbstractEventLoop) -> aiohttp.ClientSession:
+    def _session(
+        self, token: str | None, main: asyncio.AbstractEventLoop, present: _Round
+    ) -> aiohttp.ClientSession:
         """As kopf's own session, but for connections that notice their end, and our trace."""
         trace = aiohttp.TraceConfig()
         trace.on_request_end.append(self._tracer(main))
         plain = self._connection.server.startswith("http://")
         tls: ssl.SSLContext | bool = True if plain else self._connection.tls()
+        present.sessions += 1
+        present.ending_since = None
+
+        def closed() -> None:
+            present.sessions -= 1
+            if not present.sessions and present.ending_since is None:
+                present.ending_since = self._clock.monotonic()
+
+        connector = _Connector(limit=0, ssl=tls, socket_factory=_lively_socket)
+        connector.when_closed = closed
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, ssl=tls, socket_factory=_lively_socket),
+            connector=connector,
             headers={"Authorization": f"Bearer {token}"} if token else {},
             trace_configs=[trace],
         )
@@ -159,6 +195,18 @@ class Watch:
             self._listed.add(place)
 
         return ended
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Tells when it is closed: kopf closes its last session when it ends, and may then hang."""
+
+    when_closed: Callable[[], None] | None = None
+
+    def close(self, **given: Any):
+        """Closes the connections."""
+        if self.when_closed is not None:
+            self.when_closed()
+        return super().close(**given)
 
 
 def _nobody_asks(_: str) -> None:

@@ -93,7 +93,7 @@ class Applier:
                 return True
             if key.kind in CREATE_ONLY or self._is_as_wanted(key, live, child):
                 return False
-        await self._certainty.confirm(owner)
+        await self._certainty.confirm(owner, now=live is None)
         self._guard()
         if key.kind in CREATE_ONLY:
             await self._create(owner, child)

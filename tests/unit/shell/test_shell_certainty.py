@@ -74,6 +74,19 @@ async def test_nothing_is_done_for_an_owner_that_is_gone() -> None:
     assert await world.loop.reconcile(KEY) is None
 
 
+async def test_child_that_went_with_its_owner_is_not_made_again() -> None:
+    world = Harness(decide=always(Decision(status=STATUS, children=(SERVICE,))))
+    world.declare()
+    await world.loop.reconcile(KEY)
+    made = world.kube.objects.pop(("Service", "a", "d"))
+    del world.kube.objects["ModelDeployment", "a", "d"]
+    world.ingest.watched("DELETED", made)  # the end of its owner is still on its way
+    world.kube.calls.clear()
+    with pytest.raises(Conflict, match="gone"):
+        await world.loop.reconcile(KEY)
+    assert world.kube.writes() == []
+
+
 async def test_owner_is_looked_at_once_and_not_for_plain_serving() -> None:
     plain = {Revision("a" * 12): Route(RouteRole.STABLE)}
     world = Harness(decide=always(Decision(status=STATUS, routes=plain)))
