@@ -6,12 +6,14 @@ with it but locks that are held for microseconds.
 
 import logging
 import threading
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import orjson
 
+from mooring_serving.http.compression import choose_encoding
 from mooring_serving.sync import SyncRefused
 
 _LOG = logging.getLogger(__name__)
@@ -19,6 +21,10 @@ _JSON = "application/json"
 _TEXT = "text/plain; version=0.0.4; charset=utf-8"
 _BODY_LIMIT = 64 * 1024
 _TIMEOUT_SECONDS = 10.0
+_WORTH_PACKING = 2048
+"""Bytes of an answer from which on it is compressed: counts of many bins shrink to a sixth."""
+_LEVEL = 1
+"""Higher ones save a tenth more and take twice as long."""
 
 
 class NotReady(Exception):
@@ -145,6 +151,14 @@ def _error(status: int, message: str) -> _Reply:
     return _Reply(status, orjson.dumps({"error": message}))
 
 
+def _packed(body: bytes, accepted: str) -> bytes | None:
+    """The body in gzip; None when it goes as it is."""
+    if len(body) < _WORTH_PACKING or choose_encoding(accepted.encode("latin-1")) != "gzip":
+        return None
+    packer = zlib.compressobj(_LEVEL, zlib.DEFLATED, zlib.MAX_WBITS | 16)
+    return packer.compress(body) + packer.flush()
+
+
 def _build_server(
     sources: ManagementSources, in_hand: _InHand, host: str, port: int
 ) -> ThreadingHTTPServer:
@@ -175,11 +189,15 @@ def _build_server(
             return self.path.partition("?")[0]
 
         def _send(self, reply: _Reply) -> None:
+            packed = _packed(reply.body, self.headers.get("accept-encoding", ""))
+            body = reply.body if packed is None else packed
             self.send_response(reply.status)
             self.send_header("content-type", reply.content_type)
-            self.send_header("content-length", str(len(reply.body)))
+            if packed is not None:
+                self.send_header("content-encoding", "gzip")
+            self.send_header("content-length", str(len(body)))
             self.end_headers()
-            self.wfile.write(reply.body)
+            self.wfile.write(body)
             self.wfile.flush()
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - its base names it

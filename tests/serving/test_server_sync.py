@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -135,6 +136,21 @@ def test_snapshot_names_the_pod_and_what_it_acknowledged(pod: Server) -> None:
     assert (snapshot["podUid"], snapshot["revision"]) == ("pod-1", "aaaaaaaaaaaa")
     assert snapshot["bootNonce"] == pod.identity()["bootNonce"]
     assert len(snapshot["counts"]) == 30 + len(("@score", "@reconstruction"))
+
+
+@pytest.mark.parametrize(
+    ("accepted", "packed"), [("gzip", True), ("gzip, deflate", True), ("identity", False)]
+)
+def test_large_answer_is_compressed_when_the_operator_accepts_it(
+    pod: Server, accepted: str, packed: bool
+) -> None:
+    def ask(path: str) -> httpx.Response:
+        return pod.client.get(pod.managed(path), headers={"accept-encoding": accepted})
+
+    profile, identity = ask("/mooring/v1/profile"), ask("/mooring/v1/identity")
+    assert (profile.headers.get("content-encoding") == "gzip") is packed
+    assert len(profile.json()["features"]) == 30
+    assert identity.headers.get("content-encoding") is None
 
 
 def test_boot_nonce_is_another_after_a_restart() -> None:

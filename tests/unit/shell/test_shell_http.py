@@ -1,6 +1,8 @@
 """The edges that speak HTTP: probes served, answers of the API server and of pods mapped."""
 
 import asyncio
+import contextlib
+import gzip
 import json
 
 import httpx
@@ -112,6 +114,49 @@ async def test_bad_answer_of_a_pod_is_an_error_of_ours(
 ) -> None:
     with pytest.raises(error):
         await _ask_pod(body, status)
+
+
+async def _ask_packing_pod(encoding: str, body: bytes) -> dict[str, object]:
+    """A pod that compresses, and that saw that it may."""
+    asked: list[bytes] = []
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        head = f"HTTP/1.1 200 OK\r\ncontent-encoding: {encoding}\r\nconnection: close\r\n"
+        writer.write(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
+        with contextlib.suppress(ConnectionError):
+            await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(talk, "127.0.0.1", 0)
+    pods = HttpPodClient(connections=4, port=server.sockets[0].getsockname()[1])
+    try:
+        async with server:
+            return await pods.identity("127.0.0.1")
+    finally:
+        await pods.aclose()
+        assert b"accept-encoding: gzip\r\n" in asked[0].lower()
+
+
+async def test_compressed_answer_of_a_pod_is_read() -> None:
+    document = {"podUid": "u" * 5000}
+    assert await _ask_packing_pod("gzip", gzip.compress(json.dumps(document).encode())) == document
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body"),
+    [
+        pytest.param("gzip", gzip.compress(b" " * 2 * LARGEST_ANSWER), id="bomb"),
+        pytest.param("gzip", gzip.compress(b"{}" + b" " * 5000)[:-20], id="cut short"),
+        pytest.param("gzip", b"{}", id="not compressed"),
+        pytest.param("br", gzip.compress(b"{}"), id="another encoding"),
+    ],
+)
+async def test_answer_of_a_pod_is_refused_when_it_cannot_be_unpacked(
+    encoding: str, body: bytes
+) -> None:
+    with pytest.raises(PodRefused):
+        await _ask_packing_pod(encoding, body)
 
 
 async def test_pod_that_is_not_there_is_transient() -> None:
