@@ -42,6 +42,9 @@ class DistributionComparison:
         estimate: largest difference of an event's share between the arms, 0 to 1; None while no
             step has rows of both arms.
         event: the event with that difference: an edge's or a class's number from 0.
+        stable_share: stable's share of that event, over the steps as the estimate weighs them;
+            None as `estimate`.
+        candidate_share: the candidate's.
         lower: lower limit of the largest difference; holds at all looks with 1 - alpha.
         upper: upper limit, likewise by itself.
         n_stable: rows of the stable arm.
@@ -52,6 +55,8 @@ class DistributionComparison:
     verdict: Agreement
     estimate: float | None
     event: int | None
+    stable_share: float | None
+    candidate_share: float | None
     lower: float
     upper: float
     n_stable: int
@@ -100,11 +105,13 @@ def compare_distributions(
     )
     lower = max(lower, math.nextafter(margin, 2)) if differs else min(lower, margin)
     upper = min(upper, math.nextafter(margin, -1)) if same else max(upper, margin)
-    estimate, event = events.largest()
+    found = events.largest()
     return DistributionComparison(
         Agreement.DIFFERS if differs else Agreement.SAME if same else Agreement.UNDECIDED,
-        estimate,
-        event,
+        None if found is None else abs(found.candidate - found.stable),
+        None if found is None else found.event,
+        None if found is None else found.stable,
+        None if found is None else found.candidate,
         min(lower, upper) if same else lower,
         max(lower, upper),
         sum(sum(item.stable) for item in strata),
@@ -116,6 +123,15 @@ def compare_distributions(
 def log_differs(strata: Sequence[HistogramStratum], *, ordered: bool, margin: float) -> float:
     """Returns the log evidence alone that some event differs by more than the margin."""
     return _Events.of(strata, ordered=ordered).differs(margin)
+
+
+@dataclass(frozen=True)
+class _Largest:
+    """The event whose share differs most, and the arms' shares of it."""
+
+    event: int
+    stable: float
+    candidate: float
 
 
 @dataclass(frozen=True)
@@ -151,15 +167,16 @@ class _Events:
         more = log_worse(self.stable, self.candidate, self.weight, -delta)
         return float(np.minimum(less, more).min())
 
-    def largest(self) -> tuple[float | None, int | None]:
-        """The largest difference (Mantel-Haenszel over steps) and its event."""
+    def largest(self) -> _Largest | None:
+        """The largest difference (Mantel-Haenszel over steps)."""
         if self.weight.size == 0:
-            return None, None
+            return None
         weight = self.stable.n * self.candidate.n / (self.stable.n + self.candidate.n)
-        difference = self.candidate.total / self.candidate.n - self.stable.total / self.stable.n
-        pooled = np.abs((weight * difference).sum(axis=-1) / weight.sum(axis=-1))
-        event = int(pooled.argmax())
-        return float(pooled[event]), event
+        weight = weight / weight.sum(axis=-1, keepdims=True)
+        stable = (weight * self.stable.total / self.stable.n).sum(axis=-1)
+        candidate = (weight * self.candidate.total / self.candidate.n).sum(axis=-1)
+        event = int(np.abs(candidate - stable).argmax())
+        return _Largest(event, float(stable[event]), float(candidate[event]))
 
 
 def _hits(arms: Sequence[tuple[int, ...]], *, ordered: bool) -> Moments:

@@ -15,6 +15,8 @@ from mooring_serving.receipts import MAX_LENGTH
 _TOLERANCE = 1e-6
 _COMPARED = ("label", "prediction", "probability")
 """The output that is compared is the first of these that both answers have."""
+_SCORED = ("probability", "prediction")
+"""The output that is the score."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,11 @@ def _fits(value: object) -> bool:
 def _read_receipt(parameters: object) -> str:
     value = parameters.get("prediction_id") if is_object(parameters) else None
     return value if isinstance(value, str) and len(value) <= MAX_LENGTH else ""
+
+
+def scored_output(values: OutputArrays) -> str | None:
+    """Name of the output that drift is watched on, None when the answer lacks it."""
+    return next((name for name in _SCORED if name in values), None)
 
 
 def count_disagreements(

@@ -154,6 +154,10 @@ class InferenceApp:
         self._count_forward(outcome, query, route, forwarded.server_ms)
         retired = Role.RETIRED in (route.role, now.role)
         if answer is not None:
+            if route.phase is not None and not retired:
+                self._dataplane.recorder.answers.offer(
+                    route.phase, Arm.CANDIDATE, request, answer.read.values
+                )
             settle(
                 Reply(
                     request,

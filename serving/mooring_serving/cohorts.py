@@ -17,6 +17,9 @@ from mooring_serving.workers.tables import EntryTable
 
 MOST_COHORTS = 64
 """Cohorts behind the newest one that still count."""
+MOST_AHEAD_US = 3_600_000_000
+"""How far ahead of this pod's clock a prediction's time may be: clocks differ. One far in the
+future would make every cohort of today too old to count."""
 
 
 @dataclass(frozen=True, slots=True)

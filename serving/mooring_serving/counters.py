@@ -15,6 +15,7 @@ from mooring_serving.cohorts import CohortCounts, CohortRule
 from mooring_serving.refusals import Refusal, reason_of
 from mooring_serving.totals import Totals, read_totals
 from mooring_serving.workers.layout import (
+    ARM_ANSWERS,
     ARM_LATENCY,
     ARM_SIZE,
     ARMS,
@@ -235,6 +236,14 @@ class Counters:
         with self._lock:
             self._ints[_SHADOWS[ShadowOutcome.DROPPED]] += 1
             self._ints[self._arm(phase, Arm.SHADOW) + ArmCell.DROPPED] += 1
+
+    def count_answers_by_bin(self, phase: str, arm: Arm, counts: Sequence[int]) -> None:
+        """Answered rows of an arm by bin of the score, at most `ANSWER_BINS`."""
+        ints = self._ints
+        with self._lock:
+            place = self._arm(phase, arm) + ARM_ANSWERS
+            for at, count in enumerate(counts, place):
+                ints[at] += count
 
     def count_label(self, losses: list[float], *, phase: str | None, arm: Arm) -> None:
         """The losses of one receipt's rows; empty when the receipt carries no predictions."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from mooring_serving.arms import Arm
 from mooring_serving.clock import Clock, format_microseconds, parse_time, to_microseconds
+from mooring_serving.cohorts import MOST_AHEAD_US
 from mooring_serving.conversation import Query, Reply, Settle
 from mooring_serving.counters import Answered, Counters
 from mooring_serving.errors import InvalidOutput, ModelFault, RequestRefused
@@ -121,7 +122,7 @@ class Dataplane:
     ) -> None:
         self.model = model
         self._counters = counters
-        self._recorder = recorder
+        self.recorder = recorder
         self._log = log
         self._receipts = receipts.writer
         self._event_time = receipts.event_time
@@ -132,18 +133,14 @@ class Dataplane:
         """Microseconds since the epoch that a request is about.
 
         Raises:
-            RequestRefused: `parameters.event_time` is not a time.
+            RequestRefused: `parameters.event_time` is not a time, or far in the future.
         """
+        now_us = int(self._clock.wall() * 1_000_000)
         if self._event_time is EventTime.REQUEST:
             text = request.parameters.get(EVENT_TIME)
             if text is not None:
-                try:
-                    if isinstance(text, str):
-                        return to_microseconds(parse_time(text))
-                except ValueError as error:
-                    raise RequestRefused(f"parameters.event_time: {error}") from error
-                raise RequestRefused("parameters.event_time must be an RFC 3339 time, e.g. in UTC")
-        return int(self._clock.wall() * 1_000_000)
+                return _read_event_time(text, now_us)
+        return now_us
 
     def predict(self, tickets: Sequence[Ticket]) -> Predicted:
         """Predict a batch; may run on any thread.
@@ -197,6 +194,10 @@ class Dataplane:
             replies.append(self._finish_one(ticket, outcome, elapsed, in_time=in_time))
             if assignment.live and in_time:
                 phase = assignment.phase if assignment.owned else None
+                if phase is not None:
+                    self.recorder.answers.offer(
+                        phase, assignment.arm, ticket.query.request, outcome.values
+                    )
                 answered.append((ticket.query.request.rows, elapsed * 1000, phase))
                 dated.append((ticket.event_time_us, ticket.query.request.rows))
         self._counters.count_answers(answered)
@@ -206,7 +207,7 @@ class Dataplane:
         all_count = len(answered) == len(tickets)
         if all_count and predicted.columns is not None and predicted.whole is not None:
             joined = InferenceRequest(None, predicted.columns, rows, None, {})
-            self._recorder.offer(joined, predicted.whole.score)
+            self.recorder.offer(joined, predicted.whole.score)
         else:
             self._record_apart(tickets, predicted.outcomes, now)
         for ticket, reply in zip(tickets, replies, strict=True):
@@ -256,7 +257,7 @@ class Dataplane:
             assignment = ticket.assignment
             in_time = _in_time(assignment, now - ticket.query.received_at)
             if isinstance(outcome, Answer) and assignment.live and in_time:
-                self._recorder.offer(ticket.query.request, outcome.score)
+                self.recorder.offer(ticket.query.request, outcome.score)
 
     def _count_fault(self, assignment: Assignment, fault: ModelFault) -> None:
         if assignment.live:
@@ -265,6 +266,21 @@ class Dataplane:
                 invalid=isinstance(fault, InvalidOutput),
                 phase=assignment.phase if assignment.owned else None,
             )
+
+
+def _read_event_time(text: object, now_us: int) -> int:
+    if not isinstance(text, str):
+        raise RequestRefused("parameters.event_time must be an RFC 3339 time, e.g. in UTC")
+    try:
+        moment = to_microseconds(parse_time(text))
+    except (ValueError, OverflowError) as error:
+        raise RequestRefused(f"parameters.event_time: {error}") from error
+    if moment > now_us + MOST_AHEAD_US:
+        raise RequestRefused(
+            f"parameters.event_time is {text[:40]}, more than an hour after this server's clock "
+            f"({format_microseconds(now_us)}); send the time that the request is about, in UTC"
+        )
+    return moment
 
 
 def _in_time(assignment: Assignment, elapsed: float) -> bool:

@@ -126,7 +126,11 @@ class Engine:
             monotonic=clock.monotonic,
         )
         self._shadow = ShadowQueue(
-            self._forwarder, pod.counters, size=limits.work.shadow_queue, scale=model.rule.scale
+            self._forwarder,
+            pod.counters,
+            self._recorder.answers,
+            size=limits.work.shadow_queue,
+            scale=model.rule.scale,
         )
         dataplane = self._build_dataplane()
         self._batcher = Batcher(

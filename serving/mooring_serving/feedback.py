@@ -11,7 +11,7 @@ from typing import Protocol
 
 from mooring_serving.arms import Arm
 from mooring_serving.clock import Clock, parse_time, to_microseconds
-from mooring_serving.cohorts import Decisions
+from mooring_serving.cohorts import MOST_AHEAD_US, Decisions
 from mooring_serving.counters import Counters
 from mooring_serving.errors import RequestRefused
 from mooring_serving.log.segments import SegmentedLog
@@ -143,7 +143,7 @@ class FeedbackDesk:
         moment = _read_time(item.get("label_time"), now)
         losses = self._losses(receipt, labels)
         cohorts = self._counters.cohorts
-        event_time_us = 0 if cohorts is None else _read_event_time(receipt)
+        event_time_us = 0 if cohorts is None else _read_event_time(receipt, to_microseconds(now))
         if not self._remember(receipt.id):
             self._counters.count_label_duplicate()
             return False
@@ -252,14 +252,20 @@ class FeedbackIntake:
         )
 
 
-def _read_event_time(receipt: Receipt) -> int:
+def _read_event_time(receipt: Receipt, now_us: int) -> int:
     """Microseconds since the epoch; an unauthenticated receipt may say anything."""
     try:
-        return to_microseconds(parse_time(receipt.event_time))
-    except ValueError as error:
+        moment = to_microseconds(parse_time(receipt.event_time))
+    except (ValueError, OverflowError) as error:
         raise ReceiptInvalid("prediction_id holds no time; send it as the answer carried it") from (
             error
         )
+    if moment > now_us + MOST_AHEAD_US:
+        raise ReceiptInvalid(
+            f"prediction_id is of {receipt.event_time}, more than an hour after this pod's clock; "
+            "send it as the answer carried it"
+        )
+    return moment
 
 
 def _read_time(value: object, now: datetime) -> datetime:

@@ -13,6 +13,7 @@ import numpy as np
 
 from mooring_profile.document import ReferenceProfile
 from mooring_profile.sketch import SketchRecorder
+from mooring_serving.answer_bins import AnswerBins, answer_edges
 from mooring_serving.counters import Counters
 from mooring_serving.protocol.messages import Column, InferenceRequest, join_columns
 from mooring_serving.workers.memory import SketchMemory
@@ -37,6 +38,9 @@ class Recorder:
         sketches: Where the counts go; a predecessor's are gone on with.
         counters: Count the rows that are dropped.
         row_limit: Rows that may wait; more are dropped and counted.
+
+    Attributes:
+        answers: Takes the answers of rollouts, to be binned by arm.
     """
 
     def __init__(
@@ -53,6 +57,7 @@ class Recorder:
         self._sketches = SketchRecorder(profile, cells)
         self._features = tuple(feature.name for feature in profile.features)
         self._row_limit = row_limit
+        self.answers = AnswerBins(answer_edges(profile), counters, row_limit=row_limit)
         self._pending: list[Answered] = []
         self._pending_rows = 0
         self._lock = threading.Lock()
@@ -77,6 +82,7 @@ class Recorder:
         """Count everything that was offered until now."""
         with self._counting:
             self._count_pending()
+            self.answers.flush()
 
     def stop(self) -> None:
         """Count what waits and end the thread."""

@@ -14,6 +14,7 @@ import orjson
 
 from mooring_profile.document import ReferenceProfile
 from mooring_profile.sketch import sketch_of
+from mooring_serving.answer_bins import answer_edges
 from mooring_serving.arms import Role
 from mooring_serving.clock import Clock, format_time
 from mooring_serving.lifecycle import Lifecycle
@@ -140,6 +141,7 @@ class PodReport:
             rows, cells = read_sketches(loaded.sketches)
             document |= {
                 "counts": sketch_of(loaded.profile, cells).to_json(),
+                "answerEdges": list(answer_edges(loaded.profile)),
                 "sketchedRows": rows,
                 "droppedRows": read_totals(self._slots).dropped_rows,
             }

@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import dataclass
 
+from mooring_serving.answer_bins import AnswerBins
 from mooring_serving.answers import count_disagreements
 from mooring_serving.arms import Arm
 from mooring_serving.counters import Counters
@@ -32,15 +33,23 @@ class ShadowQueue:
     Args:
         forwarder: Sends the copies.
         counters: Counts how they ended.
+        answers: Takes what the candidate answered.
         size: Requests that may wait; more are dropped and counted.
         scale: Range of the reference predictions, for comparing numbers.
     """
 
     def __init__(
-        self, forwarder: Forwarder, counters: Counters, *, size: int, scale: float
+        self,
+        forwarder: Forwarder,
+        counters: Counters,
+        answers: AnswerBins,
+        *,
+        size: int,
+        scale: float,
     ) -> None:
         self._forwarder = forwarder
         self._counters = counters
+        self._answers = answers
         self._scale = scale
         self._queue: asyncio.Queue[Mirrored] = asyncio.Queue(size)
         self._workers: list[asyncio.Task[None]] = []
@@ -82,6 +91,7 @@ class ShadowQueue:
         )
         disagreements = 0
         if forwarded.answer is not None:
+            self._answers.offer(item.phase, Arm.SHADOW, item.request, forwarded.answer.read.values)
             disagreements = count_disagreements(
                 item.values, forwarded.answer.read.values, rows=item.request.rows, scale=self._scale
             )

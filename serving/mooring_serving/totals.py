@@ -8,6 +8,7 @@ import numpy as np
 from mooring_serving.arms import Arm, Outcome, ShadowOutcome
 from mooring_serving.refusals import Refusal
 from mooring_serving.workers.layout import (
+    ARM_ANSWERS,
     ARM_LATENCY,
     ARM_SIZE,
     ARMS,
@@ -237,7 +238,8 @@ def _phase_to_json(entry: Entry) -> dict[str, object]:
 
 def _arm_to_json(arm: Arm, cells: IntArray) -> dict[str, object]:
     """Which of the counts mean something depends on the arm."""
-    latency: list[int] = cells[ARM_LATENCY:].tolist()
+    latency: list[int] = cells[ARM_LATENCY:ARM_ANSWERS].tolist()
+    answers: list[int] = cells[ARM_ANSWERS:].tolist()
     document: dict[str, object] = {
         "requests": sum(latency) + int(cells[ArmCell.UNTIMED]),
         "rows": int(cells[ArmCell.ROWS]),
@@ -245,6 +247,8 @@ def _arm_to_json(arm: Arm, cells: IntArray) -> dict[str, object]:
         "invalidOutputs": int(cells[ArmCell.INVALID]),
         "latencyMs": {"bounds": list(LATENCY_BOUNDS_MS), "counts": latency},
     }
+    if any(answers):
+        document["answers"] = answers
     if arm is Arm.CANDIDATE:
         fell_back, late = int(cells[ArmCell.FELL_BACK]), int(cells[ArmCell.LATE])
         document |= {"fellBack": fell_back, "late": late}

@@ -272,7 +272,7 @@ def test_event_time_is_arrival_unless_the_deployment_opts_in(pod: Server) -> Non
     assert not json.loads(base64.urlsafe_b64decode(encoded))["t"].startswith("2013")
 
 
-@pytest.mark.parametrize("moment", ["yesterday", "2013-01-05", 5, True])
+@pytest.mark.parametrize("moment", ["yesterday", "2013-01-05", 5, True, "2999-01-05T00:00:00Z"])
 def test_event_time_of_another_form_is_400(moment: object) -> None:
     with running(cancer_package(), MOORING_EVENT_TIME="Request") as server:
         answer = server.post("/v2/models/cancer/infer", request(parameters={"event_time": moment}))

@@ -78,6 +78,8 @@ def test_candidate_answers_its_share_and_each_request_is_counted_once() -> None:
         assert counted["candidate"]["requests"] == share
         assert counted["candidate"]["errors"] == counted["candidate"]["fellBack"] == 0
         assert sum(counted["candidate"]["latencyMs"]["counts"]) == share
+        assert sum(counted["candidate"]["answers"]) == share
+        assert sum(counted["stable"]["answers"]) == 300 - share
         assert candidate.sync()["requests"] == share
         assert stable.sync()["requests"] == 300 - share
         first = next(
@@ -192,6 +194,8 @@ def test_shadow_mirrors_compares_and_never_counts_as_live(shared: tuple[Server, 
     await_true(lambda: shadow_arm(stable, phase)["requests"] == 20, what="the mirrored requests")
     shadow = shadow_arm(stable, phase)
     assert (shadow["rows"], shadow["errors"], shadow["dropped"]) == (200, 0, 0)
+    both = arms(stable, phase)
+    assert sum(both["shadow"]["answers"]) == sum(both["stable"]["answers"]) == 200
     after = candidate.sync()
     assert (after["requests"], after["sketchedRows"]) == (live["requests"], live["sketchedRows"])
     assert stable.sync()["requests"] == answered + 20

@@ -141,6 +141,9 @@ class Analysis(ApiModel):
     max_disagreement: Annotated[float, Field(ge=0.001, le=0.999)] | None = None
     """Share of shadowed rows that the candidate may answer differently than stable. Where more
     differ, the rollout is held: that is no fault, but somebody should expect it."""
+    max_distribution_shift: Annotated[float, Field(ge=0.001, le=0.999)] | None = None
+    """How far the share of answers below any score may be from stable's. Where it is farther, the
+    rollout is held, likewise."""
     max_duration: Duration = "24h"
     on_undecided: OnUndecided = OnUndecided.PAUSE
 
@@ -206,7 +209,11 @@ class FeatureDrift(ApiModel):
 
     name: Name
     """As in the package's schema, or `@score`."""
-    tolerance: Share
+    tolerance: Share | None = None
+    """Instead of the tolerance of all."""
+    importance: Annotated[float, Field(ge=0, le=1000)] | None = None
+    """How much it matters: what matters more is found sooner. Without it as much as the mean of
+    those that say so."""
 
 
 class Drift(ApiModel):
@@ -219,7 +226,7 @@ class Drift(ApiModel):
     features: Annotated[
         list[FeatureDrift], Field(max_length=100, json_schema_extra=list_map("name"))
     ] = []
-    """The same for single features."""
+    """What single features have otherwise."""
 
 
 class Labels(ApiModel):

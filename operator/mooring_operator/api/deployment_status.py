@@ -131,6 +131,23 @@ class DisagreementStatus(ApiModel):
     disagreeing: Count
 
 
+class DistributionStatus(ApiModel):
+    """Answers of candidate and stable by score, over all steps; of the share that differs most."""
+
+    verdict: ShortText
+    """Same, Differs or Undecided."""
+    below: float
+    """The score that the shares are about."""
+    stable_share: Annotated[float, Field(ge=0, le=1)]
+    """Share of stable's answers below it."""
+    candidate_share: Annotated[float, Field(ge=0, le=1)]
+    lower: float
+    """Limits of the largest difference of such a share."""
+    upper: float
+    stable_rows: Count
+    candidate_rows: Count
+
+
 class AnalysisStatus(ApiModel):
     """The running or last comparison of candidate and stable."""
 
@@ -144,6 +161,8 @@ class AnalysisStatus(ApiModel):
     """Absent while the step has no weight, or no requests."""
     disagreement: DisagreementStatus | None = None
     """Absent without maxDisagreement, or without shadowed rows."""
+    distribution: DistributionStatus | None = None
+    """Absent without maxDistributionShift, or without answers of both arms."""
 
 
 class QuarantineEntry(ApiModel):

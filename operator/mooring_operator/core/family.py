@@ -27,11 +27,13 @@ class Wanted:
     Attributes:
         tolerance: least tolerance of every distribution; 0: the profile's.
         tolerances: the same by feature.
+        importance: how much features matter, by name; None: all alike.
         columns: whose segments are watched; None: all that the profile has.
     """
 
     tolerance: float = 0.0
     tolerances: Mapping[str, float] = field(default_factory=dict[str, float])
+    importance: Mapping[str, float] | None = None
     columns: frozenset[str] | None = None
 
     @classmethod
@@ -39,9 +41,22 @@ class Wanted:
         """What a deployment's spec says."""
         return cls(
             tolerance=drift.tolerance or 0.0,
-            tolerances={item.name: item.tolerance for item in drift.features},
+            tolerances={
+                item.name: item.tolerance for item in drift.features if item.tolerance is not None
+            },
+            importance={
+                item.name: item.importance
+                for item in drift.features
+                if item.importance is not None
+            }
+            or None,
             columns=None if columns is None else frozenset(columns),
         )
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The features that it is about."""
+        return frozenset(self.tolerances) | frozenset(self.importance or ())
 
     def least(self, feature: FeatureProfile) -> float:
         """The least tolerance of a feature."""
@@ -52,8 +67,15 @@ def judged_profile(profile: ReferenceProfile, wanted: Wanted) -> ReferenceProfil
     """The profile with the wanted segments, and with tolerances where they are wider than its own.
 
     Raises:
-        ProfileInvalid: a wanted column has no segments in the profile.
+        ProfileInvalid: a wanted column has no segments in the profile, or a feature of the spec is
+            none of the profile's.
     """
+    unknown = sorted(wanted.names - {stream.feature for stream in profile.streams})
+    if unknown:
+        raise ProfileInvalid(
+            f"spec.monitoring.drift.features names {', '.join(unknown)}, which the package does"
+            " not have: name features of its schema, or @score"
+        )
     present = {part.segment.column for part in profile.segments}
     absent = sorted((wanted.columns or frozenset()) - present)
     if absent:

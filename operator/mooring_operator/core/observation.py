@@ -45,6 +45,9 @@ class ArmCounts:
     """One more than bounds: the last bin is everything above."""
     disagreements: int = 0
     """Rows of the shadow that stable answered differently."""
+    answer_edges: tuple[float, ...] = ()
+    answer_counts: tuple[int, ...] = ()
+    """Answered rows by score, one more than edges; none where nothing was counted."""
 
 
 @dataclass(frozen=True)

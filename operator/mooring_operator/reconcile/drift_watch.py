@@ -140,7 +140,9 @@ class Watcher:
         try:
             reference = judged_profile(ReferenceProfile.from_json(dict(profile)), settings.wanted)
             detector = DriftDetector(
-                reference, false_alarm_windows=max(1.0, interval / settings.window)
+                reference,
+                false_alarm_windows=max(1.0, interval / settings.window),
+                importance=settings.wanted.importance,
             )
         except ProfileInvalid as error:
             self._say(Trouble(Reason.NO_REFERENCE_PROFILE, str(error)))

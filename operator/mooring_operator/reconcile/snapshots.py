@@ -37,6 +37,8 @@ class Arm(PodDocument):
     latency_ms: Latency = Latency()
     disagreements: Count = 0
     """Rows of the shadow that stable answered differently."""
+    answers: Annotated[tuple[Count, ...], Field(max_length=64)] = ()
+    """Answered rows by score, at least one more than the snapshot's `answer_edges`."""
 
 
 class PhaseArms(PodDocument):
@@ -123,6 +125,7 @@ class Snapshot(PodDocument):
     dropped_rows: Count = 0
     retired_answers: Count = 0
     counts: dict[Name, dict[str, Count | list[Count]]] = Field(default_factory=dict)
+    answer_edges: Annotated[tuple[float, ...], Field(max_length=63)] = ()
     phases: dict[Name, PhaseArms] = Field(default_factory=dict, max_length=_PHASES)
     labels: dict[Name, LabelArms] = Field(default_factory=dict, max_length=_PHASES)
     labelled: Losses = Losses()

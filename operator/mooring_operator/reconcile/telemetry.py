@@ -1,13 +1,16 @@
 """Counters of many pods as one observation. Pure sums: no order, no replica count shows in them."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from mooring_operator.core.observation import ArmCounts, LossCounts, PhaseCounts
 from mooring_operator.reconcile.snapshots import Arm, Losses, PhaseArms, Snapshot
 
 _NOTHING = PhaseCounts()
 _MOST_PHASES = 64
+
+Histogram = tuple[tuple[float, ...], tuple[int, ...]]
+"""Bounds between bins, and one count more; no counts: nothing was binned."""
 
 
 @dataclass(frozen=True)
@@ -59,16 +62,17 @@ def _phase(snapshot: Snapshot, name: str) -> PhaseCounts:
     arms = snapshot.phases.get(name, PhaseArms())
     labels = snapshot.labels.get(name)
     return PhaseCounts(
-        stable=_arm(arms.stable),
-        candidate=_arm(arms.candidate),
-        shadow=_arm(arms.shadow),
+        stable=_arm(arms.stable, snapshot.answer_edges),
+        candidate=_arm(arms.candidate, snapshot.answer_edges),
+        shadow=_arm(arms.shadow, snapshot.answer_edges),
         stable_loss=LossCounts() if labels is None else _losses(labels.stable),
         candidate_loss=LossCounts() if labels is None else _losses(labels.candidate),
     )
 
 
-def _arm(arm: Arm) -> ArmCounts:
+def _arm(arm: Arm, edges: tuple[float, ...]) -> ArmCounts:
     fits = len(arm.latency_ms.counts) == len(arm.latency_ms.bounds) + 1
+    binned = bool(edges) and len(arm.answers) > len(edges)
     return ArmCounts(
         requests=arm.requests,
         rows=arm.rows,
@@ -77,6 +81,8 @@ def _arm(arm: Arm) -> ArmCounts:
         latency_bounds=tuple(arm.latency_ms.bounds) if fits else (),
         latency_counts=tuple(arm.latency_ms.counts) if fits else (),
         disagreements=arm.disagreements,
+        answer_edges=edges if binned else (),
+        answer_counts=arm.answers[: len(edges) + 1] if binned else (),
     )
 
 
@@ -95,25 +101,33 @@ def _add(one: PhaseCounts, other: PhaseCounts) -> PhaseCounts:
 
 
 def _add_arms(one: ArmCounts, other: ArmCounts) -> ArmCounts:
-    sums = ArmCounts(
+    bounds, latency = _add_bins(
+        (one.latency_bounds, one.latency_counts), (other.latency_bounds, other.latency_counts)
+    )
+    edges, answers = _add_bins(
+        (one.answer_edges, one.answer_counts), (other.answer_edges, other.answer_counts)
+    )
+    return ArmCounts(
         requests=one.requests + other.requests,
         rows=one.rows + other.rows,
         errors=one.errors + other.errors,
         invalid_outputs=one.invalid_outputs + other.invalid_outputs,
+        latency_bounds=bounds,
+        latency_counts=latency,
         disagreements=one.disagreements + other.disagreements,
+        answer_edges=edges,
+        answer_counts=answers,
     )
-    if not one.latency_counts or not other.latency_counts:
-        known = one if one.latency_counts else other
-        return replace(
-            sums, latency_bounds=known.latency_bounds, latency_counts=known.latency_counts
-        )
-    if one.latency_bounds != other.latency_bounds:
-        # Pods of another release bin differently: theirs cannot be added, so ours stand alone.
-        return replace(sums, latency_bounds=one.latency_bounds, latency_counts=one.latency_counts)
-    pairs = zip(one.latency_counts, other.latency_counts, strict=True)
-    return replace(
-        sums, latency_bounds=one.latency_bounds, latency_counts=tuple(a + b for a, b in pairs)
-    )
+
+
+def _add_bins(one: Histogram, other: Histogram) -> Histogram:
+    """Both together. Pods of another release bin otherwise: theirs cannot be added."""
+    (bounds, counts), (other_bounds, other_counts) = one, other
+    if not counts or not other_counts:
+        return one if counts else other
+    if bounds != other_bounds:
+        return one
+    return bounds, tuple(a + b for a, b in zip(counts, other_counts, strict=True))
 
 
 def _add_losses(one: LossCounts, other: LossCounts) -> LossCounts:

@@ -122,7 +122,7 @@ HEARTBEAT_NS, ROUTE_SEEN = range(_SINGLE.start, _SINGLE.stop)
 
 
 class ArmCell(IntEnum):
-    """Whole numbers of one arm in one phase; its latency's buckets follow them."""
+    """Whole numbers of one arm in one phase; buckets of latency and bins of answers follow."""
 
     UNTIMED = 0
     """Requests without a latency; the others are the latency's buckets."""
@@ -136,7 +136,10 @@ class ArmCell(IntEnum):
 
 
 ARM_LATENCY = len(ArmCell)
-ARM_SIZE = ARM_LATENCY + LATENCY.size
+ARM_ANSWERS = ARM_LATENCY + LATENCY.size
+"""Answered rows by bin of the score."""
+ANSWER_BINS = 16
+ARM_SIZE = ARM_ANSWERS + ANSWER_BINS
 ARMS = tuple(Arm)
 LABEL_ARMS = (Arm.STABLE, Arm.CANDIDATE)
 LABEL_SIZE = 3

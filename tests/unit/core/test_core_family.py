@@ -21,6 +21,7 @@ from mooring_profile.document import (
 )
 from mooring_profile.edetector import DriftDetector
 from mooring_profile.errors import ProfileInvalid
+from mooring_profile.sketch import Sketch
 
 
 def feature(name: str, tolerance: float, segment: Segment | None = None) -> FeatureProfile:
@@ -92,3 +93,37 @@ def test_status_says_what_is_watched_and_what_is_not_armed() -> None:
     assert [(item.name, item.reason) for item in status.unarmed] == [
         ("delay (Distribution)", "it swings")
     ]
+
+
+def test_importance_of_the_spec_moves_weight_and_leaves_the_interval() -> None:
+    asked = wanted(
+        features=[{"name": "delay", "importance": 8.0}, {"name": "carrier", "importance": 1.0}]
+    )
+    alike = DriftDetector(PROFILE, false_alarm_windows=1000)
+    moved = DriftDetector(PROFILE, false_alarm_windows=1000, importance=asked.importance)
+
+    window = Sketch({stream.name: stream.counts for stream in PROFILE.streams})
+
+    def thresholds(detector: DriftDetector) -> dict[tuple[str, str | None], float]:
+        _, found = detector.step(detector.initial(), window)
+        return {(item.feature, item.segment): item.threshold for item in found}
+
+    before, after = thresholds(alike), thresholds(moved)
+    assert after["delay", None] < before["delay", None]
+    assert after["carrier", None] > before["carrier", None]
+    shares = [sum(np.exp(-np.array(list(found.values())))) for found in (before, after)]
+    assert shares[0] == pytest.approx(shares[1])
+    assert wanted().importance is None
+
+
+@pytest.mark.parametrize("field", ["tolerance", "importance"])
+def test_feature_that_the_package_does_not_have_is_refused_by_name(field: str) -> None:
+    asked = wanted(features=[{"name": "dealy", field: 0.5}, {"name": "@score", field: 0.5}])
+    with pytest.raises(ProfileInvalid, match=r"names dealy, which the package does not have"):
+        judged_profile(PROFILE, asked)
+
+
+def test_importance_of_nothing_is_refused() -> None:
+    asked = wanted(features=[{"name": "delay", "importance": 0.0}])
+    with pytest.raises(ProfileInvalid, match="importance above 0"):
+        DriftDetector(PROFILE, false_alarm_windows=1000, importance=asked.importance)

@@ -91,6 +91,7 @@ def test_estimate_is_the_distance_of_kolmogorov_and_smirnov() -> None:
     found = compared(HistogramStratum(stable, candidate))
     assert found.estimate == pytest.approx(stats.ks_2samp(*rows).statistic)
     assert found.event == 1
+    assert (found.stable_share, found.candidate_share) == pytest.approx((0.7, 0.3))
     assert (found.n_stable, found.n_candidate) == (100, 100)
 
 

@@ -72,7 +72,7 @@ def test_label_of_another_revision_counts_for_that_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("ahead", "dated", "counted"), [(2, False, False), (2, True, True), (0, False, True)]
+    ("ahead", "dated", "counted"), [(1, False, False), (1, True, True), (0, False, True)]
 )
 def test_label_of_a_time_to_come_counts_only_where_clients_say_the_time(
     ahead: int, dated: bool, counted: bool
@@ -80,6 +80,24 @@ def test_label_of_a_time_to_come_counts_only_where_clients_say_the_time(
     counters = Counters(1, cohorts=CohortRule(3600, REVISION, dated=dated))
     label(counters, receipt(NOON + ahead * HOUR, [0.9]), [1], NOON)
     assert bool(cohorts(counters)) is counted
+
+
+@pytest.mark.parametrize("dated", [False, True])
+@pytest.mark.parametrize(
+    "moment", [NOON + HOUR + timedelta(seconds=1), datetime(9999, 12, 31, tzinfo=UTC)]
+)
+def test_receipt_of_the_far_future_is_refused_and_pushes_no_cohort_out(
+    moment: datetime, dated: bool
+) -> None:
+    counters = Counters(1, cohorts=CohortRule(3600, REVISION, dated=dated))
+    desk = FeedbackDesk(
+        LossRule(Task.BINARY, (0, 1), 1, 1.0), counters, None, model="m", key=None, memory=100
+    )
+    document = {"labels": [{"prediction_id": receipt(moment, [0.9]), "label": [1]}]}
+    answer: Any = desk.accept(document, limit=10, now=NOON, admit=lambda _: True)
+    assert "more than an hour after this pod's clock" in answer["rejected"][0]["error"]
+    label(counters, receipt(NOON - 40 * HOUR, [0.9]), [1], NOON)
+    assert set(cohorts(counters)) == {key(NOON - 40 * HOUR)}
 
 
 def test_label_too_far_back_counts_in_no_cohort() -> None:

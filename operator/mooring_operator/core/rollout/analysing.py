@@ -14,6 +14,7 @@ from mooring_operator.api.deployment_status import AnalysisStatus, CandidateStag
 from mooring_operator.core.conditions import Standing, reconciling, stalled
 from mooring_operator.core.rollout.analysis import evaluate, evidence_of, failed_metric, reason_of
 from mooring_operator.core.rollout.candidate import step_name
+from mooring_operator.core.rollout.distribution import in_words
 from mooring_operator.core.rollout.rollback import begin_rollback
 from mooring_operator.core.rollout.steps import current_step, describe, is_last_step
 from mooring_operator.core.rollout.turn import (
@@ -146,7 +147,7 @@ def _move_on(judged: Situation) -> Turn:
     analysis = _analysis(judged)
     candidate = judged.candidate
     steps = judged.spec.rollout.steps
-    hold = _mismatch(judged) or _difference(judged)
+    hold = _mismatch(judged) or _difference(judged) or _shift(judged)
     if hold is None and analysis.rows >= current_step(steps, candidate).min_rows:
         if not is_last_step(steps, candidate):
             return _next_step(judged)
@@ -183,6 +184,19 @@ def _difference(judged: Situation) -> Standing | None:
         f"{named(judged.candidate)} is held at {step_name(judged)}: it answered {found.disagreeing}"
         f" of {found.rows} shadowed rows differently than stable, at least {found.lower:.2%};"
         " if that is expected, raise rollout.analysis.maxDisagreement"
+    )
+    return reconciling(Reason.PREDICTIONS_DIFFER, message)
+
+
+def _shift(judged: Situation) -> Standing | None:
+    """The candidate spreads its answers otherwise; None: not shown."""
+    found = _analysis(judged).distribution
+    allowed = judged.spec.rollout.analysis.max_distribution_shift
+    if found is None or allowed is None or found.verdict != Agreement.DIFFERS:
+        return None
+    message = (
+        f"{named(judged.candidate)} is held at {step_name(judged)}: {in_words(found, allowed)};"
+        " if that is expected, raise it"
     )
     return reconciling(Reason.PREDICTIONS_DIFFER, message)
 

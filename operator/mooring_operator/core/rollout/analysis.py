@@ -27,6 +27,7 @@ from mooring_operator.core.observation import (
     LossCounts,
     TelemetryObservation,
 )
+from mooring_operator.core.rollout.distribution import judge_distribution
 from mooring_operator.core.rollout.steps import current_step, phase_key
 from mooring_profile import (
     ArmTotals,
@@ -109,6 +110,9 @@ def evaluate(
         metrics=metrics,
         sample_ratio=None if sticky else _sample_ratio(rollout.steps, candidate, telemetry),
         disagreement=_disagreement(analysis, candidate, telemetry),
+        distribution=judge_distribution(
+            analysis, ((item.stable, item.candidate, item.share) for item in strata)
+        ),
     )
 
 
