@@ -7,11 +7,12 @@ or in the future, is in none.
 """
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from mooring_serving.receipts import MAX_ROWS
-from mooring_serving.workers.layout import COHORT_FLOATS, CohortCell
+from mooring_serving.row_segments import places_in
+from mooring_serving.workers.layout import COHORT_FLOATS, COHORT_SIZE, CohortCell
 from mooring_serving.workers.memory import SlotMemory
 from mooring_serving.workers.tables import EntryTable
 
@@ -47,13 +48,33 @@ class CohortRule:
 
 
 @dataclass(frozen=True, slots=True)
-class Decisions:
-    """Labelled rows of a binary model by what was decided and what came true."""
+class PredictedRows:
+    """Rows of an answered request.
 
-    tp: int = 0
-    fp: int = 0
-    fn: int = 0
-    tn: int = 0
+    Attributes:
+        event_time_us: The time that they are about, in microseconds since the epoch.
+        rows: How many.
+        segments: For each row the segments that it is in; empty: none.
+    """
+
+    event_time_us: int
+    rows: int
+    segments: Sequence[int] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledRow:
+    """A row whose label came.
+
+    Attributes:
+        loss: In [0, 1].
+        decided: `TP`, `FP`, `FN` or `TN` of a binary model, else None.
+        segments: The segments that it is in.
+    """
+
+    loss: float
+    decided: CohortCell | None = None
+    segments: int = 0
 
 
 class CohortCounts:
@@ -74,56 +95,60 @@ class CohortCounts:
         self._newest = 0
         self._lock = threading.Lock()
 
-    def count_predicted(self, answered: Sequence[tuple[int, int]]) -> None:
-        """Answered requests: the time that each is about in microseconds, and its rows.
+    def count_predicted(self, answered: Sequence[PredictedRows]) -> None:
+        """Answered requests.
 
-        Requests whose receipts carry no values are left out: no label of theirs can be compared.
+        Those whose receipts carry no values are left out: no label of theirs can be compared.
         """
-        rows_of: dict[int, int] = {}
-        for event_time_us, rows in answered:
-            if rows <= MAX_ROWS:
-                index = self._rule.index(event_time_us)
-                rows_of[index] = rows_of.get(index, 0) + rows
+        rows_of: dict[tuple[int, int], int] = {}
+        for request in answered:
+            if request.rows <= MAX_ROWS:
+                index = self._rule.index(request.event_time_us)
+                for segments in request.segments:
+                    rows_of[index, segments] = rows_of.get((index, segments), 0) + 1
+                rest = request.rows - len(request.segments)
+                if rest:
+                    rows_of[index, 0] = rows_of.get((index, 0), 0) + rest
         with self._lock:
-            for index, rows in rows_of.items():
+            for (index, segments), rows in rows_of.items():
                 place = self._place(self._rule.revision, index)
                 if place is not None:
-                    self._ints[place + CohortCell.PREDICTED] += rows
+                    for part in _parts(place, segments):
+                        self._ints[part + CohortCell.PREDICTED] += rows
 
     def count_labelled(
         self,
         revision: str,
         event_time_us: int,
-        losses: Sequence[float],
-        decisions: Decisions | None,
+        rows: Sequence[LabelledRow],
         *,
         now_us: int,
     ) -> None:
         """The labelled rows of one receipt.
 
         Args:
-            revision: That predicted.
+            revision: That predicted. Segments of another than this pod's are not told apart: they
+                are numbered by its own profile.
             event_time_us: The time that the prediction is about.
-            losses: Of the rows that have a label; none are no news.
-            decisions: Of a binary model.
+            rows: Those that have a label; none are no news.
             now_us: Wall clock: nothing was predicted after it, unless clients say the time.
         """
         index = self._rule.index(event_time_us)
-        if not losses or (not self._rule.dated and index > self._rule.index(now_us)):
+        if not rows or (not self._rule.dated and index > self._rule.index(now_us)):
             return
+        own = revision == self._rule.revision
         with self._lock:
             place = self._place(revision, index)
             if place is None:
                 return
             ints, floats = self._ints, self._floats
-            ints[place + CohortCell.LABELLED] += len(losses)
-            if decisions is not None:
-                ints[place + CohortCell.TP] += decisions.tp
-                ints[place + CohortCell.FP] += decisions.fp
-                ints[place + CohortCell.FN] += decisions.fn
-                ints[place + CohortCell.TN] += decisions.tn
-            floats[place + COHORT_FLOATS] += sum(losses)
-            floats[place + COHORT_FLOATS + 1] += sum(loss * loss for loss in losses)
+            for row in rows:
+                for part in _parts(place, row.segments if own else 0):
+                    ints[part + CohortCell.LABELLED] += 1
+                    if row.decided is not None:
+                        ints[part + row.decided] += 1
+                    floats[part + COHORT_FLOATS] += row.loss
+                    floats[part + COHORT_FLOATS + 1] += row.loss * row.loss
 
     def _place(self, revision: str, index: int) -> int | None:
         """First cell of a cohort's body; None for one that is too far back."""
@@ -131,3 +156,10 @@ class CohortCounts:
         if index <= self._newest - MOST_COHORTS:
             return None
         return self._table.place(self._rule.name(revision, index))
+
+
+def _parts(place: int, segments: int) -> Iterator[int]:
+    """First cells of what a row counts in: all rows, and each of its segments."""
+    yield place
+    for segment in places_in(segments):
+        yield place + (1 + segment) * COHORT_SIZE

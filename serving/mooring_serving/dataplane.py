@@ -5,11 +5,12 @@ shares (the session, the clock, the lock of the counters, the recorder's queue) 
 """
 
 from collections.abc import Sequence
+from itertools import islice
 from dataclasses import dataclass
 
 from mooring_serving.arms import Arm
 from mooring_serving.clock import Clock, format_microseconds, parse_time, to_microseconds
-from mooring_serving.cohorts import MOST_AHEAD_US
+from mooring_serving.cohorts import MOST_AHEAD_US, PredictedRows
 from mooring_serving.conversation import Query, Reply, Settle
 from mooring_serving.counters import Answered, Counters
 from mooring_serving.errors import InvalidOutput, ModelFault, RequestRefused
@@ -18,6 +19,7 @@ from mooring_serving.log.tables import PredictionEntry
 from mooring_serving.protocol.messages import Columns, InferenceRequest, join_columns
 from mooring_serving.receipts import ReceiptWriter
 from mooring_serving.recorder import Recorder
+from mooring_serving.row_segments import RowSegments
 from mooring_serving.served import Answer, ServedModel
 from mooring_serving.settings import EventTime
 
@@ -78,11 +80,13 @@ class Predicted:
         outcomes: One for each ticket.
         columns: The columns of all tickets in one, None when the batch had to be taken apart.
         whole: The answer of all rows, None as above.
+        segments: For each ticket the segments of its rows; empty: not asked for.
     """
 
     outcomes: Sequence[Outcome]
     columns: Columns | None = None
     whole: Answer | None = None
+    segments: Sequence[Sequence[int]] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +96,12 @@ class Receipting:
     Attributes:
         writer: Writes them.
         event_time: Whether requests may say which time they are about.
+        segments: Finds the segments that receipts name; None: they name none.
     """
 
     writer: ReceiptWriter
     event_time: EventTime
+    segments: RowSegments | None = None
 
 
 class Dataplane:
@@ -126,6 +132,7 @@ class Dataplane:
         self._log = log
         self._receipts = receipts.writer
         self._event_time = receipts.event_time
+        self._segments = receipts.segments
         self._clock = clock
         self._features = tuple(feature.name for feature in model.signature.features)
 
@@ -150,20 +157,31 @@ class Dataplane:
         """
         requests = [ticket.query.request for ticket in tickets]
         columns = join_columns(requests, self._features)
+        segments = self._segments_of(requests, columns)
         try:
             whole = self.model.predict(columns, sum([request.rows for request in requests]))
         except ModelFault as fault:
             if len(tickets) == 1:
                 return Predicted([fault])
-            return Predicted([self._predict_one(request) for request in requests])
+            apart = [self._predict_one(request) for request in requests]
+            return Predicted(apart, segments=segments)
         if len(tickets) == 1:
-            return Predicted([whole], columns, whole)
+            return Predicted([whole], columns, whole, segments)
         outcomes: list[Outcome] = []
         start = 0
         for request in requests:
             outcomes.append(whole.rows(start, start + request.rows))
             start += request.rows
-        return Predicted(outcomes, columns, whole)
+        return Predicted(outcomes, columns, whole, segments)
+
+    def _segments_of(
+        self, requests: Sequence[InferenceRequest], columns: Columns
+    ) -> Sequence[Sequence[int]]:
+        """The segments of each request's rows, found for all of them at once."""
+        if self._segments is None:
+            return ()
+        found = iter(self._segments.of(columns, sum([request.rows for request in requests])))
+        return [list(islice(found, request.rows)) for request in requests]
 
     def _predict_one(self, request: InferenceRequest) -> Outcome:
         try:
@@ -180,9 +198,10 @@ class Dataplane:
         now = self._clock.monotonic()
         replies: list[Reply | ModelFault] = []
         answered: list[Answered] = []
-        dated: list[tuple[int, int]] = []
+        predicted_rows: list[PredictedRows] = []
         rows = 0
-        for ticket, outcome in zip(tickets, predicted.outcomes, strict=True):
+        parts = predicted.segments or ((),) * len(tickets)
+        for ticket, outcome, segments in zip(tickets, predicted.outcomes, parts, strict=True):
             elapsed = now - ticket.query.received_at
             if isinstance(outcome, ModelFault):
                 self._count_fault(ticket.assignment, outcome)
@@ -191,7 +210,9 @@ class Dataplane:
             rows += ticket.query.request.rows
             assignment = ticket.assignment
             in_time = _in_time(assignment, elapsed)
-            replies.append(self._finish_one(ticket, outcome, elapsed, in_time=in_time))
+            replies.append(
+                self._finish_one(ticket, outcome, elapsed, in_time=in_time, segments=segments)
+            )
             if assignment.live and in_time:
                 phase = assignment.phase if assignment.owned else None
                 if phase is not None:
@@ -199,10 +220,13 @@ class Dataplane:
                         phase, assignment.arm, ticket.query.request, outcome.values
                     )
                 answered.append((ticket.query.request.rows, elapsed * 1000, phase))
-                dated.append((ticket.event_time_us, ticket.query.request.rows))
+                if self._counters.cohorts is not None:
+                    predicted_rows.append(
+                        PredictedRows(ticket.event_time_us, ticket.query.request.rows, segments)
+                    )
         self._counters.count_answers(answered)
         if self._counters.cohorts is not None:
-            self._counters.cohorts.count_predicted(dated)
+            self._counters.cohorts.count_predicted(predicted_rows)
         self._counters.count_batch(len(tickets), rows)
         all_count = len(answered) == len(tickets)
         if all_count and predicted.columns is not None and predicted.whole is not None:
@@ -214,18 +238,26 @@ class Dataplane:
             ticket.settle(reply)
 
     def _finish_one(
-        self, ticket: Ticket, answer: Answer, elapsed: float, *, in_time: bool
+        self,
+        ticket: Ticket,
+        answer: Answer,
+        elapsed: float,
+        *,
+        in_time: bool,
+        segments: Sequence[int],
     ) -> Reply:
         """The reply with its receipt; the log has it too where somebody still waits for it."""
         query, assignment = ticket.query, ticket.assignment
         request, model = query.request, self.model
         receipt_id = self._receipts.next_id()
+        values = model.predicted(answer.values, request.rows)
         prediction_id = self._receipts.write(
             receipt_id,
             event_time=format_microseconds(ticket.event_time_us),
             rows=request.rows,
-            predicted=model.predicted(answer.values, request.rows),
+            predicted=values,
             side=(assignment.arm, assignment.phase),
+            segments=() if values is None else segments,
         )
         if self._log is not None and in_time:
             self._log.offer(

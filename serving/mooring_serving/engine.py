@@ -25,6 +25,7 @@ from mooring_serving.recorder import Recorder
 from mooring_serving.rest import RestInference
 from mooring_serving.routes import Router, RouterParts
 from mooring_serving.routing import Route
+from mooring_serving.row_segments import RowSegments
 from mooring_serving.settings import ServerSettings
 from mooring_serving.shadow import ShadowQueue
 from mooring_serving.workers.acceptor import Crowding
@@ -132,7 +133,8 @@ class Engine:
             size=limits.work.shadow_queue,
             scale=model.rule.scale,
         )
-        dataplane = self._build_dataplane()
+        wanted = pod.counters.cohorts is not None and warm.profile.segments
+        dataplane = self._build_dataplane(RowSegments(warm.profile) if wanted else None)
         self._batcher = Batcher(
             dataplane,
             warm.cost,
@@ -145,7 +147,7 @@ class Engine:
         self._open_transports(self._build_app(dataplane, around), around)
         pod.adopt(Duties(self._recorder, self._logs, self._batcher, warm.process))
 
-    def _build_dataplane(self) -> Dataplane:
+    def _build_dataplane(self, segments: RowSegments | None) -> Dataplane:
         model, pod = self._model, self._pod
         writer = ReceiptWriter(model.name, model.version, model.revision, key=self._key)
         return Dataplane(
@@ -153,7 +155,7 @@ class Engine:
             pod.counters,
             self._recorder,
             self._logs.predictions,
-            receipts=Receipting(writer, pod.settings.event_time),
+            receipts=Receipting(writer, pod.settings.event_time, segments),
             clock=pod.clock,
         )
 

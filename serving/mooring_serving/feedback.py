@@ -11,7 +11,7 @@ from typing import Protocol
 
 from mooring_serving.arms import Arm
 from mooring_serving.clock import Clock, parse_time, to_microseconds
-from mooring_serving.cohorts import MOST_AHEAD_US, Decisions
+from mooring_serving.cohorts import MOST_AHEAD_US, LabelledRow
 from mooring_serving.counters import Counters
 from mooring_serving.errors import RequestRefused
 from mooring_serving.log.segments import SegmentedLog
@@ -19,6 +19,7 @@ from mooring_serving.log.tables import LabelEntry
 from mooring_serving.losses import Label, LabelInvalid, LossRule, Task
 from mooring_serving.protocol.tensors import is_list, is_object
 from mooring_serving.receipts import Receipt, ReceiptInvalid, parse_receipt
+from mooring_serving.workers.layout import CohortCell
 
 LABELS_PER_SECOND = 5_000.0
 """Labels that a pod takes in the long run: labels steer rollback, so nobody may flood it."""
@@ -141,20 +142,16 @@ class FeedbackDesk:
             raise ReceiptInvalid(f"prediction_id is of the model {receipt.model!r}")
         labels = self._read_labels(item.get("label"), receipt.rows)
         moment = _read_time(item.get("label_time"), now)
-        losses = self._losses(receipt, labels)
+        rows = self._judged(receipt, labels)
         cohorts = self._counters.cohorts
         event_time_us = 0 if cohorts is None else _read_event_time(receipt, to_microseconds(now))
         if not self._remember(receipt.id):
             self._counters.count_label_duplicate()
             return False
-        self._counters.count_label(losses, phase=receipt.phase, arm=receipt.arm)
+        self._counters.count_label([row.loss for row in rows], phase=receipt.phase, arm=receipt.arm)
         if cohorts is not None and receipt.arm is not Arm.SHADOW:
             cohorts.count_labelled(
-                receipt.revision,
-                event_time_us,
-                losses,
-                self._decisions(receipt, labels),
-                now_us=to_microseconds(now),
+                receipt.revision, event_time_us, rows, now_us=to_microseconds(now)
             )
         if self._log is not None:
             self._log.offer(LabelEntry(receipt.id, labels, moment))
@@ -169,28 +166,27 @@ class FeedbackDesk:
             raise LabelInvalid("label is missing")
         return labels
 
-    def _losses(self, receipt: Receipt, labels: Sequence[Label | None]) -> list[float]:
+    def _judged(self, receipt: Receipt, labels: Sequence[Label | None]) -> list[LabelledRow]:
+        """The rows that have a label and a prediction to compare it with."""
         if receipt.predicted is None:
             return []
-        losses: list[float] = []
-        for label, predicted in zip(labels, receipt.predicted, strict=True):
+        rows: list[LabelledRow] = []
+        segments = receipt.segments or (0,) * receipt.rows
+        for label, predicted, parts in zip(labels, receipt.predicted, segments, strict=True):
             self._check_predicted(predicted)
             if label is not None:
-                losses.append(self._rule.loss(label, predicted))
-        return losses
+                loss = self._rule.loss(label, predicted)
+                rows.append(LabelledRow(loss, self._decided(label, predicted), parts))
+        return rows
 
-    def _decisions(self, receipt: Receipt, labels: Sequence[Label | None]) -> Decisions | None:
+    def _decided(self, label: Label, predicted: float | Sequence[float]) -> CohortCell | None:
         """What a binary model decided, against what came true."""
-        if receipt.predicted is None or self._rule.task is not Task.BINARY:
+        if self._rule.task is not Task.BINARY or isinstance(predicted, Sequence):
             return None
-        found = {"tp": 0, "fp": 0, "fn": 0, "tn": 0}
-        for label, predicted in zip(labels, receipt.predicted, strict=True):
-            if label is None or isinstance(predicted, Sequence):
-                continue
-            positive = predicted >= self._rule.threshold
-            right = (label == self._rule.positive) is positive
-            found[("t" if right else "f") + ("p" if positive else "n")] += 1
-        return Decisions(**found)
+        true = label == self._rule.positive
+        if predicted >= self._rule.threshold:
+            return CohortCell.TP if true else CohortCell.FP
+        return CohortCell.FN if true else CohortCell.TN
 
     def _check_predicted(self, predicted: float | Sequence[float]) -> None:
         """An unauthenticated receipt may claim anything; it must at least be a prediction."""

@@ -13,6 +13,7 @@ import orjson
 
 from mooring_serving.arms import Arm
 from mooring_serving.protocol.tensors import is_list, is_object
+from mooring_serving.row_segments import LIMIT
 
 MAX_ROWS = 64
 """A request of more rows gets a receipt without predicted values."""
@@ -50,6 +51,8 @@ class Receipt:
         predicted: The predicted values, None when the request was too large.
         phase: Phase of analysis, or None.
         arm: Which side of it predicted.
+        segments: For each row the segments of the revision's profile that it is in
+            (`row_segments`); empty where none were said.
     """
 
     id: str
@@ -61,6 +64,7 @@ class Receipt:
     predicted: Predicted | None
     phase: str | None
     arm: Arm
+    segments: Sequence[int] = ()
 
 
 def carries_values(rows: int, width: int) -> bool:
@@ -84,7 +88,7 @@ class ReceiptWriter:
         self._key = key
         self._model = b',"m":' + orjson.dumps(model) + b',"n":'
         self._version = b'","v":' + orjson.dumps(version) + b"}"
-        self._revision = b',"r":' + orjson.dumps(revision) + b',"t":"'
+        self._revision = b',"r":' + orjson.dumps(revision)
         self._pieces: dict[tuple[Arm, str | None], tuple[bytes, bytes]] = {}
         self._ids: list[str] = []
 
@@ -103,6 +107,7 @@ class ReceiptWriter:
         rows: int,
         predicted: Predicted | None,
         side: tuple[Arm, str | None],
+        segments: Sequence[int] = (),
     ) -> str:
         """A receipt's text.
 
@@ -112,11 +117,13 @@ class ReceiptWriter:
             rows: Rows of the request.
             predicted: The predicted values, None when the request was too large.
             side: Arm and phase.
+            segments: A number a row; nothing is said where the rows are in none.
         """
         pieces = self._pieces.get(side)
         if pieces is None:
             pieces = self._make_pieces(*side)
         values = b"" if predicted is None else b',"p":' + orjson.dumps(predicted)
+        parts = b',"s":' + orjson.dumps(segments) if any(segments) else b""
         document = b"".join(
             (
                 pieces[0],
@@ -126,6 +133,8 @@ class ReceiptWriter:
                 b"%d" % rows,
                 values,
                 pieces[1],
+                parts,
+                b',"t":"',
                 event_time.encode(),
                 self._version,
             )
@@ -201,6 +210,7 @@ def _read(fields: object) -> Receipt:
         predicted=_predicted(fields["p"], rows) if "p" in fields else None,
         phase=phase if isinstance(phase, str) else None,
         arm=Arm(_text(fields["a"], 16)),
+        segments=_segments(fields["s"], rows) if "s" in fields else (),
     )
 
 
@@ -230,6 +240,15 @@ def _predicted(value: object, rows: int) -> Predicted:
     if is_list(value[0]):
         return [_row(item) for item in value]
     return [_number(item) for item in value]
+
+
+def _segments(value: object, rows: int) -> list[int]:
+    if not is_list(value) or len(value) != rows:
+        raise ValueError("segments")
+    found = [item for item in value if type(item) is int and 0 <= item < LIMIT]
+    if len(found) != rows:
+        raise ValueError("segments")
+    return found
 
 
 def _row(value: object) -> list[float]:

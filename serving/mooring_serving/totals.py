@@ -15,6 +15,8 @@ from mooring_serving.workers.layout import (
     BATCHES,
     COHORT_ENTRIES,
     COHORT_FLOATS,
+    COHORT_PARTS,
+    COHORT_SIZE,
     EVENT_OUTCOMES,
     EVENTS,
     FAULT_KINDS,
@@ -209,10 +211,13 @@ def _add_labels(one: Entry, other: Entry) -> Entry:
 
 
 def _add_cohorts(one: Entry, other: Entry) -> Entry:
-    """Whole numbers first, then the two sums."""
+    """In each part whole numbers first, then the two sums."""
     floats = one.floats + other.floats
     ints = floats.view(np.int64)
-    ints[:COHORT_FLOATS] = one.ints[:COHORT_FLOATS] + other.ints[:COHORT_FLOATS]
+    whole = (COHORT_PARTS, COHORT_SIZE)
+    ints.reshape(whole)[:, :COHORT_FLOATS] = (
+        one.ints.reshape(whole)[:, :COHORT_FLOATS] + other.ints.reshape(whole)[:, :COHORT_FLOATS]
+    )
     return Entry(one.name, max(one.born, other.born), ints, floats)
 
 
@@ -226,7 +231,22 @@ def _cohort_to_json(entry: Entry) -> dict[str, object]:
     }
     if any(decided):
         document["confusion"] = dict(zip(("tp", "fp", "fn", "tn"), decided, strict=True))
+    starts = range(COHORT_SIZE, entry.ints.size, COHORT_SIZE)
+    segments = {
+        str(place): _segment_to_json(entry, start)
+        for place, start in enumerate(starts)
+        if entry.ints[start + CohortCell.PREDICTED] or entry.ints[start + CohortCell.LABELLED]
+    }
+    if segments:
+        document["segments"] = segments
     return document
+
+
+def _segment_to_json(entry: Entry, start: int) -> list[object]:
+    """Bare numbers: there may be a thousand of these."""
+    rows, labelled, *decided = entry.ints[start : start + COHORT_FLOATS].tolist()
+    sums: list[float] = entry.floats[start + COHORT_FLOATS : start + COHORT_SIZE].tolist()
+    return [rows, labelled, *sums, *decided]
 
 
 def _phase_to_json(entry: Entry) -> dict[str, object]:

@@ -114,6 +114,38 @@ def mixed_package() -> Path:
 
 
 @functools.cache
+def segmented_package() -> Path:
+    """Binary, skops, with the segments `carrier=AA` and `carrier=UA`: the model is often wrong
+    about UA.
+    """
+    generator = np.random.default_rng(5)
+    rows = 4000
+    carrier = generator.choice(["AA", "UA"], rows)
+    distance = generator.normal(0, 1, rows)
+    noise = np.where(carrier == "UA", 1.5, 0.1) * generator.normal(0, 1, rows)
+    table = _pandas.DataFrame(
+        {"carrier": carrier, "distance": distance, "late": (distance + noise > 0).astype(int)}
+    )
+    compose: Any = importlib.import_module("sklearn.compose")
+    linear: Any = importlib.import_module("sklearn.linear_model")
+    pipeline: Any = importlib.import_module("sklearn.pipeline")
+    preprocessing: Any = importlib.import_module("sklearn.preprocessing")
+    columns = compose.ColumnTransformer(
+        [
+            ("carrier", preprocessing.OneHotEncoder(handle_unknown="ignore"), ["carrier"]),
+            ("distance", "passthrough", ["distance"]),
+        ]
+    )
+    model = pipeline.make_pipeline(columns, linear.LogisticRegression(max_iter=1000))
+    model.fit(table.drop(columns="late"), table["late"])
+    out = _root() / "segmented"
+    package(
+        model, table, target="late", out=out, name="late", format="skops", segments=("carrier",)
+    )
+    return out
+
+
+@functools.cache
 def regression_package() -> Path:
     """Regression, ONNX, ten numeric features."""
     data = _datasets.load_diabetes(as_frame=True)

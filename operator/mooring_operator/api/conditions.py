@@ -1,7 +1,8 @@
 """Every condition type and reason, with its polarity. The one home of both vocabularies.
 
 Exactly one of Ready, Reconciling and Stalled is True (kstatus); Reconciling and Stalled are
-present only while True. Other conditions are always present, with True, False or Unknown.
+present only while True. Other conditions are always present, with True, False or Unknown; Fair only
+where it is asked for.
 """
 
 from datetime import datetime
@@ -38,6 +39,8 @@ class ConditionType(StrEnum):
     """Positive. Missing, unseen, out-of-range and invalid values are as in the reference."""
     QUALITY = "Quality"
     """Positive. The model is as right as its reference says it should be."""
+    FAIR = "Fair"
+    """Positive, present where `spec.monitoring.fairness` is set. Segments are treated alike."""
     RUNNING = "Running"
     """Neutral, on RetrainPolicy. A training Job is under way."""
 
@@ -112,6 +115,9 @@ class Reason(StrEnum):
     HEALTHY = "Healthy"
     DEGRADED = "Degraded"
     EXPECTED_WORSE = "ExpectedWorse"
+    SEGMENT_DEGRADED = "SegmentDegraded"
+    RATES_ALIKE = "RatesAlike"
+    UNFAIR = "Unfair"
     INSUFFICIENT = "Insufficient"
     IMMATURE = "Immature"
     NOT_LABELLED = "NotLabelled"

@@ -265,13 +265,28 @@ class Quality(ApiModel):
     value_matrix: ValueMatrix | None = None
 
 
+class FairnessRate(StrEnum):
+    """By which rate segments are compared."""
+
+    SELECTION_RATE = "selectionRate"
+    """Share of rows decided positive; needs no labels."""
+    TRUE_POSITIVE_RATE = "truePositiveRate"
+    """Share of positive labels that were decided positive; needs `labels`."""
+    FALSE_POSITIVE_RATE = "falsePositiveRate"
+    """Share of negative labels that were decided positive; needs `labels`."""
+
+
 class Fairness(ApiModel):
-    """Whether the segments of one column are selected alike. Binary models."""
+    """Whether the segments of one column are treated alike. Binary models."""
 
     column: Name
     """A column that the profile has segments of."""
     tolerance: Share = 0.1
-    """Difference of selection rates that nobody cares about."""
+    """Difference of rates that nobody cares about."""
+    rates: Annotated[
+        list[FairnessRate], Field(min_length=1, max_length=3, json_schema_extra=SET_LIST)
+    ] = [FairnessRate.SELECTION_RATE]
+    """They share alpha evenly."""
     least_ratio: Share | None = None
     """Smallest ratio of two rates that is fine, such as 0.8."""
     alpha: Annotated[float, Field(ge=0.0001, le=0.2)] = 0.05

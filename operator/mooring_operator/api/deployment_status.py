@@ -316,14 +316,35 @@ class WorthStatus(ApiModel):
     """Whether it rests on labels; otherwise it is expected from scores."""
 
 
+class FairnessRateStatus(ApiModel):
+    """One rate by which segments are compared."""
+
+    name: ShortText
+    verdict: ShortText
+    difference: float | None = None
+    """Of the pair that differs most, observed."""
+
+
 class FairnessStatus(ApiModel):
-    """Selection rates of the segments of one column, compared in pairs."""
+    """Rates of the segments of one column, compared in pairs; the gravest verdict."""
 
     verdict: ShortText
     """Fair, Unfair, Undecided, Insufficient."""
     message: Sentence = ""
     difference: float | None = None
     """Of the pair that differs most, observed."""
+    rates: Annotated[list[FairnessRateStatus], Field(max_length=3)] = []
+
+
+class SegmentQuality(ApiModel):
+    """A segment whose labelled loss is too high."""
+
+    name: Annotated[str, Field(max_length=128)]
+    """`column=value`."""
+    loss: float
+    limit: float
+    since: ShortText = ""
+    rows: Count = 0
 
 
 class QualityStatus(ApiModel):
@@ -343,6 +364,8 @@ class QualityStatus(ApiModel):
     """Judged without labels; blind to concept drift."""
     estimated: Annotated[list[QualityEstimate], Field(max_length=8)] = []
     worth: WorthStatus | None = None
+    segments: Annotated[list[SegmentQuality], Field(max_length=20)] = []
+    """Segments in which the labelled loss is too high."""
     fairness: FairnessStatus | None = None
 
 

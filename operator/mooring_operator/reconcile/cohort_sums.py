@@ -1,10 +1,10 @@
 """Cohorts of many pods added: predictions and labels by revision and time (contract §4). Pure."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
 from mooring_operator.ids import Revision
-from mooring_operator.reconcile.snapshots import CohortCounts, Snapshot
+from mooring_operator.reconcile.snapshots import CohortCounts, Decided, Snapshot
 from mooring_profile.cohorts import Cohort
 from mooring_profile.confusion import Confusion
 from mooring_profile.errors import CountsInvalid
@@ -33,38 +33,79 @@ def plus(sums: CohortSums, snapshots: Iterable[Snapshot]) -> dict[CohortKey, Coh
 
 
 def cohorts_of(sums: CohortSums, revision: Revision, length: timedelta) -> list[Cohort]:
-    """The cohorts of one revision and length, in order of time.
+    """The cohorts of one revision and length, in order of time."""
+    return [
+        cohort
+        for start, counts in _in_order(sums, revision, length)
+        if (cohort := _cohort(start, length, counts)) is not None
+    ]
 
-    A label may be counted by a pod while the prediction's own pod died uncounted: then as many
-    predictions are assumed as there are labels. What cannot be is left out.
+
+def segment_cohorts_of(
+    sums: CohortSums, revision: Revision, length: timedelta, segments: Sequence[str]
+) -> dict[str, list[Cohort]]:
+    """The same of each segment.
+
+    Args:
+        sums: of all pods.
+        revision: that predicted.
+        length: of a cohort.
+        segments: of the revision's reference profile, in its order.
     """
-    found: list[Cohort] = []
+    found: dict[str, list[Cohort]] = {name: [] for name in segments}
+    for start, counts in _in_order(sums, revision, length):
+        for place, numbers in counts.segments.items():
+            rows, n, loss, squares, tp, fp, fn, tn = numbers
+            decided = Decided.model_construct(tp=tp, fp=fp, fn=fn, tn=tn)
+            part = CohortCounts.model_construct(
+                rows=rows,
+                n=n,
+                loss_sum=loss,
+                loss_squared_sum=squares,
+                confusion=decided if tp + fp + fn + tn else None,
+            )
+            cohort = _cohort(start, length, part)
+            if cohort is not None and place < len(segments):
+                found[segments[place]].append(cohort)
+    return found
+
+
+def _in_order(
+    sums: CohortSums, revision: Revision, length: timedelta
+) -> list[tuple[datetime, CohortCounts]]:
+    """Begin and counts of the revision's cohorts of this length."""
+    found: list[tuple[datetime, CohortCounts]] = []
     for (seconds, name), counts in sums.items():
         begin = _begin(name)
         if (
-            begin is None
-            or seconds != length.total_seconds()
-            or not name.startswith(f"{revision}/")
+            begin is not None
+            and seconds == length.total_seconds()
+            and name.startswith(f"{revision}/")
         ):
-            continue
-        start = datetime.fromtimestamp(begin, UTC)
-        confusion = counts.confusion
-        try:
-            losses = LossTotals(counts.n, counts.loss_sum, counts.loss_squared_sum)
-        except CountsInvalid:
-            continue  # pods belong to tenants: losses in [0, 1] have no such sums
-        found.append(
-            Cohort(
-                start,
-                start + length,
-                max(counts.rows, counts.n),
-                losses,
-                None
-                if confusion is None
-                else Confusion(confusion.tp, confusion.fp, confusion.fn, confusion.tn),
-            )
-        )
-    return sorted(found, key=lambda cohort: cohort.start)
+            found.append((datetime.fromtimestamp(begin, UTC), counts))
+    return sorted(found, key=lambda item: item[0])
+
+
+def _cohort(start: datetime, length: timedelta, counts: CohortCounts) -> Cohort | None:
+    """None for what cannot be: pods belong to tenants.
+
+    A label may be counted by a pod while the prediction's own pod died uncounted: then as many
+    predictions are assumed as there are labels.
+    """
+    confusion = counts.confusion
+    try:
+        losses = LossTotals(counts.n, counts.loss_sum, counts.loss_squared_sum)
+    except CountsInvalid:
+        return None
+    return Cohort(
+        start,
+        start + length,
+        max(counts.rows, counts.n),
+        losses,
+        None
+        if confusion is None
+        else Confusion(confusion.tp, confusion.fp, confusion.fn, confusion.tn),
+    )
 
 
 def _begin(name: str) -> int | None:

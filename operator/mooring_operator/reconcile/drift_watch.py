@@ -19,7 +19,7 @@ from mooring_operator.core.observation import Trouble
 from mooring_operator.core.quality.settings import QualitySettings, quality_settings
 from mooring_operator.core.quality.watch import QualityWatch, judge_labels, judge_scores
 from mooring_operator.ids import Revision
-from mooring_operator.reconcile.cohort_sums import CohortSums, cohorts_of
+from mooring_operator.reconcile.cohort_sums import CohortSums, cohorts_of, segment_cohorts_of
 from mooring_operator.reconcile.snapshots import Snapshot
 from mooring_operator.reconcile.sync_state import source_of
 from mooring_profile.document import ReferenceProfile
@@ -103,6 +103,8 @@ class Watcher:
         self._settings: WatchSettings | None = None
         self._detector: DriftDetector | None = None
         self._watch: DriftWatch | None = None
+        self._segments: tuple[str, ...] = ()
+        """Of the pods' profile, in the order in which pods count them."""
         self.quality: QualityWatch | None = None
         """The quality watch; None: as the drift watch."""
         self.trouble: Trouble | None = None
@@ -138,7 +140,8 @@ class Watcher:
             return
         interval = parse_duration(settings.false_alarm_interval)
         try:
-            reference = judged_profile(ReferenceProfile.from_json(dict(profile)), settings.wanted)
+            whole = ReferenceProfile.from_json(dict(profile))
+            reference = judged_profile(whole, settings.wanted)
             detector = DriftDetector(
                 reference,
                 false_alarm_windows=max(1.0, interval / settings.window),
@@ -148,6 +151,7 @@ class Watcher:
             self._say(Trouble(Reason.NO_REFERENCE_PROFILE, str(error)))
             return
         self._detector = detector
+        self._segments = tuple(str(part.segment) for part in whole.segments)
         told = announced(settings.revision, reference, detector, settings.false_alarm_interval)
         self._watch = begin(told, detector, now, settings.window)
         self.quality = QualityWatch(reference)
@@ -203,8 +207,10 @@ class Watcher:
         settings = self._settings
         if settings is None or self.quality is None or settings.quality.cohort is None:
             return
-        cohorts = cohorts_of(sums, settings.revision, settings.quality.cohort)
-        self.quality = judge_labels(self.quality, settings.quality, cohorts, now)
+        revision, length = settings.revision, settings.quality.cohort
+        parts = segment_cohorts_of(sums, revision, length, self._segments)
+        cohorts = cohorts_of(sums, revision, length)
+        self.quality = judge_labels(self.quality, settings.quality, cohorts, now, parts)
 
     def _say(self, trouble: Trouble | None) -> None:
         if trouble is not None and trouble != self.trouble:

@@ -1,11 +1,13 @@
 """A pod's answer to a sync message (contract §4), parsed with bounds: pods belong to tenants."""
 
+from collections.abc import Mapping
 from typing import Annotated
 
 from pydantic import ConfigDict, Field, ValidationError
 
 from mooring_operator.api.base import ApiModel
 from mooring_operator.errors import PodRefused
+from mooring_profile.segments import MOST_SEGMENTS
 
 Count = Annotated[int, Field(ge=0, le=2**53)]
 Sum = Annotated[float, Field(ge=0, le=1e18)]
@@ -73,11 +75,19 @@ class Decided(PodDocument):
     tn: Count = 0
 
 
+SegmentNumbers = tuple[Count, Count, Sum, Sum, Count, Count, Count, Count]
+"""Of a segment: rows, n, lossSum, lossSquaredSum, tp, fp, fn, tn."""
+
+
 class CohortCounts(Losses):
     """Predictions of one stretch of time, and their labels."""
 
     rows: Count = 0
     confusion: Decided | None = None
+    segments: dict[Annotated[int, Field(ge=0, lt=MOST_SEGMENTS)], SegmentNumbers] = Field(
+        default_factory=dict
+    )
+    """By position in the reference profile."""
 
     def plus(self, other: "CohortCounts") -> "CohortCounts":
         """Both together."""
@@ -93,7 +103,32 @@ class CohortCounts(Losses):
             loss_sum=self.loss_sum + other.loss_sum,
             loss_squared_sum=self.loss_squared_sum + other.loss_squared_sum,
             confusion=confusion,
+            segments=_added(self.segments, other.segments),
         )
+
+
+def _added(
+    one: Mapping[int, SegmentNumbers], other: Mapping[int, SegmentNumbers]
+) -> dict[int, SegmentNumbers]:
+    total = dict(one)
+    for place, numbers in other.items():
+        known = total.get(place)
+        total[place] = numbers if known is None else _sum(known, numbers)
+    return total
+
+
+def _sum(one: SegmentNumbers, other: SegmentNumbers) -> SegmentNumbers:
+    rows, n, loss, squares, tp, fp, fn, tn = other
+    return (
+        one[0] + rows,
+        one[1] + n,
+        one[2] + loss,
+        one[3] + squares,
+        one[4] + tp,
+        one[5] + fp,
+        one[6] + fn,
+        one[7] + tn,
+    )
 
 
 class Acknowledged(PodDocument):

@@ -8,6 +8,7 @@ A cell is written by its worker alone and is never torn: one aligned store of 8 
 from dataclasses import dataclass
 from enum import IntEnum
 
+from mooring_profile.segments import MOST_SEGMENTS
 from mooring_serving.arms import Arm, Outcome, ShadowOutcome
 from mooring_serving.refusals import Refusal
 
@@ -162,6 +163,8 @@ class CohortCell(IntEnum):
 COHORT_FLOATS = len(CohortCell)
 """Sum of losses and of their squares (doubles)."""
 COHORT_SIZE = COHORT_FLOATS + 2
+COHORT_PARTS = 1 + MOST_SEGMENTS
+"""The same of all rows, then of those of each segment of the profile."""
 COHORT_ENTRIES = 128
 """Cohorts of all revisions that a slot keeps."""
 
@@ -214,7 +217,7 @@ class SlotLayout:
         """The layout for so many phases."""
         phases = Table(_SINGLE.stop, phase_limit, len(ARMS) * ARM_SIZE)
         labels = Table(phases.stop, phase_limit, len(LABEL_ARMS) * LABEL_SIZE)
-        return cls(phases, labels, Table(labels.stop, COHORT_ENTRIES, COHORT_SIZE))
+        return cls(phases, labels, Table(labels.stop, COHORT_ENTRIES, COHORT_PARTS * COHORT_SIZE))
 
     @property
     def cells(self) -> int:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mooring_profile import build_profile
+from mooring_profile import FeatureKind, build_profile
 from mooring_serving.answer_bins import AnswerBins, answer_edges
 from mooring_serving.arms import Arm
 from mooring_serving.counters import Counters
@@ -17,7 +17,7 @@ from mooring_serving.workers.layout import ANSWER_BINS
 PHASE = "bbbbbbbbbbbb.1/0"
 
 
-def asked(rows: int, outputs: frozenset[str] | None = None) -> InferenceRequest:
+def asked(rows: int, outputs: tuple[str, ...] | None = None) -> InferenceRequest:
     return InferenceRequest(None, {}, rows, outputs, {})
 
 
@@ -50,7 +50,8 @@ def test_bins_hold_about_equal_mass_of_the_reference_when_scores_are_any(
 
 
 def test_profile_without_a_score_has_no_bins() -> None:
-    profile = build_profile({"a": np.arange(100.0)}, {}, score=None, blocks=None)
+    kinds = {"a": FeatureKind.NUMERIC}
+    profile = build_profile({"a": np.arange(100.0)}, kinds, score=None, blocks=None)
     assert answer_edges(profile) == ()
 
 
@@ -86,8 +87,8 @@ def test_values_on_an_edge_belong_to_the_bin_above_in_single_precision() -> None
     [
         ({"probability": np.array([[0.1, 0.9], [0.6, 0.4]])}, None, [0, 2]),
         ({"probability": np.array([[0.1], [0.6]])}, None, [1, 1]),
-        ({"prediction": np.array([0.1, 0.9])}, frozenset({"prediction"}), [1, 1]),
-        ({"label": np.array([0, 1]), "probability": np.array([0.1, 0.9])}, {"label"}, None),
+        ({"prediction": np.array([0.1, 0.9])}, ("prediction",), [1, 1]),
+        ({"label": np.array([0, 1]), "probability": np.array([0.1, 0.9])}, ("label",), None),
         ({"label": np.array([0, 1])}, None, None),
     ],
     ids=["largest of classes", "one column", "number", "not asked for", "not answered"],

@@ -33,6 +33,7 @@ def write(receipt: Receipt, key: bytes | None) -> str:
         rows=receipt.rows,
         predicted=receipt.predicted,
         side=(receipt.arm, receipt.phase),
+        segments=receipt.segments,
     )
 
 
@@ -43,16 +44,36 @@ def write(receipt: Receipt, key: bytes | None) -> str:
         RECEIPT,
         replace(RECEIPT, predicted=None, phase=None),
         replace(RECEIPT, predicted=[[1, 0]] * 2),
+        replace(RECEIPT, segments=[5, 0]),
     ],
-    ids=["binary", "large", "multiclass"],
+    ids=["binary", "large", "multiclass", "segments"],
 )
 def test_receipt_is_read_back_as_it_was_written(receipt: Receipt, key: bytes | None) -> None:
     assert parse_receipt(write(receipt, key), key) == receipt
 
 
-def test_receipt_is_canonical_json() -> None:
-    text = base64.urlsafe_b64decode(write(RECEIPT, None).rpartition(".")[0]).decode()
+@pytest.mark.parametrize("segments", [[], [5, 0]])
+def test_receipt_is_canonical_json(segments: list[int]) -> None:
+    receipt = replace(RECEIPT, segments=segments)
+    text = base64.urlsafe_b64decode(write(receipt, None).rpartition(".")[0]).decode()
     assert text == json.dumps(json.loads(text), sort_keys=True, separators=(",", ":"))
+
+
+def test_receipt_of_before_segments_is_read() -> None:
+    old = (
+        b'{"a":"candidate","i":"0123456789abcdef","m":"flights","n":2,"p":[0.25,0.5],'
+        b'"ph":"9c1e40aa12bd/1","r":"9c1e40aa12bd","t":"2026-03-01T00:00:00Z","v":"v3"}'
+    )
+    assert parse_receipt(base64.urlsafe_b64encode(old).decode() + ".-", None) == RECEIPT
+
+
+@pytest.mark.parametrize("segments", [[1], [1, 1, 1], [1 << 20, 0], [-1, 0], [True, 0], "11", None])
+def test_receipt_is_refused_when_its_segments_are_no_segments(segments: object) -> None:
+    encoded = write(RECEIPT, None).rpartition(".")[0]
+    document = json.loads(base64.urlsafe_b64decode(encoded)) | {"s": segments}
+    forged = base64.urlsafe_b64encode(json.dumps(document).encode()).decode()
+    with pytest.raises(ReceiptInvalid):
+        parse_receipt(f"{forged}.-", None)
 
 
 def test_receipt_ids_are_hex_digits_and_all_different() -> None:

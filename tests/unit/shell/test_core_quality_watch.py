@@ -10,7 +10,8 @@ import pytest
 from mooring_operator.api.deployment import Monitoring
 from mooring_operator.api.deployment_status import QualityStatus
 from mooring_operator.core.observation import TelemetryObservation
-from mooring_operator.core.quality.fact import quality_fact
+from mooring_operator.core.quality.fact import fairness_fact, quality_fact
+from mooring_operator.core.quality.groups import family_policy, segment_policy
 from mooring_operator.core.quality.settings import cohort_length, quality_settings
 from mooring_operator.core.quality.told import quality_status
 from mooring_operator.core.quality.watch import QualityWatch, judge_labels, judge_scores
@@ -214,7 +215,98 @@ def test_selection_rates_of_segments_are_compared(other: tuple[int, ...], verdic
     assert status.fairness is not None
     assert status.fairness.verdict == verdict
     assert "carrier=AA" in status.fairness.message
-    assert ("unfair" in quality_fact(asked, status).message) is (verdict == "Unfair")
+    fact = fairness_fact(asked, status)
+    assert fact is not None
+    expected = {"Fair": ("True", "RatesAlike"), "Unfair": ("False", "Unfair")}[verdict]
+    assert (fact.status, fact.reason) == expected
+    assert fairness_fact(monitoring(), status) is None
+
+
+def grouped(hours_ago: int, tp: int, fn: int) -> Cohort:
+    end = NOON - timedelta(hours=hours_ago)
+    losses = LossTotals(tp + fn, fn, fn)
+    return Cohort(end - HOUR, end, tp + fn, losses, Confusion(tp, 0, fn, 0))
+
+
+def by_labels(
+    asked: Monitoring, watch: QualityWatch, *, other: tuple[int, int], hours: range
+) -> QualityWatch:
+    """Cohorts of two segments: nine of ten positives are found in the first."""
+    parts = {
+        "carrier=AA": [grouped(h, 90, 10) for h in hours],
+        "carrier=UA": [grouped(h, *other) for h in hours],
+    }
+    whole = [grouped(h, 90 + other[0], 10 + other[1]) for h in hours]
+    return judge_labels(watch, quality_settings(asked, WINDOW), whole, NOON, parts)
+
+
+@pytest.mark.parametrize(
+    ("other", "verdict"),
+    [((90, 10), "Fair"), ((60, 40), "Unfair"), ((82, 18), "Undecided")],
+)
+def test_true_positive_rates_of_segments_are_compared_by_mature_labels(
+    other: tuple[int, int], verdict: str
+) -> None:
+    asked = monitoring(
+        labels={"maturity": "12h"}, fairness={"column": "carrier", "rates": ["truePositiveRate"]}
+    )
+    watch = by_labels(asked, QualityWatch(profile()), other=other, hours=range(13, 33))
+    status = told(watch)
+    assert status.fairness is not None
+    assert [(item.name, item.verdict) for item in status.fairness.rates] == [
+        ("truePositiveRate", verdict)
+    ]
+    again = by_labels(asked, watch, other=(0, 100), hours=range(13, 33))
+    assert again.groups.decided == watch.groups.decided, "a cohort counts once"
+    young = by_labels(asked, QualityWatch(profile()), other=(0, 100), hours=range(1, 12))
+    assert young.groups.decided == {}
+
+
+def test_rates_share_alpha_and_the_gravest_verdict_is_told() -> None:
+    rates = ["selectionRate", "truePositiveRate"]
+    asked = monitoring(
+        labels={"maturity": "12h"}, fairness={"column": "carrier", "rates": rates, "alpha": 0.05}
+    )
+    windows = [scored(SURE, AA=SURE, UA=SURE)] * 20
+    watch = by_scores(QualityWatch(profile()), asked, windows)
+    waiting = fairness_fact(asked, told(watch))
+    assert waiting is not None
+    assert (waiting.status, waiting.reason) == ("Unknown", "NoData")
+    watch = by_labels(asked, watch, other=(60, 40), hours=range(13, 33))
+    fact = fairness_fact(asked, told(watch))
+    assert fact is not None
+    assert (fact.status, fact.reason) == ("False", "Unfair")
+    assert fact.message.startswith("truePositiveRate 0.9 for carrier=AA and 0.6 for carrier=UA")
+
+
+def test_rates_of_labels_say_that_they_need_labels() -> None:
+    asked = monitoring(fairness={"column": "carrier", "rates": ["falsePositiveRate"]})
+    fact = fairness_fact(asked, None)
+    assert fact is not None
+    assert (fact.status, fact.reason) == ("Unknown", "NotLabelled")
+    assert "set spec.monitoring.labels" in fact.message
+
+
+def test_quality_is_false_when_one_segment_is_worse_though_all_rows_are_not() -> None:
+    asked = monitoring(labels={"maturity": "12h"}, quality={"ceiling": 0.3, "margin": 1.0})
+    watch = by_labels(asked, QualityWatch(profile()), other=(50, 50), hours=range(13, 33))
+    status = told(watch)
+    assert [item.name for item in status.segments] == ["carrier=UA"]
+    fact = quality_fact(asked, status)
+    assert (fact.status, fact.reason) == ("False", "SegmentDegraded")
+    assert "where carrier=UA the mean loss is 0.5, above 0.3" in fact.message
+    assert status.shown == "Degraded 0.500 where carrier=UA"
+    restarted = told(QualityWatch(profile()), status)
+    assert restarted.segments == status.segments, "what was told stays until it is judged again"
+
+
+def test_segments_share_the_announced_interval_with_all_rows() -> None:
+    policy = quality_settings(monitoring(labels={"maturity": "12h"}), WINDOW).labels
+    assert policy is not None
+    whole, part = family_policy(policy, 5).risk, segment_policy(policy, 5).risk
+    together = 1 / whole.false_alarm_every + 5 / part.false_alarm_every
+    assert together == pytest.approx(1 / policy.risk.false_alarm_every)
+    assert family_policy(policy, 0) == policy
 
 
 @pytest.mark.parametrize(

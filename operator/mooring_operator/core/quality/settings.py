@@ -6,7 +6,7 @@ from datetime import timedelta
 from mooring_operator.api.base import parse_duration
 from mooring_operator.api.deployment import Fairness, Labels, Monitoring, ValueMatrix
 from mooring_profile.cohorts import CohortPolicy
-from mooring_profile.fairness import FairnessPolicy
+from mooring_profile.fairness import FairnessMetric, FairnessPolicy
 from mooring_profile.risk import RiskPolicy
 from mooring_profile.value import ValueMatrix as Matrix
 
@@ -26,7 +26,8 @@ class QualitySettings:
         cohort: length of a cohort; None: labels are not judged.
         labels: tolerated labelled loss, judged each cohort; None with it.
         matrix: value of a row; None: not asked for.
-        column: whose segments' selection rates are compared; None: not asked for.
+        column: whose segments are compared; None: not asked for.
+        rates: by which they are.
         fairness: how they are.
         by_request: whether requests say which time they are about, so that time is theirs.
     """
@@ -36,6 +37,7 @@ class QualitySettings:
     labels: CohortPolicy | None = None
     matrix: Matrix | None = None
     column: str | None = None
+    rates: tuple[FairnessMetric, ...] = ()
     fairness: FairnessPolicy = field(default_factory=FairnessPolicy)
     by_request: bool = False
 
@@ -58,6 +60,7 @@ def quality_settings(monitoring: Monitoring, window: timedelta) -> QualitySettin
         else CohortPolicy(parse_duration(labels.maturity), risk(cohort), labels.min_coverage),
         matrix=_matrix(quality.value_matrix),
         column=None if fairness is None else fairness.column,
+        rates=() if fairness is None else tuple(FairnessMetric(rate) for rate in fairness.rates),
         fairness=_fairness(fairness),
         by_request=monitoring.event_time.value == "Request",
     )

@@ -8,19 +8,22 @@ import math
 from collections.abc import Sequence
 
 from mooring_operator.api.deployment_status import (
+    FairnessRateStatus,
     FairnessStatus,
     JudgedQuality,
     LabelledQuality,
     QualityEstimate,
     QualityStatus,
+    SegmentQuality,
     WorthStatus,
 )
 from mooring_operator.core.conditions import trimmed
 from mooring_operator.core.observation import LossCounts, TelemetryObservation
+from mooring_operator.core.quality.groups import Groups
 from mooring_operator.core.quality.watch import QualityWatch
 from mooring_operator.ids import Revision
 from mooring_profile.cohorts import CohortReport
-from mooring_profile.fairness import FairnessReport
+from mooring_profile.fairness import FairnessReport, FairnessVerdict
 from mooring_profile.quality import QualityReport
 from mooring_profile.value import Worth
 
@@ -34,6 +37,12 @@ _FAR = 1.5
 """Half widths of both intervals by which estimates must be apart: of windows without a change, one
 in ten thousand is told."""
 _DIGITS = 4
+_GRAVITY = (
+    FairnessVerdict.UNFAIR,
+    FairnessVerdict.UNDECIDED,
+    FairnessVerdict.INSUFFICIENT,
+    FairnessVerdict.FAIR,
+)
 
 
 def quality_status(
@@ -97,7 +106,8 @@ def _watched(known: QualityStatus, watch: QualityWatch) -> QualityStatus:
             "estimated": estimated,
             "labels": labels,
             "worth": _told_worth(known.worth, watch.worth),
-            "fairness": _told_fairness(known.fairness, watch.fairness),
+            "fairness": _told_fairness(known.fairness, watch.groups),
+            "segments": _told_segments(known.segments, watch.groups),
         }
     )
 
@@ -177,19 +187,54 @@ def _told_worth(known: WorthStatus | None, worth: Worth | None) -> WorthStatus |
     return new if known.upper < new.lower or new.upper < known.lower else known
 
 
-def _told_fairness(
-    known: FairnessStatus | None, report: FairnessReport | None
-) -> FairnessStatus | None:
+def _told_fairness(known: FairnessStatus | None, groups: Groups) -> FairnessStatus | None:
     """Only another verdict is news: a confidence sequence tightens with every row."""
-    if report is None:
+    reports = [groups.compared[rate].report for rate in sorted(groups.compared)]
+    if not reports:
         return known
-    if known is not None and known.verdict == report.verdict:
+    verdicts = [(report.metric, report.verdict) for report in reports]
+    if known is not None and [(item.name, item.verdict) for item in known.rates] == verdicts:
         return known
-    widest = report.widest
+    worst = min(reports, key=lambda report: _GRAVITY.index(report.verdict))
     return FairnessStatus(
-        verdict=report.verdict,
-        message=trimmed(report.message),
-        difference=None if widest is None else _rounded(widest.difference),
+        verdict=worst.verdict,
+        message=trimmed(worst.message),
+        difference=_difference(worst),
+        rates=[
+            FairnessRateStatus(
+                name=report.metric, verdict=report.verdict, difference=_difference(report)
+            )
+            for report in reports
+        ],
+    )
+
+
+def _difference(report: FairnessReport) -> float | None:
+    return None if report.widest is None else _rounded(report.widest.difference)
+
+
+def _told_segments(known: Sequence[SegmentQuality], groups: Groups) -> list[SegmentQuality]:
+    """The segments whose loss is too high; what was told of one stays while it is.
+
+    Before the first cohort was judged (again), all of it stays.
+    """
+    if all(segment.state.until is None for segment in groups.losses.values()):
+        return list(known)
+    before = {item.name: item for item in known}
+    return [
+        before.get(name) or _of_segment(name, segment.report)
+        for name, segment in sorted(groups.losses.items())
+        if segment.report.verdict == "Degraded"
+    ]
+
+
+def _of_segment(name: str, report: CohortReport) -> SegmentQuality:
+    return SegmentQuality(
+        name=name[:128],
+        loss=_rounded(report.loss) or 0.0,
+        limit=_rounded(report.limit) or 0.0,
+        since=report.since or "",
+        rows=report.labelled,
     )
 
 
@@ -202,6 +247,9 @@ def _shown(quality: QualityStatus) -> str:
     labels, scores, labelled = quality.labels, quality.scores, quality.labelled
     if labels is not None and labels.verdict == "Degraded":
         return f"Degraded {labels.loss or 0.0:.3f} (n={labels.rows})"
+    if quality.segments:
+        worst = quality.segments[0]
+        return f"Degraded {worst.loss:.3f} where {worst.name}"[:64]
     if labelled is not None:
         return f"{labelled.loss:.3f} (n={labelled.rows})"
     if scores is not None and scores.loss is not None:

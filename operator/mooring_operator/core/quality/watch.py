@@ -4,10 +4,17 @@ Pure. Neither verdict rolls anything back: both speak about what serves now agai
 not about one revision against another on the same traffic.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from mooring_operator.core.quality.groups import (
+    Groups,
+    SegmentCohorts,
+    add_labelled,
+    add_selected,
+    family_policy,
+)
 from mooring_operator.core.quality.settings import QualitySettings
 from mooring_operator.core.timeline import minute
 from mooring_profile.calibration import CalibrationTask
@@ -20,15 +27,11 @@ from mooring_profile.cohorts import (
 )
 from mooring_profile.confusion import Confusion
 from mooring_profile.document import SCORE_STREAM, ReferenceProfile
-from mooring_profile.fairness import FairnessMetric, FairnessReport, Hits, judge_fairness
+from mooring_profile.fairness import Hits
 from mooring_profile.quality import QualityReport, ScoreReference, judge_quality
 from mooring_profile.risk import LossTotals, RiskState
 from mooring_profile.sketch import Sketch
 from mooring_profile.value import Worth, estimated_worth, labelled_worth
-
-MORE_ROWS = 1.05
-"""Groups are compared again when they have so many times the rows: a pair takes 10 ms, and a
-confidence sequence holds whenever one looks."""
 
 
 @dataclass(frozen=True)
@@ -39,9 +42,7 @@ class QualityWatch:
         profile: its reference.
         risk: evidence of the expected loss; None before the first window.
         scores: verdict without labels; None: no calibration, or no window yet.
-        groups: selected rows of each segment so far.
-        compared: rows of the groups when they were compared last.
-        fairness: verdict on them; None: not asked for.
+        groups: what was found of the segments.
         state: evidence of the labelled loss.
         labels: verdict of the labels; None: not asked for, or not judged yet.
         worth: value of a row; None: not asked for, or nothing to tell it by.
@@ -50,9 +51,7 @@ class QualityWatch:
     profile: ReferenceProfile
     risk: RiskState | None = None
     scores: QualityReport | None = None
-    groups: Mapping[str, Hits] = field(default_factory=dict[str, Hits])
-    compared: float = 0.0
-    fairness: FairnessReport | None = None
+    groups: Groups = field(default_factory=Groups)
     state: CohortState = field(default_factory=CohortState)
     labels: CohortReport | None = None
     worth: Worth | None = None
@@ -93,7 +92,11 @@ def judge_scores(
 
 
 def judge_labels(
-    watch: QualityWatch, settings: QualitySettings, cohorts: Iterable[Cohort], now: datetime
+    watch: QualityWatch,
+    settings: QualitySettings,
+    cohorts: Iterable[Cohort],
+    now: datetime,
+    parts: SegmentCohorts | None = None,
 ) -> QualityWatch:
     """The watch after a look at the cohorts.
 
@@ -101,6 +104,7 @@ def judge_labels(
         watch: before it.
         settings: how quality is judged.
         cohorts: of the watch's revision, merged over pods.
+        parts: the same of each segment; None: pods did not count them.
         now: wall clock; where requests say the time, the newest of theirs counts instead.
     """
     if settings.labels is None:
@@ -111,9 +115,14 @@ def judge_labels(
     calibration = watch.profile.calibration
     reference = LossTotals() if calibration is None else reference_losses(calibration.maps[0])
     effect = 1.0 if calibration is None else calibration.maps[0].design_effect
-    policy = replace(settings.labels, design_effect=effect)
+    watched = {
+        str(part.segment): (parts or {}).get(str(part.segment), ())
+        for part in watch.profile.segments
+    }
+    policy = replace(family_policy(settings.labels, len(watched)), design_effect=effect)
     state, report = judge_cohorts(watch.state, known, now=now, reference=reference, policy=policy)
-    after = replace(watch, state=state, labels=report)
+    groups = add_labelled(watch.groups, settings, watched, calibration, now=now)
+    after = replace(watch, state=state, labels=report, groups=groups)
     if settings.matrix is None:
         return after
     mature = [cohort for cohort in known if cohort.end <= now - policy.maturity]
@@ -134,19 +143,13 @@ def _judge_groups(watch: QualityWatch, settings: QualitySettings, counts: Sketch
     calibration = watch.profile.calibration
     if calibration is None:
         return watch
-    groups = dict(watch.groups)
+    new: dict[str, Hits] = {}
     for part in watch.profile.segments:
         found = counts.counts.get(f"{part.segment}/{SCORE_STREAM}")
         if part.segment.column != settings.column or found is None:
             continue
         cells = calibration.maps[0].cells_of(found)
-        known = groups.get(str(part.segment), Hits(0, 0))
         rows, hits = float(cells.sum()), float(cells @ calibration.maps[0].selected)
-        groups[str(part.segment)] = Hits(known.rows + rows, known.hits + min(rows, hits))
-    rows = sum(group.rows for group in groups.values())
-    if rows < MORE_ROWS * watch.compared or not rows:
-        return replace(watch, groups=groups)
+        new[str(part.segment)] = Hits(rows, min(rows, hits))
     effect = calibration.maps[0].design_effect
-    policy = replace(settings.fairness, design_effect=effect)
-    report = judge_fairness(FairnessMetric.SELECTION_RATE, groups, policy)
-    return replace(watch, groups=groups, compared=rows, fairness=report)
+    return replace(watch, groups=add_selected(watch.groups, settings, new, effect))

@@ -21,6 +21,7 @@ _GOOD = {
     ConditionType.DRIFTED: ConditionStatus.FALSE,
     ConditionType.DATA_QUALITY: ConditionStatus.TRUE,
     ConditionType.QUALITY: ConditionStatus.TRUE,
+    ConditionType.FAIR: ConditionStatus.TRUE,
 }
 _ROOM_FOR_FEATURES = MESSAGE_LIMIT - 420
 """Characters of a message that may name features; the rest says what to do."""

@@ -9,11 +9,12 @@ from mooring_operator.api.deployment_status import (
 from mooring_operator.core.conditions import (
     Fact,
     Standing,
+    clear_condition,
     set_condition,
     summarize_ready,
 )
 from mooring_operator.core.manifests.labels import selector_text
-from mooring_operator.core.quality.fact import quality_fact
+from mooring_operator.core.quality.fact import fairness_fact, quality_fact
 from mooring_operator.core.quality.told import quality_status
 from mooring_operator.core.revision import quarantine_entry
 from mooring_operator.core.rollout.achieved import weight_column, with_weight
@@ -41,6 +42,8 @@ def summarize(situation: Situation, standing: Standing) -> ModelDeploymentStatus
     conditions: list[Condition] = list(situation.before.conditions)
     for fact in _facts(situation, standing):
         conditions = set_condition(conditions, fact, generation=generation, now=situation.now)
+    if situation.spec.monitoring.fairness is None:
+        conditions = clear_condition(conditions, ConditionType.FAIR)
     conditions = summarize_ready(conditions, standing, generation=generation, now=situation.now)
     serving = _serving(status)
     pods = None if serving is None else situation.pods(serving)
@@ -70,6 +73,8 @@ def _serving(status: ModelDeploymentStatus) -> RevisionRef | None:
 
 
 def _facts(situation: Situation, standing: Standing) -> tuple[Fact, ...]:
+    monitoring, quality = situation.spec.monitoring, situation.status.quality
+    fair = fairness_fact(monitoring, quality)
     return (
         _available(situation),
         _rolled_back(situation),
@@ -77,7 +82,8 @@ def _facts(situation: Situation, standing: Standing) -> tuple[Fact, ...]:
         metrics_fact(situation),
         drift_fact(situation),
         data_quality_fact(situation),
-        quality_fact(situation.spec.monitoring, situation.status.quality),
+        quality_fact(monitoring, quality),
+        *(() if fair is None else (fair,)),
     )
 
 
