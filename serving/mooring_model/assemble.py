@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from mooring_model.agreement import Agreement
-from mooring_model.calibrated import LEAST_ROWS, calibrate_score
+from mooring_model.calibrated import LEAST_ROWS, ScoreStreams, calibrate_score
 from mooring_model.card import default_card
 from mooring_model.errors import PackageRefused, RefusalReason
 from mooring_model.evaluate import Metric, evaluate
@@ -145,14 +145,17 @@ class Assembly:
         self, profile: ReferenceProfile, train: Table, later: Table | None
     ) -> Calibration | None:
         """What the score is worth on later rows, or else on those that were trained on."""
-        if profile.score is None:
-            return None
         held_out = later is not None and len(later.frame) >= LEAST_ROWS
         table = later if later is not None and held_out else train
+        columns = to_columns(self.schema, table.frame)
+        answers = self._answer(columns)
+        streams = ScoreStreams.of(profile, columns, answers)
+        if streams is None:
+            return None
         return calibrate_score(
             self.schema,
-            profile.score,
-            self._answer(to_columns(self.schema, table.frame)),
+            streams,
+            answers,
             self._truth(table.frame),
             threshold=self.inference.threshold,
             held_out=held_out,

@@ -9,6 +9,7 @@ from mooring_model.schema import Inference, InputKind, ModelSchema, Task
 from mooring_profile.blocks import MIN_BLOCKS
 from mooring_profile.build import ProfilePlan, build_profile
 from mooring_profile.document import (
+    CLASS_STREAM,
     SCORE_STREAM,
     FeatureKind,
     ReferenceProfile,
@@ -70,13 +71,18 @@ class ReferenceMaker:
     def _profile_of(self, rows: AnsweredRows) -> ReferenceProfile:
         binary = self.schema.task is Task.BINARY
         enough = rows.blocks is not None and np.unique(rows.blocks).size >= MIN_BLOCKS
+        columns, kinds, segments = dict(rows.columns), self.kinds, self.segments
+        if self.schema.task is Task.MULTICLASS:
+            columns[CLASS_STREAM] = rows.prediction.outputs["label"]
+            kinds[CLASS_STREAM] = FeatureKind.CATEGORICAL
+            segments = (*segments, CLASS_STREAM)
         return build_profile(
-            rows.columns,
-            self.kinds,
+            columns,
+            kinds,
             score=rows.prediction.score,
             blocks=rows.blocks,
             plan=ProfilePlan(
-                segments=self.segments,
+                segments=segments,
                 threshold=self._threshold if binary else None,
                 multivariate=True,
                 self_test=enough,
@@ -99,10 +105,12 @@ def _with_scores_of(profile: ReferenceProfile, other: ReferenceProfile) -> Refer
     for part in profile.segments:
         kept = [stream for stream in part.streams if stream.feature != SCORE_STREAM]
         held_out = [scores[part.segment]] if part.segment in scores else []
-        parts.append(replace(part, streams=(*kept, *held_out)))
+        if kept or held_out:
+            parts.append(replace(part, streams=(*kept, *held_out)))
     return replace(
         profile,
         score=other.score,
+        predicted=other.predicted,
         segments=tuple(parts),
         self_test=_joined(profile.self_test, other.self_test),
     )
@@ -122,4 +130,5 @@ def _joined(inputs: SelfTest | None, scores: SelfTest | None) -> SelfTest | None
 
 
 def _of_score(stream: str) -> bool:
-    return stream == SCORE_STREAM or stream.endswith(f"/{SCORE_STREAM}")
+    """Whether it is of what the model answers."""
+    return stream.rpartition("/")[2] in (SCORE_STREAM, CLASS_STREAM)

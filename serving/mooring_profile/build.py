@@ -28,7 +28,9 @@ def build_profile(
 
     Args:
         columns: a column [rows] or [rows, 1] per feature, rows in their order of time.
-        kinds: the kind of each feature, in the order that the profile lists them.
+        kinds: the kind of each feature, in the order that the profile lists them. With `@class`
+            (categorical) the class that the model chose is a stream too, and may be among the
+            plan's segments: then the score is counted by class.
         score: the model's output for each row (held-out where possible), numeric; None when
             there is none.
         blocks: integer id of the block of time (the day, say) of each row; from it come the

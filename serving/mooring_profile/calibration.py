@@ -13,7 +13,7 @@ import numpy as np
 
 from mooring_profile.counts import FeatureCounts
 from mooring_profile.errors import CountsInvalid, ProfileInvalid
-from mooring_profile.feature import SCORE_STREAM
+from mooring_profile.feature import CLASS_STREAM, SCORE_STREAM, Segment
 from mooring_profile.fields import Fields, FloatArray
 
 
@@ -200,4 +200,4 @@ def class_stream(label: str) -> str:
 
     It has the edges of `@score`, whose counts are the sum over all classes.
     """
-    return f"{SCORE_STREAM}/{label}"
+    return f"{Segment(CLASS_STREAM, label)}/{SCORE_STREAM}"

@@ -8,7 +8,7 @@ import numpy as np
 
 from mooring_profile.blocks import TimeBlocks
 from mooring_profile.edges import equal_mass_edges
-from mooring_profile.feature import SCORE_STREAM, FeatureKind, Segment
+from mooring_profile.feature import CLASS_STREAM, SCORE_STREAM, FeatureKind, Segment
 from mooring_profile.fields import IntArray
 from mooring_profile.multivariate import RECONSTRUCTION_STREAM
 from mooring_profile.novelty import Extremes
@@ -140,11 +140,18 @@ def _segments(
             {
                 name: _part(summary, name, shape, rows.get(place, nothing))
                 for name, shape in shapes.items()
-                if name not in (segment.column, RECONSTRUCTION_STREAM)
+                if name in _counted_within(segment, shapes)
             },
         )
         for place, segment in enumerate(segments)
     )
+
+
+def _counted_within(segment: Segment, shapes: Mapping[str, Shape]) -> set[str]:
+    """The streams of a segment: of a chosen class the score alone, since its inputs are chosen."""
+    if segment.column == CLASS_STREAM:
+        return {SCORE_STREAM}
+    return set(shapes) - {segment.column, RECONSTRUCTION_STREAM}
 
 
 def _part(summary: Summary, name: str, whole: Shape, rows: IntArray) -> Shape:

@@ -12,6 +12,7 @@ from mooring_profile.arming import SelfTest, StreamTest
 from mooring_profile.calibration import Calibration
 from mooring_profile.errors import ProfileInvalid
 from mooring_profile.feature import (
+    CLASS_STREAM,
     SCORE_STREAM,
     FeatureKind,
     FeatureProfile,
@@ -25,6 +26,7 @@ from mooring_profile.multivariate import RECONSTRUCTION_STREAM, MultivariateProf
 from mooring_profile.segments import MOST_SEGMENTS, SegmentProfile
 
 __all__ = [
+    "CLASS_STREAM",
     "FORMAT_VERSION",
     "RECONSTRUCTION_STREAM",
     "SCORE_STREAM",
@@ -53,6 +55,7 @@ class ReferenceProfile:
         features: over all rows, in the model's order.
         score: of the model's output, named `@score`; None without it.
         rows: of the reference.
+        predicted: of the class that a model of several chose, named `@class`; None without it.
         segments: the same within declared parts of the rows, at most 20.
         multivariate: how the numeric features hang together; None when that is not watched.
         calibration: what a score is worth, from labelled rows; None without them.
@@ -68,6 +71,7 @@ class ReferenceProfile:
     calibration: Calibration | None = None
     self_test: SelfTest | None = None
     notes: tuple[str, ...] = ()
+    predicted: FeatureProfile | None = None
 
     def __post_init__(self) -> None:
         names = [stream.name for stream in self.streams]
@@ -75,12 +79,22 @@ class ReferenceProfile:
             raise ProfileInvalid(f"A feature is listed twice among {sorted(names)}")
         if self.score is not None and self.score.name != SCORE_STREAM:
             raise ProfileInvalid(f"The score is named {self.score.name!r}, not {SCORE_STREAM!r}")
+        chosen = self.predicted
+        if chosen is not None and (chosen.name, chosen.kind) != (
+            CLASS_STREAM,
+            FeatureKind.CATEGORICAL,
+        ):
+            raise ProfileInvalid(
+                f"The chosen class is {chosen.name!r} ({chosen.kind}); it is {CLASS_STREAM!r} and"
+                " categorical"
+            )
         if len(self.segments) > MOST_SEGMENTS:
             raise ProfileInvalid(
                 f"The profile has {len(self.segments)} segments; at most {MOST_SEGMENTS} count"
             )
         features = {feature.name for feature in self.features}
         columns = {segment.segment.column for segment in self.segments}
+        columns -= {CLASS_STREAM} if chosen is not None else set()
         columns |= set(() if self.multivariate is None else self.multivariate.features)
         if columns - features:
             raise ProfileInvalid(
@@ -90,11 +104,12 @@ class ReferenceProfile:
 
     @property
     def streams(self) -> tuple[FeatureProfile, ...]:
-        """All that is counted: features, score, reconstruction error, then all of each segment."""
+        """All that is counted: features, score, class, reconstruction error, then all segments'."""
         score = () if self.score is None else (self.score,)
+        chosen = () if self.predicted is None else (self.predicted,)
         error = () if self.multivariate is None else (self.multivariate.error,)
         parts = (stream for segment in self.segments for stream in segment.streams)
-        return (*self.features, *score, *error, *parts)
+        return (*self.features, *score, *chosen, *error, *parts)
 
     def to_json(self) -> dict[str, object]:
         """Returns the content of `profile.json`."""
@@ -104,6 +119,8 @@ class ReferenceProfile:
             "features": [feature.to_json() for feature in self.features],
             "score": None if self.score is None else self.score.to_json(),
         }
+        if self.predicted is not None:
+            document["predicted"] = self.predicted.to_json()
         if self.segments:
             document["segments"] = [segment.to_json() for segment in self.segments]
         if self.multivariate is not None:
@@ -141,6 +158,7 @@ class ReferenceProfile:
             calibration=_optional(fields, "calibration", Calibration.from_fields),
             self_test=_optional(fields, "selfTest", SelfTest.from_fields),
             notes=fields.texts("notes") if "notes" in fields.values else (),
+            predicted=_optional(fields, "predicted", FeatureProfile.from_fields),
         )
 
 

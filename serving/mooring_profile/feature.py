@@ -15,6 +15,9 @@ from mooring_profile.fields import Fields
 
 SCORE_STREAM = "@score"
 """Name of the stream that holds the model's own output."""
+CLASS_STREAM = "@class"
+"""Name of the stream of the class that a model of several chose; rows are segmented by it like by a
+feature."""
 
 
 class FeatureKind(StrEnum):

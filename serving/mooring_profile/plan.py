@@ -7,7 +7,7 @@ import numpy as np
 
 from mooring_profile.binning import Column
 from mooring_profile.errors import ProfileInvalid
-from mooring_profile.feature import SCORE_STREAM, FeatureKind
+from mooring_profile.feature import CLASS_STREAM, SCORE_STREAM, FeatureKind
 from mooring_profile.fields import IntArray
 
 
@@ -37,7 +37,7 @@ class Batch:
     """Consecutive rows of a table.
 
     Attributes:
-        columns: a column [rows] per feature.
+        columns: a column [rows] per feature, and `@class` where the model chooses one of several.
         score: the model's output [rows]; None where there is none.
         blocks: int64 [rows], the block of time of each row; None where time is not known.
     """
@@ -63,7 +63,7 @@ class Batch:
         absent = [name for name in kinds if name not in columns]
         if absent:
             raise ProfileInvalid(f"The table has no column for {absent}; it has {sorted(columns)}")
-        if any(name.startswith("@") for name in kinds):
+        if any(name.startswith("@") for name in kinds if name != CLASS_STREAM):
             raise ProfileInvalid(
                 f"A feature may not be named {SCORE_STREAM!r} or begin with '@'; rename the column"
             )

@@ -13,6 +13,7 @@ import numpy as np
 from mooring_profile.binning import Binner, Column, binner_of
 from mooring_profile.counts import NAMED_CELLS, FeatureCounts
 from mooring_profile.document import (
+    CLASS_STREAM,
     RECONSTRUCTION_STREAM,
     SCORE_STREAM,
     FeatureKind,
@@ -100,14 +101,15 @@ class SketchRecorder:
     """
 
     def __init__(self, profile: ReferenceProfile, cells: IntArray | None = None) -> None:
-        self._features = tuple(feature.name for feature in profile.features)
+        chosen = () if profile.predicted is None else (profile.predicted,)
+        columns = {feature.name: feature.kind for feature in (*profile.features, *chosen)}
+        self._columns = tuple(columns)
         self._components = (
             None if profile.multivariate is None else Components.of(profile.multivariate)
         )
         self._whole, *self._parts = _groups(profile)
         self._partition = Partition(
-            [item.segment for item in profile.segments],
-            {feature.name: feature.kind for feature in profile.features},
+            [item.segment for item in profile.segments], columns
         )
         self.cells = np.zeros(cell_count(profile), np.int64) if cells is None else cells
         self._totals = _streams_in(profile, self.cells)
@@ -116,14 +118,15 @@ class SketchRecorder:
         """Counts one batch.
 
         Args:
-            columns: a column [rows] or [rows, 1] for each feature; a feature that is absent counts
-                as missing in every row, a name that the profile does not know is left out.
+            columns: a column [rows] or [rows, 1] for each feature, and `@class`; a feature that is
+                absent counts as missing in every row, a name that the profile does not know is
+                left out.
             score: the model's output [rows], or None when there is none to count.
 
         Raises:
             CountsInvalid: columns differ in length; nothing of the batch is counted.
         """
-        flat = {name: columns[name].reshape(-1) for name in self._features if name in columns}
+        flat = {name: columns[name].reshape(-1) for name in self._columns if name in columns}
         if score is not None:
             flat[SCORE_STREAM] = score.reshape(-1)
         lengths = {column.size for column in flat.values()}
@@ -193,7 +196,7 @@ class _Group:
                 continue
             if name in columns:
                 binner.add(columns[name], cells[place])
-            elif name != SCORE_STREAM:
+            elif name not in (SCORE_STREAM, CLASS_STREAM):
                 cells[place.stop - len(NAMED_CELLS)] += rows
 
 

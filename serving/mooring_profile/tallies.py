@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from mooring_profile.design import Design
 from mooring_profile.document import SCORE_STREAM, ReferenceProfile, Segment, SegmentProfile
+from mooring_profile.feature import CLASS_STREAM
 from mooring_profile.multivariate import RECONSTRUCTION_STREAM
 from mooring_profile.segments import within
 from mooring_profile.tally import Tally
@@ -45,8 +46,11 @@ class Tallies:
         components = self.design.components
         error = profiles.get(RECONSTRUCTION_STREAM)
         return ReferenceProfile(
-            features=tuple(profiles[name] for name in self.design.kinds),
+            features=tuple(
+                profiles[name] for name in self.design.kinds if name != CLASS_STREAM
+            ),
             score=profiles.get(SCORE_STREAM),
+            predicted=profiles.get(CLASS_STREAM),
             rows=self.rows,
             segments=tuple(
                 SegmentProfile(

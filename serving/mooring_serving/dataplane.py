@@ -80,7 +80,8 @@ class Predicted:
         outcomes: One for each ticket.
         columns: The columns of all tickets in one, None when the batch had to be taken apart.
         whole: The answer of all rows, None as above.
-        segments: For each ticket the segments of its rows; empty: not asked for.
+        segments: For each ticket the segments of its rows; empty: not asked for, or the batch had
+            to be taken apart.
     """
 
     outcomes: Sequence[Outcome]
@@ -157,14 +158,13 @@ class Dataplane:
         """
         requests = [ticket.query.request for ticket in tickets]
         columns = join_columns(requests, self._features)
-        segments = self._segments_of(requests, columns)
         try:
             whole = self.model.predict(columns, sum([request.rows for request in requests]))
         except ModelFault as fault:
             if len(tickets) == 1:
                 return Predicted([fault])
-            apart = [self._predict_one(request) for request in requests]
-            return Predicted(apart, segments=segments)
+            return Predicted([self._predict_one(request) for request in requests])
+        segments = self._segments_of(requests, columns, whole)
         if len(tickets) == 1:
             return Predicted([whole], columns, whole, segments)
         outcomes: list[Outcome] = []
@@ -175,12 +175,13 @@ class Dataplane:
         return Predicted(outcomes, columns, whole, segments)
 
     def _segments_of(
-        self, requests: Sequence[InferenceRequest], columns: Columns
+        self, requests: Sequence[InferenceRequest], columns: Columns, whole: Answer
     ) -> Sequence[Sequence[int]]:
         """The segments of each request's rows, found for all of them at once."""
         if self._segments is None:
             return ()
-        found = iter(self._segments.of(columns, sum([request.rows for request in requests])))
+        rows = sum([request.rows for request in requests])
+        found = iter(self._segments.of(columns, rows, whole.chosen))
         return [list(islice(found, request.rows)) for request in requests]
 
     def _predict_one(self, request: InferenceRequest) -> Outcome:
@@ -231,7 +232,7 @@ class Dataplane:
         all_count = len(answered) == len(tickets)
         if all_count and predicted.columns is not None and predicted.whole is not None:
             joined = InferenceRequest(None, predicted.columns, rows, None, {})
-            self.recorder.offer(joined, predicted.whole.score)
+            self.recorder.offer(joined, predicted.whole)
         else:
             self._record_apart(tickets, predicted.outcomes, now)
         for ticket, reply in zip(tickets, replies, strict=True):
@@ -289,7 +290,7 @@ class Dataplane:
             assignment = ticket.assignment
             in_time = _in_time(assignment, now - ticket.query.received_at)
             if isinstance(outcome, Answer) and assignment.live and in_time:
-                self.recorder.offer(ticket.query.request, outcome.score)
+                self.recorder.offer(ticket.query.request, outcome)
 
     def _count_fault(self, assignment: Assignment, fault: ModelFault) -> None:
         if assignment.live:

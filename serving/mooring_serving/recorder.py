@@ -11,11 +11,12 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from mooring_profile.document import ReferenceProfile
+from mooring_profile.document import CLASS_STREAM, ReferenceProfile
 from mooring_profile.sketch import SketchRecorder
 from mooring_serving.answer_bins import AnswerBins, answer_edges
 from mooring_serving.counters import Counters
-from mooring_serving.protocol.messages import Column, InferenceRequest, join_columns
+from mooring_serving.protocol.messages import InferenceRequest, join_columns
+from mooring_serving.served import Answer
 from mooring_serving.workers.memory import SketchMemory
 
 _INTERVAL_SECONDS = 0.025
@@ -23,8 +24,7 @@ _BLOCK_ROWS = 1024
 """Rows counted in one go: enough for numpy to be quick. Between blocks requests get their turn; a
 whole backlog in one go (12,000 rows at half load of 64 rows) held them up for 8 ms."""
 
-Answered = tuple[InferenceRequest, Column]
-"""A request and the scores that answered it."""
+Answered = tuple[InferenceRequest, Answer]
 
 
 class Recorder:
@@ -58,6 +58,7 @@ class Recorder:
         self._features = tuple(feature.name for feature in profile.features)
         self._row_limit = row_limit
         self.answers = AnswerBins(answer_edges(profile), counters, row_limit=row_limit)
+        self._by_class = profile.predicted is not None
         self._pending: list[Answered] = []
         self._pending_rows = 0
         self._lock = threading.Lock()
@@ -69,11 +70,11 @@ class Recorder:
         """Start the counting thread."""
         self._thread.start()
 
-    def offer(self, request: InferenceRequest, score: Column) -> None:
+    def offer(self, request: InferenceRequest, answer: Answer) -> None:
         """Record an answered request, or drop it when too many rows wait."""
         with self._lock:
             if self._pending_rows + request.rows <= self._row_limit:
-                self._pending.append((request, score))
+                self._pending.append((request, answer))
                 self._pending_rows += request.rows
                 return
         self._counters.count_dropped_rows(request.rows)
@@ -104,7 +105,11 @@ class Recorder:
 
     def _count(self, block: Sequence[Answered], rows: int) -> None:
         columns = join_columns([request for request, _ in block], self._features)
-        score = np.concatenate([score for _, score in block])
+        score = np.concatenate([answer.score for _, answer in block])
+        if self._by_class:
+            chosen = [answer.chosen for _, answer in block if answer.chosen is not None]
+            if len(chosen) == len(block):
+                columns = {**columns, CLASS_STREAM: np.concatenate(chosen)}
         self._sketches.record(columns, score)
         self._sketched_rows += rows
         self._memory.publish(self._sketches.cells, self._sketched_rows)

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from mooring_profile.document import ReferenceProfile
+from mooring_profile.document import CLASS_STREAM, ReferenceProfile
 from mooring_profile.partition import Partition
 from mooring_profile.segments import MOST_SEGMENTS
 from mooring_serving.protocol.messages import Column
@@ -27,19 +27,23 @@ class RowSegments:
 
     def __init__(self, profile: ReferenceProfile) -> None:
         segments = [part.segment for part in profile.segments]
-        kinds = {feature.name: feature.kind for feature in profile.features}
+        chosen = () if profile.predicted is None else (profile.predicted,)
+        kinds = {feature.name: feature.kind for feature in (*profile.features, *chosen)}
         self._columns = tuple(dict.fromkeys(segment.column for segment in segments))
         self._partition = Partition(segments, kinds)
 
-    def of(self, columns: Mapping[str, Column], rows: int) -> list[int]:
+    def of(self, columns: Mapping[str, Column], rows: int, chosen: Column | None) -> list[int]:
         """One number a row.
 
         Args:
             columns: One array [rows] or [rows, 1] a feature.
             rows: Rows.
+            chosen: The class [rows] that the model chose, of those that do.
         """
         found = np.zeros(rows, dtype=np.int64)
         present = {name: columns[name].reshape(-1) for name in self._columns if name in columns}
+        if chosen is not None:
+            present[CLASS_STREAM] = chosen.reshape(-1)
         for place, own in self._partition.rows_of(present):
             found[own] |= 1 << place
         return found.tolist()

@@ -46,6 +46,11 @@ class Answer:
     values: OutputArrays
     score: Column
 
+    @property
+    def chosen(self) -> Column | None:
+        """The class of each row, of a model that chooses one."""
+        return self.values.get("label")
+
     def rows(self, start: int, stop: int) -> "Answer":
         """The answer of some of its rows."""
         part = {name: array[start:stop] for name, array in self.values.items()}

@@ -20,6 +20,7 @@ from mooring_profile.sketch import SketchRecorder, cell_count
 from mooring_serving.counters import Counters
 from mooring_serving.protocol.messages import InferenceRequest, MatrixColumns
 from mooring_serving.recorder import Recorder
+from mooring_serving.served import Answer
 from mooring_serving.workers.layout import SketchLayout
 from mooring_serving.workers.memory import SketchMemory
 from tests.bench.closed_loop import run_load
@@ -80,7 +81,7 @@ def measure_path(profile: ReferenceProfile, rows: int) -> dict[str, float]:
     names = {feature.name: at for at, feature in enumerate(profile.features)}
     columns = MatrixColumns(matrix(rows), names)
     request = InferenceRequest(None, columns, rows, None, {})
-    score = np.zeros(rows)
+    score = Answer({}, np.zeros(rows))
     calls = min(2048, limit // rows)
     offers: list[float] = []
     counts: list[float] = []

@@ -13,7 +13,12 @@ from mooring_operator.core.conditions import trimmed
 from mooring_operator.core.drift import untold
 from mooring_operator.ids import Revision
 from mooring_profile import SCORE_STREAM
-from mooring_profile.document import RECONSTRUCTION_STREAM, FeatureProfile, ReferenceProfile
+from mooring_profile.document import (
+    CLASS_STREAM,
+    RECONSTRUCTION_STREAM,
+    FeatureProfile,
+    ReferenceProfile,
+)
 from mooring_profile.edetector import DriftDetector
 from mooring_profile.errors import ProfileInvalid
 
@@ -92,6 +97,7 @@ def judged_profile(profile: ReferenceProfile, wanted: Wanted) -> ReferenceProfil
         ),
         features=tuple(_widened(feature, wanted) for feature in profile.features),
         score=None if profile.score is None else _widened(profile.score, wanted),
+        predicted=None if profile.predicted is None else _widened(profile.predicted, wanted),
     )
 
 
@@ -129,10 +135,11 @@ def _watched(profile: ReferenceProfile, detector: DriftDetector) -> str:
     """Such as `20 features, the score and 42 streams of segments`."""
     names = {name for name, _ in detector.streams}
     parts = names & {item.name for item in profile.streams if item.segment is not None}
-    whole = names - parts - {SCORE_STREAM, RECONSTRUCTION_STREAM}
+    whole = names - parts - {SCORE_STREAM, CLASS_STREAM, RECONSTRUCTION_STREAM}
     told = [
         f"{len(whole)} feature{'' if len(whole) == 1 else 's'}",
         *(["the score"] if SCORE_STREAM in names else []),
+        *(["the chosen class"] if CLASS_STREAM in names else []),
         *(["how features hang together"] if RECONSTRUCTION_STREAM in names else []),
         *([f"{len(parts)} streams of segments"] if parts else []),
     ]

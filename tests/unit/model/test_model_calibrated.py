@@ -1,16 +1,17 @@
 """The calibration of a package: from answers and labels of each task."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from mooring_model.calibrated import LEAST_ROWS, calibrate_score, score_range
+from mooring_model.calibrated import LEAST_ROWS, ScoreStreams, calibrate_score, score_range
 from mooring_model.prediction import Prediction
 from mooring_model.schema import Datatype, InputKind, InputSpec, ModelSchema, schema_of
-from mooring_profile.build import build_profile
-from mooring_profile.calibration import Calibration, CalibrationTask
-from mooring_profile.feature import FeatureProfile
+from mooring_profile.build import ProfilePlan, build_profile
+from mooring_profile.calibration import Calibration, CalibrationTask, class_stream
+from mooring_profile.feature import CLASS_STREAM, FeatureKind, FeatureProfile, Segment
 
 INPUT = InputSpec(name="x", datatype=Datatype.FP64, kind=InputKind.NUMERIC)
 Numbers = np.ndarray[Any, np.dtype[np.float64]]
@@ -29,8 +30,8 @@ def profile_of(score: Numbers) -> FeatureProfile:
 def calibrated(
     contract: ModelSchema, prediction: Prediction, truth: Any, threshold: float | None = None
 ) -> Calibration | None:
-    profile = profile_of(prediction.score)
-    return calibrate_score(contract, profile, prediction, truth, threshold=threshold, held_out=True)
+    streams = ScoreStreams(profile_of(prediction.score))
+    return calibrate_score(contract, streams, prediction, truth, threshold=threshold, held_out=True)
 
 
 def binary(rows: int, seed: int) -> tuple[Prediction, Any]:
@@ -91,3 +92,56 @@ def test_rows_without_a_known_label_are_left_out_and_too_few_calibrate_nothing()
     assert found.maps[0].rows.sum() == LEAST_ROWS
     truth[-1] = "nan"
     assert calibrated(schema(["no", "yes"]), prediction, truth) is None
+
+
+def test_segments_and_chosen_classes_have_maps_of_their_own() -> None:
+    generator = np.random.default_rng(6)
+    names = np.array(["a", "b"], dtype=object)
+    rows = 6000
+    probability = generator.dirichlet([1, 1], rows)
+    chosen = names[probability.argmax(axis=1)]
+    country = np.array(["FR", "UK"] * (rows // 2), dtype=object)
+    truth = np.where(country == "FR", chosen, names[generator.integers(0, 2, rows)])
+    prediction = Prediction({"label": chosen, "probability": probability}, probability.max(axis=1))
+    columns = {"country": country, CLASS_STREAM: chosen}
+    profile = build_profile(
+        columns,
+        dict.fromkeys(columns, FeatureKind.CATEGORICAL),
+        score=prediction.score,
+        blocks=None,
+        plan=ProfilePlan(segments=("country", CLASS_STREAM)),
+    )
+    streams = ScoreStreams.of(profile, {"country": country}, prediction)
+    assert streams is not None
+    contract = schema(["a", "b", "c"])
+    found = calibrate_score(
+        contract, streams, prediction, truth, threshold=None, held_out=True
+    )
+    assert found is not None
+    maps = {item.stream: item for item in found.maps}
+    assert set(maps) == {
+        "@score",
+        "country=FR/@score",
+        "country=UK/@score",
+        class_stream("a"),
+        class_stream("b"),
+    }
+    french, british = maps["country=FR/@score"], maps["country=UK/@score"]
+    assert float(french.rows @ french.probability) == pytest.approx(rows / 2)
+    right = float((truth == chosen)[country == "UK"].sum())
+    assert float(british.rows @ british.probability) == pytest.approx(right)
+    assert found.classes == ("a", "b", "c")
+    assert maps[class_stream("a")].mistakes == (0.0, 1.0, 0.0)
+
+
+def test_segment_with_few_labelled_rows_has_no_map() -> None:
+    prediction, truth = binary(2000, 8)
+    segment = Segment("x", "1")
+    part = replace(profile_of(prediction.score), name=f"{segment}/@score", segment=segment)
+    few = np.arange(LEAST_ROWS - 1, dtype=np.int64)
+    streams = ScoreStreams(profile_of(prediction.score), ((part, few),))
+    found = calibrate_score(
+        schema(["no", "yes"]), streams, prediction, truth, threshold=None, held_out=True
+    )
+    assert found is not None
+    assert [item.stream for item in found.maps] == ["@score"]

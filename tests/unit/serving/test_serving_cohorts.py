@@ -209,7 +209,7 @@ def test_segments_of_rows_are_those_that_the_recorder_counts(
     recorder = SketchRecorder(SEGMENTED)
     recorder.record(columns, None)
     counted = recorder.snapshot().counts
-    found = RowSegments(SEGMENTED).of(columns, rows)
+    found = RowSegments(SEGMENTED).of(columns, rows, None)
     for place, part in enumerate(SEGMENTED.segments):
         inside = sum(segments >> place & 1 for segments in found)
         assert counted[f"{part.segment}/carrier"].rows == inside
@@ -217,5 +217,5 @@ def test_segments_of_rows_are_those_that_the_recorder_counts(
 
 def test_column_that_is_absent_puts_no_row_into_its_segments() -> None:
     names = [str(part.segment) for part in SEGMENTED.segments]
-    found = RowSegments(SEGMENTED).of({"hour": np.array([[1.0], [9.0]])}, 2)
+    found = RowSegments(SEGMENTED).of({"hour": np.array([[1.0], [9.0]])}, 2, None)
     assert found == [1 << names.index("hour=1"), 0]

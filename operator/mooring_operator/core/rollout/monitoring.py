@@ -15,6 +15,7 @@ from mooring_operator.core.observation import TelemetryObservation
 from mooring_operator.core.rollout.turn import Situation, normal, warning
 from mooring_operator.core.timeline import minute
 from mooring_profile import SCORE_STREAM
+from mooring_profile.document import CLASS_STREAM
 
 _GOOD = {
     ConditionType.METRICS_AVAILABLE: ConditionStatus.TRUE,
@@ -69,7 +70,7 @@ def drift_fact(situation: Situation) -> Fact:
         return Fact(
             type_, ConditionStatus.FALSE, Reason.WITHIN_TOLERANCE, f"{said}{_unarmed(drift)}"
         )
-    only_score = all(feature.name == SCORE_STREAM for feature in drift.features)
+    only_score = all(feature.name in (SCORE_STREAM, CLASS_STREAM) for feature in drift.features)
     return Fact(
         type_,
         ConditionStatus.TRUE,
