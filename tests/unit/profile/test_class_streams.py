@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sklearn import metrics as sklearn_metrics
 
 from mooring_profile import DriftDetector, FeatureKind, Signal, SketchRecorder
 from mooring_profile.build import ProfilePlan, build_profile
@@ -15,6 +16,7 @@ from mooring_profile.errors import ProfileInvalid
 from mooring_profile.expectation import Metric
 from mooring_profile.quality import ScoreReference, estimate_quality
 
+judge: Any = sklearn_metrics  # scikit-learn has no annotations
 NAMES = np.array(["ash", "elm", "oak"], dtype=object)
 KINDS = {"x": FeatureKind.NUMERIC, CLASS_STREAM: FeatureKind.CATEGORICAL}
 
@@ -107,15 +109,12 @@ def calibration() -> Calibration:
 
 
 def test_f1_is_estimated_from_counts_by_class_near_that_of_the_labels() -> None:
-    from sklearn import metrics  # type: ignore[import-untyped]  # the oracle, without annotations
-
     x, probability, chosen, truth = answers(40_000, 11)
     recorder = SketchRecorder(PROFILE)
     recorder.record({"x": x, CLASS_STREAM: chosen}, probability.max(axis=1))
     found = estimate_quality(ScoreReference(calibration()), recorder.snapshot())
     assert found is not None
-    oracle: Any = metrics
-    actual = oracle.f1_score(NAMES[truth].astype(str), chosen.astype(str), average="macro")
+    actual = judge.f1_score(NAMES[truth].astype(str), chosen.astype(str), average="macro")
     assert found.metrics[Metric.F1].value == pytest.approx(float(actual), abs=0.015)
     accuracy = float((NAMES[truth] == chosen).mean())
     assert found.metrics[Metric.ACCURACY].value == pytest.approx(accuracy, abs=0.015)

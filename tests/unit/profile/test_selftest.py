@@ -1,5 +1,6 @@
 import json
 import math
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -9,11 +10,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mooring_profile import DriftDetector, FeatureKind, ReferenceProfile, Signal, build_profile
+from mooring_profile import (
+    DriftDetector,
+    FeatureKind,
+    ReferenceProfile,
+    Signal,
+    build_profile,
+    selftest,
+    tally,
+)
 from mooring_profile.arming import SelfTest
 from mooring_profile.blocks import TimeBlocks
 from mooring_profile.build import ProfilePlan
 from mooring_profile.coding import code_column
+from mooring_profile.dispersion import INDEPENDENT, Dispersion, measure_dispersion
 from mooring_profile.novelty import Appearances, Extremes
 from mooring_profile.selftest import binomial_tail
 from mooring_profile.shapes import CategoricalShape, NumericShape
@@ -183,3 +193,41 @@ def test_categories_of_one_block_are_unseen_by_the_others() -> None:
         counter.add(coded, day)
         seen = counter.tally().as_seen_by_others()
         assert seen[2].tolist() == [20, 0] + [0] * (len(top) - 1) + [0, 10, 0, 0, 0]
+
+
+# --- mutants: the self-test disarms what a broken detector would let alarm --------------------
+
+
+def test_self_test_disarms_when_the_design_effect_is_forgotten(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    columns = clustered(np.random.default_rng(4))
+    assert replayed(columns).refused == ()
+    monkeypatch.setattr(tally, "measure_dispersion", lambda *_, **__: INDEPENDENT)
+    assert replayed(columns).refused
+
+
+def test_self_test_disarms_when_seasons_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    columns = daily(np.random.default_rng(4))
+    assert replayed(columns).refused == ()
+
+    def without_seasons(*arguments: Any, **named: Any) -> Dispersion:
+        return replace(measure_dispersion(*arguments, **named), seasonal=0.0)
+
+    monkeypatch.setattr(tally, "measure_dispersion", without_seasons)
+    assert {item.stream for item in replayed(columns).refused} == {"hour", "week"}
+
+
+class Hasty(DriftDetector):
+    """Announces one rate and alarms at the evidence of another: e^6 times too early."""
+
+    def __init__(self, profile: ReferenceProfile, *, false_alarm_windows: float) -> None:
+        super().__init__(profile, false_alarm_windows=false_alarm_windows)
+        self._thresholds = self._thresholds - 6.0
+
+
+def test_self_test_disarms_when_the_threshold_is_too_low(monkeypatch: pytest.MonkeyPatch) -> None:
+    columns = independent(np.random.default_rng(4))
+    assert replayed(columns).refused == ()
+    monkeypatch.setattr(selftest, "DriftDetector", Hasty)
+    assert replayed(columns).refused
