@@ -103,6 +103,7 @@ class _Server:
                 role=lambda: self._routes.current(clock.monotonic()).role,
                 publish=pod.publish,
                 flush=pod.flush,
+                label_sample=pod.counters.label_sample,
             ),
         )
         self._engine: Engine | None = None

@@ -9,6 +9,7 @@ import threading
 from bisect import bisect_left
 from collections.abc import Sequence
 
+from mooring_profile.duplicates import IdSample
 from mooring_serving.arms import Arm, Outcome, ShadowOutcome
 from mooring_serving.clock import Clock
 from mooring_serving.cohorts import CohortCounts, CohortRule
@@ -85,6 +86,7 @@ class Counters:
         self._ints = self.memory.ints
         self._floats = self.memory.floats
         self._lock = threading.Lock()
+        self._labelled = IdSample()
         layout, monotonic = self.memory.layout, (clock or Clock()).monotonic
         self._phases = EntryTable(self.memory, layout.phases, monotonic=monotonic)
         self._labels = EntryTable(self.memory, layout.labels, monotonic=monotonic)
@@ -259,6 +261,16 @@ class Counters:
             ints[place] += len(losses)
             floats[place + 1] += loss
             floats[place + 2] += squared
+
+    def sample_label(self, receipt_id: str) -> None:
+        """A receipt whose label was counted: another pod may be told of it too."""
+        with self._lock:
+            self._labelled.add(int(receipt_id, 16))
+
+    def label_sample(self) -> list[str]:
+        """Some of the receipts whose labels were counted (`mooring_profile.duplicates`)."""
+        with self._lock:
+            return [f"{number:016x}" for number in self._labelled.read()]
 
     def count_label_rejected(self) -> None:
         """A label that could not be used."""

@@ -149,6 +149,7 @@ class FeedbackDesk:
             self._counters.count_label_duplicate()
             return False
         self._counters.count_label([row.loss for row in rows], phase=receipt.phase, arm=receipt.arm)
+        self._counters.sample_label(receipt.id)
         if cohorts is not None and receipt.arm is not Arm.SHADOW:
             cohorts.count_labelled(
                 receipt.revision, event_time_us, rows, now_us=to_microseconds(now)

@@ -27,6 +27,7 @@ MAX_LENGTH = 65_536
 _UNAUTHENTICATED = "-"
 _UNAUTHENTICATED_END = f".{_UNAUTHENTICATED}"
 _IDS_AT_ONCE = 256
+_DIGITS = set("0123456789abcdef")
 _PIECES = 128
 """Arms and phases whose constant parts are remembered."""
 
@@ -201,7 +202,7 @@ def _read(fields: object) -> Receipt:
     if type(rows) is not int or rows < 1 or not (phase is None or _is_phase(phase)):
         raise ValueError("rows or phase")
     return Receipt(
-        id=_text(fields["i"], 16),
+        id=_hex(fields["i"]),
         model=_text(fields["m"], 253),
         version=_text(fields["v"], 253),
         revision=_text(fields["r"], 63),
@@ -212,6 +213,13 @@ def _read(fields: object) -> Receipt:
         arm=Arm(_text(fields["a"], 16)),
         segments=_segments(fields["s"], rows) if "s" in fields else (),
     )
+
+
+def _hex(value: object) -> str:
+    text = _text(value, 16)
+    if len(text) != 16 or set(text) - _DIGITS:
+        raise ValueError("id")
+    return text
 
 
 def _is_phase(value: object) -> bool:

@@ -56,6 +56,7 @@ class Sources:
         role: The pod's role.
         publish: Brings gauges up to date that are kept elsewhere than in the slots.
         flush: Counts everything that was answered into the sketches; may take 100 ms.
+        label_sample: Some of the receipts whose labels this pod took.
     """
 
     is_live: Callable[[], bool]
@@ -63,6 +64,7 @@ class Sources:
     role: Callable[[], Role]
     publish: Callable[[], None]
     flush: Callable[[], None]
+    label_sample: Callable[[], list[str]]
 
 
 class PodReport:
@@ -136,6 +138,7 @@ class PodReport:
         settings, loaded = self._settings, self._loaded
         document = read_totals(self._slots).to_json()
         document["cohortSeconds"] = settings.cohort_seconds
+        document["labelSample"] = self._sources.label_sample()
         if loaded is not None:
             self._sources.flush()
             rows, cells = read_sketches(loaded.sketches)

@@ -9,6 +9,7 @@ from mooring_operator.ids import Revision
 from mooring_operator.reconcile.cohort_sums import cohorts_of, plus, segment_cohorts_of
 from mooring_operator.reconcile.snapshots import parse_snapshot
 from mooring_profile.confusion import Confusion
+from mooring_serving.receipts import parse_receipt
 from tests.serving.running_server import Server, running
 from tests.serving.served_packages import cancer_package, cancer_rows, segmented_package
 
@@ -41,6 +42,7 @@ def test_label_sent_later_is_read_by_the_operator_in_the_cohort_of_its_predictio
         answer = server.post("/v2/models/cancer/feedback", {"labels": [label]})
         assert answer.json()["accepted"] == 1
         snapshot = parse_snapshot(server.sync(), "pod")
+    assert snapshot.label_sample == (parse_receipt(label["prediction_id"], None).id,)
     early, late = cohorts_of(plus({}, [snapshot]), REVISION, HOUR)
     assert (early.start, early.end) == (NOON, NOON + HOUR)
     assert (early.predicted, early.losses.n, late.predicted, late.losses.n) == (4, 3, 3, 0)

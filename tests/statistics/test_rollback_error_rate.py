@@ -43,6 +43,11 @@ def tripled(windows: int) -> Rates:
     return np.where(np.arange(windows) < windows // 3, 0.02, 0.06)
 
 
+def jumping(windows: int) -> Rates:
+    """Three times worse in every second stretch of three windows: in the middle of each step."""
+    return np.where(np.arange(windows) // 3 % 2 == 0, 0.02, 0.06)
+
+
 def daily(windows: int) -> Rates:
     return 0.02 * (1 + 0.8 * np.sin(np.arange(windows) / windows * 6 * np.pi))
 
@@ -104,6 +109,7 @@ THREE_STEPS = [(0.05, 8), (0.25, 6), (0.5, 6)]
         Rollout(tripled(20), tripled(20), 0.0, runs=2000),
         Rollout(daily(20), daily(20), 0.0, [(0.5, 20)]),
         Rollout(tripled(20), tripled(20), 0.0, THREE_STEPS),
+        Rollout(jumping(20), jumping(20), 0.0, THREE_STEPS, runs=2000),
         Rollout(tripled(20), tripled(20), 0.0, [(0.25, 20)], hint=False),
     ],
     ids=[
@@ -111,6 +117,7 @@ THREE_STEPS = [(0.05, 8), (0.25, 6), (0.5, 6)]
         "world three times worse at 5 %",
         "daily cycle at 50 %",
         "world three times worse over three steps",
+        "world that jumps within each of three steps",
         "world three times worse, share not announced",
     ],
 )

@@ -1,12 +1,14 @@
 """Cohorts of many pods added: predictions and labels by revision and time (contract §4). Pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from mooring_operator.ids import Revision
 from mooring_operator.reconcile.snapshots import CohortCounts, Decided, Snapshot
 from mooring_profile.cohorts import Cohort
 from mooring_profile.confusion import Confusion
+from mooring_profile.duplicates import Duplicates
 from mooring_profile.errors import CountsInvalid
 from mooring_profile.risk import LossTotals
 
@@ -30,6 +32,19 @@ def plus(sums: CohortSums, snapshots: Iterable[Snapshot]) -> dict[CohortKey, Coh
             total[key] = counts if known is None else known.plus(counts)
     youngest = sorted(total, key=lambda key: (_begin(key[1]) or 0, key))[-MOST_GONE:]
     return {key: total[key] for key in youngest}
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """What the pods say of labels, those that are no more included.
+
+    Attributes:
+        cohorts: predictions and labels.
+        duplicates: how many of the labels were told to several pods.
+    """
+
+    cohorts: CohortSums
+    duplicates: Duplicates
 
 
 def cohorts_of(sums: CohortSums, revision: Revision, length: timedelta) -> list[Cohort]:

@@ -17,9 +17,14 @@ from mooring_operator.core.drift import Counted, DriftWatch, begin, fold
 from mooring_operator.core.family import Wanted, announced, judged_profile
 from mooring_operator.core.observation import Trouble
 from mooring_operator.core.quality.settings import QualitySettings, quality_settings
-from mooring_operator.core.quality.watch import QualityWatch, judge_labels, judge_scores
+from mooring_operator.core.quality.watch import (
+    QualityWatch,
+    SeenLabels,
+    judge_labels,
+    judge_scores,
+)
 from mooring_operator.ids import Revision
-from mooring_operator.reconcile.cohort_sums import CohortSums, cohorts_of, segment_cohorts_of
+from mooring_operator.reconcile.cohort_sums import Labelled, cohorts_of, segment_cohorts_of
 from mooring_operator.reconcile.snapshots import Snapshot
 from mooring_operator.reconcile.sync_state import source_of
 from mooring_profile.document import ReferenceProfile
@@ -197,20 +202,23 @@ class Watcher:
         self._say(trouble)
         return True
 
-    def judge_labels(self, sums: CohortSums, now: datetime) -> None:
+    def judge_labels(self, labelled: Labelled, now: datetime) -> None:
         """Judges the cohorts that are mature.
 
         Args:
-            sums: cohorts of all pods.
+            labelled: what all pods say.
             now: the time.
         """
         settings = self._settings
         if settings is None or self.quality is None or settings.quality.cohort is None:
             return
         revision, length = settings.revision, settings.quality.cohort
-        parts = segment_cohorts_of(sums, revision, length, self._segments)
-        cohorts = cohorts_of(sums, revision, length)
-        self.quality = judge_labels(self.quality, settings.quality, cohorts, now, parts)
+        seen = SeenLabels(
+            cohorts_of(labelled.cohorts, revision, length),
+            segment_cohorts_of(labelled.cohorts, revision, length, self._segments),
+            labelled.duplicates,
+        )
+        self.quality = judge_labels(self.quality, settings.quality, seen, now)
 
     def _say(self, trouble: Trouble | None) -> None:
         if trouble is not None and trouble != self.trouble:

@@ -7,11 +7,13 @@ from pydantic import ConfigDict, Field, ValidationError
 
 from mooring_operator.api.base import ApiModel
 from mooring_operator.errors import PodRefused
+from mooring_profile.duplicates import SIZE
 from mooring_profile.segments import MOST_SEGMENTS
 
 Count = Annotated[int, Field(ge=0, le=2**53)]
 Sum = Annotated[float, Field(ge=0, le=1e18)]
 Name = Annotated[str, Field(max_length=253)]
+ReceiptId = Annotated[str, Field(pattern=r"^[0-9a-f]{16}$")]
 _PHASES = 64
 _COHORTS = 128
 
@@ -164,6 +166,8 @@ class Snapshot(PodDocument):
     phases: dict[Name, PhaseArms] = Field(default_factory=dict, max_length=_PHASES)
     labels: dict[Name, LabelArms] = Field(default_factory=dict, max_length=_PHASES)
     labelled: Losses = Losses()
+    label_sample: Annotated[tuple[ReceiptId, ...], Field(max_length=SIZE)] = ()
+    """Some of the receipts whose labels this pod took."""
     cohort_seconds: Annotated[int, Field(ge=1, le=2**31)] | None = None
     cohorts: dict[Name, CohortCounts] = Field(default_factory=dict, max_length=_COHORTS)
 

@@ -233,7 +233,7 @@ class Sync:
             judged, state.lost = [*state.snapshots(), *state.lost.values()], {}
             await self._judged(watcher.fold, judged, now)
             if resource.spec.monitoring.labels is not None:
-                await self._judged(watcher.judge_labels, state.cohorts(), now)
+                await self._judged(watcher.judge_labels, state.labelled(), now)
         state.quality = watcher.quality
         state.watch, state.trouble = watcher.watch, watcher.trouble
 

@@ -4,7 +4,7 @@ Values and sums only; `sync.py` does the talking. In memory: a restarted operato
 again, and their counters are cumulative.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -13,11 +13,13 @@ from mooring_operator.core.drift import DriftWatch
 from mooring_operator.core.observation import LossCounts, TelemetryObservation, Trouble
 from mooring_operator.core.quality.watch import QualityWatch
 from mooring_operator.ids import Revision
-from mooring_operator.reconcile.cohort_sums import CohortKey, CohortSums, plus
+from mooring_operator.reconcile.cohort_sums import CohortKey, CohortSums, Labelled, plus
 from mooring_operator.reconcile.snapshots import CohortCounts, Identity, Snapshot
 from mooring_operator.reconcile.telemetry import Totals
+from mooring_profile.duplicates import find_duplicates
 
 _MOST_LOST = 256
+_MOST_GONE_SAMPLES = 32
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,8 @@ class DeploymentState:
     """Last snapshots of those since the last drift window, by source."""
     gone_cohorts: CohortSums = field(default_factory=dict[CohortKey, CohortCounts])
     """Cohorts that those counted."""
+    gone_samples: list[Sequence[str]] = field(default_factory=list[Sequence[str]])
+    """Receipts whose labels those took: samples of the last ones."""
     at: datetime | None = None
     """All ready pods answered messages that were sent then or later."""
     watch: DriftWatch | None = None
@@ -122,6 +126,9 @@ class DeploymentState:
         if dead.snapshot is not None:
             self.gone = self.gone.plus([dead.snapshot])
             self.gone_cohorts = plus(self.gone_cohorts, [dead.snapshot])
+            if dead.snapshot.label_sample:
+                kept = [*self.gone_samples, dead.snapshot.label_sample]
+                self.gone_samples = kept[-_MOST_GONE_SAMPLES:]
             self.lost[source_of(dead.snapshot)] = dead.snapshot
             while len(self.lost) > _MOST_LOST:
                 del self.lost[next(iter(self.lost))]
@@ -154,9 +161,14 @@ class DeploymentState:
         """The last answer of every pod that exists."""
         return [state.snapshot for state in self.pods.values() if state.snapshot is not None]
 
-    def cohorts(self) -> CohortSums:
+    def labelled(self) -> Labelled:
         """Predictions and labels by cohort, of all pods, those that are gone included."""
-        return plus(self.gone_cohorts, self.snapshots())
+        seen = self.snapshots()
+        samples = [*self.gone_samples, *(snapshot.label_sample for snapshot in seen)]
+        return Labelled(
+            plus(self.gone_cohorts, seen),
+            find_duplicates([int(name, 16) for name in sample] for sample in samples),
+        )
 
     def rows(self) -> dict[str, int]:
         """Rows by what became of them, of all pods, those that are gone included."""

@@ -76,6 +76,7 @@ class Supervisor:
                 role=self._role,
                 publish=self._publish,
                 flush=self._flush,
+                label_sample=self._pod.counters.label_sample,
             ),
         )
 

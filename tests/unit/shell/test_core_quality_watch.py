@@ -14,7 +14,12 @@ from mooring_operator.core.quality.fact import fairness_fact, quality_fact
 from mooring_operator.core.quality.groups import family_policy, segment_policy
 from mooring_operator.core.quality.settings import cohort_length, quality_settings
 from mooring_operator.core.quality.told import quality_status
-from mooring_operator.core.quality.watch import QualityWatch, judge_labels, judge_scores
+from mooring_operator.core.quality.watch import (
+    QualityWatch,
+    SeenLabels,
+    judge_labels,
+    judge_scores,
+)
 from mooring_operator.ids import Revision
 from mooring_profile.calibration import Calibration, CalibrationMap, CalibrationTask
 from mooring_profile.cohorts import Cohort
@@ -28,6 +33,7 @@ from mooring_profile.document import (
     Segment,
     SegmentProfile,
 )
+from mooring_profile.duplicates import Duplicates
 from mooring_profile.risk import LossTotals
 from mooring_profile.sketch import Sketch
 
@@ -161,9 +167,36 @@ def test_labels_are_judged_by_mature_cohorts(
     cohorts: list[Cohort], expected: tuple[str, str]
 ) -> None:
     asked = monitoring(labels={"maturity": "12h"})
-    watch = judge_labels(QualityWatch(profile()), quality_settings(asked, WINDOW), cohorts, NOON)
+    watch = judge_labels(QualityWatch(profile()), quality_settings(asked, WINDOW), SeenLabels(cohorts), NOON)
     fact = quality_fact(asked, told(watch))
     assert (fact.status.value, fact.reason) == expected
+
+
+def test_labels_that_count_twice_weigh_once_and_cover_no_more_predictions() -> None:
+    asked = monitoring(labels={"maturity": "12h", "minCoverage": 0.6})
+    settings = quality_settings(asked, WINDOW)
+    twice = Duplicates(distinct=100, counted=200, squares=400)
+    worse = [cohort(h, 500, 400, 0.2) for h in range(13, 16)]
+    once = judge_labels(QualityWatch(profile()), settings, SeenLabels(worse), NOON)
+    halved = judge_labels(
+        QualityWatch(profile()), settings, SeenLabels(worse, duplicates=twice), NOON
+    )
+    assert once.labels is not None
+    assert halved.labels is not None
+    assert halved.labels.verdict == "Insufficient", "400 counts are 200 labels of 500 predictions"
+    full = [cohort(h, 400, 400, 0.2) for h in range(13, 16)]
+    seen = SeenLabels(full, duplicates=twice)
+    weighed = judge_labels(QualityWatch(profile()), settings, seen, NOON)
+    plain = judge_labels(QualityWatch(profile()), settings, SeenLabels(full), NOON)
+    assert weighed.labels is not None
+    assert plain.labels is not None
+    assert 0 < weighed.labels.evidence < plain.labels.evidence
+    status = told(weighed)
+    assert status.labels is not None
+    assert "50 to 55 % of the labels" in status.labels.message
+    plain_status = told(plain)
+    assert plain_status.labels is not None
+    assert "another pod" not in plain_status.labels.message
 
 
 def test_labels_are_judged_by_the_ceiling_alone_without_a_calibration() -> None:
@@ -173,7 +206,7 @@ def test_labels_are_judged_by_the_ceiling_alone_without_a_calibration() -> None:
         asked = monitoring(
             labels={"maturity": "12h"}, quality={} if ceiling is None else {"ceiling": ceiling}
         )
-        judged = judge_labels(watch, quality_settings(asked, WINDOW), cohorts, NOON)
+        judged = judge_labels(watch, quality_settings(asked, WINDOW), SeenLabels(cohorts), NOON)
         assert quality_fact(asked, told(judged)).reason == reason
 
 
@@ -181,7 +214,7 @@ def test_time_is_that_of_the_requests_where_they_say_it() -> None:
     asked = monitoring(labels={"maturity": "12h"}, eventTime="Request")
     long_ago = [cohort(h, 500, 400, 0.05) for h in range(1000, 1020)]
     settings = quality_settings(asked, WINDOW)
-    judged = judge_labels(QualityWatch(profile()), settings, long_ago, NOON)
+    judged = judge_labels(QualityWatch(profile()), settings, SeenLabels(long_ago), NOON)
     assert judged.labels is not None
     assert judged.labels.immature == 12, "the newest cohorts of the replay still wait"
 
@@ -193,7 +226,7 @@ def test_worth_rests_on_scores_until_labels_are_mature() -> None:
     assert watch.worth is not None
     assert not watch.worth.labelled
     settings = quality_settings(asked, WINDOW)
-    watch = judge_labels(watch, settings, [cohort(13, 500, 400, 0.05)], NOON)
+    watch = judge_labels(watch, settings, SeenLabels([cohort(13, 500, 400, 0.05)]), NOON)
     assert watch.worth.labelled if watch.worth else False
     watch = by_scores(watch, asked, [scored(SURE)])
     status = told(watch)
@@ -237,7 +270,7 @@ def by_labels(
         "carrier=UA": [grouped(h, *other) for h in hours],
     }
     whole = [grouped(h, 90 + other[0], 10 + other[1]) for h in hours]
-    return judge_labels(watch, quality_settings(asked, WINDOW), whole, NOON, parts)
+    return judge_labels(watch, quality_settings(asked, WINDOW), SeenLabels(whole, parts), NOON)
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,12 @@
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
 from mooring_operator.core.quality.watch import QualityWatch
+from mooring_operator.errors import PodRefused
 from mooring_operator.ids import Revision
-from mooring_operator.reconcile.cohort_sums import cohorts_of, plus
+from mooring_operator.reconcile.cohort_sums import cohorts_of, plus, segment_cohorts_of
 from mooring_operator.reconcile.snapshots import parse_snapshot
 from tests.unit.shell.test_shell_drift_watch import CALM, PROFILE, counters
 from tests.unit.shell.test_shell_sync import KEY, R1, R2, STABLE, World
@@ -114,3 +117,51 @@ def test_more_labels_than_predictions_are_taken_as_so_many_predictions() -> None
     }
     (found,) = cohorts_of(plus({}, [parse_snapshot(document, "pod")]), Revision(R1), HOUR)
     assert (found.predicted, found.losses.n) == (3, 3)
+
+
+async def test_labels_that_two_pods_were_told_are_known_though_one_is_gone() -> None:
+    world = watched()
+    same = [f"{number:016x}" for number in range(3, 40)]
+    world.add("1", R1, **counted(world, 20), labelSample=same)
+    world.add("2", R1, **counted(world, 20), labelSample=same)
+    world.sync.push(KEY, {R1: STABLE})
+    await world.sync.round(KEY)
+    world.remove("2", R1)
+    await window(world)
+    duplicates = told(world).duplicates
+    assert duplicates is not None
+    assert (duplicates.share, duplicates.design_effect) == (0.5, 2.0)
+
+
+def test_segments_of_all_pods_are_added_by_their_place_in_the_profile() -> None:
+    numbers = [10, 4, 2.0, 1.0, 1, 1, 1, 1]
+    documents = [
+        {
+            "podUid": f"pod-{place}",
+            "bootNonce": "b",
+            "revision": R1,
+            "cohortSeconds": 3600,
+            "cohorts": {f"{R1}/3600": cohort(20, 8, 0.5) | {"segments": segments}},
+        }
+        for place, segments in enumerate([{"0": numbers, "1": numbers}, {"1": numbers}])
+    ]
+    sums = plus({}, [parse_snapshot(document, "pod") for document in documents])
+    found = segment_cohorts_of(sums, Revision(R1), HOUR, ["carrier=AA", "carrier=UA"])
+    assert [item.predicted for item in found["carrier=AA"]] == [10]
+    assert [(item.predicted, item.losses.n) for item in found["carrier=UA"]] == [(20, 8)]
+    assert segment_cohorts_of(sums, Revision(R1), HOUR, []) == {}
+
+
+@pytest.mark.parametrize(
+    "segments",
+    [{"20": [0] * 8}, {"-1": [0] * 8}, {"x": [0] * 8}, {"0": [0] * 7}, {"0": [-1] + [0] * 7}],
+)
+def test_nonsense_segments_of_a_pod_are_refused(segments: dict[str, list[int]]) -> None:
+    document = {
+        "podUid": "u",
+        "bootNonce": "b",
+        "revision": R1,
+        "cohorts": {f"{R1}/3600": {"rows": 1, "segments": segments}},
+    }
+    with pytest.raises(PodRefused):
+        parse_snapshot(document, "pod")

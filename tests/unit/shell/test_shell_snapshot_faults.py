@@ -137,7 +137,7 @@ class Pods:
             json.dumps(watch.state.to_json()),
             watch.status.model_dump_json(),
             dict(self.state.gone.plus(self.state.snapshots()).phases),
-            dict(self.state.cohorts()),
+            dict(self.state.labelled().cohorts),
         )
 
 

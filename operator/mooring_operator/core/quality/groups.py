@@ -20,6 +20,7 @@ from mooring_profile.cohorts import (
 )
 from mooring_profile.confusion import Confusion
 from mooring_profile.document import SCORE_STREAM
+from mooring_profile.duplicates import Duplicates
 from mooring_profile.fairness import FairnessMetric, FairnessReport, Hits, hits_of, judge_fairness
 from mooring_profile.risk import LossTotals
 
@@ -121,7 +122,9 @@ def add_labelled(
                 known = decided.get(name)
                 decided[name] = cohort.confusion if known is None else known.merge(cohort.confusion)
     after = replace(groups, losses=losses, decided=decided, until=until)
-    effect = 1.0 if calibration is None else calibration.maps[0].design_effect
+    effect = policy.design_effect
+    if calibration is not None:
+        effect *= calibration.maps[0].design_effect
     for rate in (FairnessMetric.TRUE_POSITIVE_RATE, FairnessMetric.FALSE_POSITIVE_RATE):
         hits = {
             name: hits_of(rate, confusion)
@@ -138,6 +141,18 @@ def family_policy(policy: CohortPolicy, segments: int) -> CohortPolicy:
     Half of the false alarms are theirs: weights that sum to 1 make one detector of all of them.
     """
     return policy if segments == 0 else _rarer(policy, 2)
+
+
+def without_duplicates(policy: CohortPolicy, duplicates: Duplicates) -> CohortPolicy:
+    """The policy for counts in which some labels are counted several times.
+
+    Several counts of a label weigh as one row, and make no more predictions labelled.
+    """
+    return replace(
+        policy,
+        design_effect=policy.design_effect * duplicates.design_effect,
+        least_coverage=min(1.0, policy.least_coverage * duplicates.multiplicity),
+    )
 
 
 def segment_policy(policy: CohortPolicy, segments: int) -> CohortPolicy:
@@ -166,7 +181,7 @@ def _judge_losses(
         map_ = None if calibration is None else calibration.map_of(f"{name}/{SCORE_STREAM}")
         if map_ is not None:
             reference = reference_losses(map_)
-            own = replace(shared, design_effect=map_.design_effect)
+            own = replace(shared, design_effect=shared.design_effect * map_.design_effect)
         state, report = judge_cohorts(before, cohorts, now=now, reference=reference, policy=own)
         found[name] = LabelledSegment(state, report)
     return found

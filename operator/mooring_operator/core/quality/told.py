@@ -23,6 +23,7 @@ from mooring_operator.core.quality.groups import Groups
 from mooring_operator.core.quality.watch import QualityWatch
 from mooring_operator.ids import Revision
 from mooring_profile.cohorts import CohortReport
+from mooring_profile.duplicates import Duplicates
 from mooring_profile.fairness import FairnessReport, FairnessVerdict
 from mooring_profile.quality import QualityReport
 from mooring_profile.value import Worth
@@ -37,6 +38,7 @@ _FAR = 1.5
 """Half widths of both intervals by which estimates must be apart: of windows without a change, one
 in ten thousand is told."""
 _DIGITS = 4
+_MANY_DUPLICATES = 0.05
 _GRAVITY = (
     FairnessVerdict.UNFAIR,
     FairnessVerdict.UNDECIDED,
@@ -99,7 +101,7 @@ def _watched(known: QualityStatus, watch: QualityWatch) -> QualityStatus:
             scores, estimated = new, estimates
     labels = known.labels
     if watch.labels is not None and (labels is None or watch.state.until is not None):
-        labels = _told_verdict(labels, _of_labels(watch.labels))
+        labels = _told_verdict(labels, _of_labels(watch.labels, watch.duplicates))
     return known.model_copy(
         update={
             "scores": scores,
@@ -125,14 +127,25 @@ def _of_scores(report: QualityReport) -> JudgedQuality:
     )
 
 
-def _of_labels(report: CohortReport) -> JudgedQuality:
+def _of_labels(report: CohortReport, duplicates: Duplicates | None) -> JudgedQuality:
     return JudgedQuality(
         verdict=report.verdict,
-        message=trimmed(report.message),
+        message=trimmed(f"{report.message}{_twice(duplicates)}"),
         loss=_rounded(report.loss),
         limit=_rounded(report.limit),
         since=report.since if report.since and report.verdict == "Degraded" else "",
         rows=report.labelled,
+    )
+
+
+def _twice(duplicates: Duplicates | None) -> str:
+    """In steps of 5 %: the number is another one in each window."""
+    if duplicates is None or duplicates.share < _MANY_DUPLICATES:
+        return ""
+    percent = 5 * int(100 * duplicates.share // 5)
+    return (
+        f"; {percent} to {percent + 5} % of the labels that were counted had been sent to another"
+        " pod before, and weigh less for it: send each once"
     )
 
 

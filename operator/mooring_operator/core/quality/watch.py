@@ -4,7 +4,7 @@ Pure. Neither verdict rolls anything back: both speak about what serves now agai
 not about one revision against another on the same traffic.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -14,6 +14,7 @@ from mooring_operator.core.quality.groups import (
     add_labelled,
     add_selected,
     family_policy,
+    without_duplicates,
 )
 from mooring_operator.core.quality.settings import QualitySettings
 from mooring_operator.core.timeline import minute
@@ -27,6 +28,7 @@ from mooring_profile.cohorts import (
 )
 from mooring_profile.confusion import Confusion
 from mooring_profile.document import SCORE_STREAM, ReferenceProfile
+from mooring_profile.duplicates import Duplicates
 from mooring_profile.fairness import Hits
 from mooring_profile.quality import QualityReport, ScoreReference, judge_quality
 from mooring_profile.risk import LossTotals, RiskState
@@ -46,6 +48,7 @@ class QualityWatch:
         state: evidence of the labelled loss.
         labels: verdict of the labels; None: not asked for, or not judged yet.
         worth: value of a row; None: not asked for, or nothing to tell it by.
+        duplicates: labels that count several times; None: none were judged yet.
     """
 
     profile: ReferenceProfile
@@ -55,6 +58,22 @@ class QualityWatch:
     state: CohortState = field(default_factory=CohortState)
     labels: CohortReport | None = None
     worth: Worth | None = None
+    duplicates: Duplicates | None = None
+
+
+@dataclass(frozen=True)
+class SeenLabels:
+    """What all pods say of the labels of the watch's revision.
+
+    Attributes:
+        cohorts: merged over pods.
+        parts: the same of each segment.
+        duplicates: how many labels were told to several pods, and so count several times.
+    """
+
+    cohorts: Iterable[Cohort]
+    parts: SegmentCohorts = field(default_factory=dict[str, Sequence[Cohort]])
+    duplicates: Duplicates = Duplicates(0, 0, 0)
 
 
 def judge_scores(
@@ -92,37 +111,36 @@ def judge_scores(
 
 
 def judge_labels(
-    watch: QualityWatch,
-    settings: QualitySettings,
-    cohorts: Iterable[Cohort],
-    now: datetime,
-    parts: SegmentCohorts | None = None,
+    watch: QualityWatch, settings: QualitySettings, seen: SeenLabels, now: datetime
 ) -> QualityWatch:
     """The watch after a look at the cohorts.
 
     Args:
         watch: before it.
         settings: how quality is judged.
-        cohorts: of the watch's revision, merged over pods.
-        parts: the same of each segment; None: pods did not count them.
+        seen: what the pods say.
         now: wall clock; where requests say the time, the newest of theirs counts instead.
     """
     if settings.labels is None:
         return watch
-    known = list(cohorts)
+    known = list(seen.cohorts)
     if settings.by_request:
         now = max((cohort.end for cohort in known), default=now)
     calibration = watch.profile.calibration
     reference = LossTotals() if calibration is None else reference_losses(calibration.maps[0])
     effect = 1.0 if calibration is None else calibration.maps[0].design_effect
     watched = {
-        str(part.segment): (parts or {}).get(str(part.segment), ())
-        for part in watch.profile.segments
+        str(part.segment): seen.parts.get(str(part.segment), ()) for part in watch.profile.segments
     }
-    policy = replace(family_policy(settings.labels, len(watched)), design_effect=effect)
+    labels = without_duplicates(settings.labels, seen.duplicates)
+    policy = replace(family_policy(labels, len(watched)), design_effect=labels.design_effect * effect)
     state, report = judge_cohorts(watch.state, known, now=now, reference=reference, policy=policy)
-    groups = add_labelled(watch.groups, settings, watched, calibration, now=now)
-    after = replace(watch, state=state, labels=report, groups=groups)
+    groups = add_labelled(
+        watch.groups, replace(settings, labels=labels), watched, calibration, now=now
+    )
+    after = replace(
+        watch, state=state, labels=report, groups=groups, duplicates=seen.duplicates
+    )
     if settings.matrix is None:
         return after
     mature = [cohort for cohort in known if cohort.end <= now - policy.maturity]
