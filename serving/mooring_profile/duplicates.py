@@ -25,9 +25,9 @@ class Duplicates:
         squares: sum of the squares of how often each was.
     """
 
-    distinct: int
-    counted: int
-    squares: int
+    distinct: int = 0
+    counted: int = 0
+    squares: int = 0
 
     @property
     def share(self) -> float:

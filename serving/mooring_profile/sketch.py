@@ -108,9 +108,7 @@ class SketchRecorder:
             None if profile.multivariate is None else Components.of(profile.multivariate)
         )
         self._whole, *self._parts = _groups(profile)
-        self._partition = Partition(
-            [item.segment for item in profile.segments], columns
-        )
+        self._partition = Partition([item.segment for item in profile.segments], columns)
         self.cells = np.zeros(cell_count(profile), np.int64) if cells is None else cells
         self._totals = _streams_in(profile, self.cells)
 

@@ -46,9 +46,7 @@ class Tallies:
         components = self.design.components
         error = profiles.get(RECONSTRUCTION_STREAM)
         return ReferenceProfile(
-            features=tuple(
-                profiles[name] for name in self.design.kinds if name != CLASS_STREAM
-            ),
+            features=tuple(profiles[name] for name in self.design.kinds if name != CLASS_STREAM),
             score=profiles.get(SCORE_STREAM),
             predicted=profiles.get(CLASS_STREAM),
             rows=self.rows,

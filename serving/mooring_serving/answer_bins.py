@@ -19,6 +19,7 @@ from mooring_serving.protocol.messages import InferenceRequest, OutputArrays
 from mooring_serving.workers.layout import ANSWER_BINS
 
 SingleArray = npt.NDArray[np.float32]
+IntArray = npt.NDArray[np.int64]
 
 
 def answer_edges(profile: ReferenceProfile) -> tuple[float, ...]:
@@ -30,11 +31,14 @@ def answer_edges(profile: ReferenceProfile) -> tuple[float, ...]:
     score = profile.score
     if score is None or len(score.edges) < 2:
         return ()
-    mass = np.cumsum(score.counts.bins)
-    inner = np.array(score.edges[1:-1])
+    mass: IntArray = np.cumsum(score.counts.bins)
+    inner = score.edges[1:-1]
+    if not inner:
+        return ()
     targets = mass[-1] * np.arange(1, ANSWER_BINS) / ANSWER_BINS
-    chosen = np.unique(np.clip(np.searchsorted(mass[:-1], targets), 0, inner.size - 1))
-    return tuple(inner[chosen].tolist()) if inner.size else ()
+    places: IntArray = np.searchsorted(mass[:-1], targets)
+    chosen: list[int] = np.unique(np.minimum(places, len(inner) - 1)).tolist()
+    return tuple(inner[place] for place in chosen)
 
 
 class AnswerBins:
@@ -54,9 +58,7 @@ class AnswerBins:
         self._pending_rows = 0
         self._lock = threading.Lock()
 
-    def offer(
-        self, phase: str, arm: Arm, request: InferenceRequest, values: OutputArrays
-    ) -> None:
+    def offer(self, phase: str, arm: Arm, request: InferenceRequest, values: OutputArrays) -> None:
         """Take an answer that the client (or, of a shadow, nobody) got.
 
         Args:

@@ -5,8 +5,8 @@ shares (the session, the clock, the lock of the counters, the recorder's queue) 
 """
 
 from collections.abc import Sequence
-from itertools import islice
 from dataclasses import dataclass
+from itertools import islice
 
 from mooring_serving.arms import Arm
 from mooring_serving.clock import Clock, format_microseconds, parse_time, to_microseconds

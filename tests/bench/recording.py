@@ -1,7 +1,8 @@
 """`make bench-recording`: what it costs to count every prediction into the sketches.
 
-Three looks: the recorder's counting alone by batch size; its hand-over on the request path and its
-counting together, without a server; and the same server with and without it, in alternated rounds.
+Four looks: the recorder's counting alone by batch size; its hand-over on the request path and its
+counting together, without a server; what a rollout adds; and the same server with and without the
+recorder, in alternated rounds.
 """
 
 import argparse
@@ -17,6 +18,8 @@ import numpy as np
 from mooring_model.load import load_package
 from mooring_profile.document import ReferenceProfile
 from mooring_profile.sketch import SketchRecorder, cell_count
+from mooring_serving.answer_bins import AnswerBins, answer_edges
+from mooring_serving.arms import Arm
 from mooring_serving.counters import Counters
 from mooring_serving.protocol.messages import InferenceRequest, MatrixColumns
 from mooring_serving.recorder import Recorder
@@ -101,6 +104,30 @@ def measure_path(profile: ReferenceProfile, rows: int) -> dict[str, float]:
     }
 
 
+def measure_answers(profile: ReferenceProfile, rows: int) -> dict[str, float]:
+    """What a rollout adds: the hand-over of an answer on the request path, and its binning."""
+    bins = AnswerBins(answer_edges(profile), Counters(phase_limit=1), row_limit=1 << 20)
+    request = InferenceRequest(None, {}, rows, None, {})
+    values = {"label": np.zeros(rows), "probability": np.random.default_rng(3).random(rows)}
+    calls = 2048
+    offers: list[float] = []
+    counts: list[float] = []
+    for _ in range(_REPEATS):
+        before = time.thread_time()
+        for _ in range(calls):
+            bins.offer("phase/0", Arm.STABLE, request, values)
+        between = time.thread_time()
+        bins.flush()
+        offers.append((between - before) / (calls * rows))
+        counts.append((time.thread_time() - between) / (calls * rows))
+    return {
+        "rows": rows,
+        "requests": calls,
+        "pathNsPerRow": min(offers) * 1e9,
+        "binNsPerRow": min(counts) * 1e9,
+    }
+
+
 def measure_arm(server: ServerProcess, rows: int, seconds: float) -> tuple[float, float]:
     """CPU time of a request in µs, and requests per second."""
     load = json_load(server, rows)
@@ -147,9 +174,10 @@ def compare_arms(model: BenchModel, rows: int, rounds: int, seconds: float) -> d
 def print_found(
     counting: Sequence[dict[str, float]],
     paths: Sequence[dict[str, float]],
+    answers: Sequence[dict[str, float]],
     arms: Sequence[dict[str, object]],
 ) -> None:
-    """Three short tables."""
+    """Four short tables."""
     print("counting alone      rows    µs/batch   µs/row   ns/value")
     for each in counting:
         print(
@@ -159,6 +187,12 @@ def print_found(
         print(
             f"request of {each['rows']} rows: {each['pathUsPerRow']:.3f} µs a row on its path, then"
             f" {each['valueNs']:.1f} ns a value behind it (n={each['requests'] * _REPEATS})"
+        )
+    for each in answers:
+        print(
+            f"in a rollout, {each['rows']} rows: {each['pathNsPerRow']:.0f} ns a row on the path"
+            f" for the arms' answers, {each['binNsPerRow']:.0f} ns a row behind it"
+            f" (n={each['requests'] * _REPEATS})"
         )
     for each in arms:
         print(
@@ -180,10 +214,11 @@ def main() -> None:
         profile = load_package(model.package).profile
         counting = measure_counting(profile)
         paths = [measure_path(profile, rows) for rows in options.rows]
+        answers = [measure_answers(profile, rows) for rows in options.rows]
         os.sched_setaffinity(0, {LOAD_CORE})
         arms = [compare_arms(model, rows, options.rounds, options.seconds) for rows in options.rows]
-    print_found(counting, paths, arms)
-    found = {"counting": counting, "path": paths, "server": arms}
+    print_found(counting, paths, answers, arms)
+    found = {"counting": counting, "path": paths, "answers": answers, "server": arms}
     print(f"written to {write_result('recording', found)}")
 
 

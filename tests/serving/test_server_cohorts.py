@@ -42,7 +42,8 @@ def test_label_sent_later_is_read_by_the_operator_in_the_cohort_of_its_predictio
         answer = server.post("/v2/models/cancer/feedback", {"labels": [label]})
         assert answer.json()["accepted"] == 1
         snapshot = parse_snapshot(server.sync(), "pod")
-    assert snapshot.label_sample == (parse_receipt(label["prediction_id"], None).id,)
+    receipt = parse_receipt(first["parameters"]["prediction_id"], None)
+    assert snapshot.label_sample == (receipt.id,)
     early, late = cohorts_of(plus({}, [snapshot]), REVISION, HOUR)
     assert (early.start, early.end) == (NOON, NOON + HOUR)
     assert (early.predicted, early.losses.n, late.predicted, late.losses.n) == (4, 3, 3, 0)

@@ -50,9 +50,7 @@ class Wanted:
                 item.name: item.tolerance for item in drift.features if item.tolerance is not None
             },
             importance={
-                item.name: item.importance
-                for item in drift.features
-                if item.importance is not None
+                item.name: item.importance for item in drift.features if item.importance is not None
             }
             or None,
             columns=None if columns is None else frozenset(columns),

@@ -77,6 +77,7 @@ class Decided(PodDocument):
     tn: Count = 0
 
 
+SegmentPlace = Annotated[int, Field(ge=0, lt=MOST_SEGMENTS)]
 SegmentNumbers = tuple[Count, Count, Sum, Sum, Count, Count, Count, Count]
 """Of a segment: rows, n, lossSum, lossSquaredSum, tp, fp, fn, tn."""
 
@@ -86,9 +87,7 @@ class CohortCounts(Losses):
 
     rows: Count = 0
     confusion: Decided | None = None
-    segments: dict[Annotated[int, Field(ge=0, lt=MOST_SEGMENTS)], SegmentNumbers] = Field(
-        default_factory=dict
-    )
+    segments: dict[SegmentPlace, SegmentNumbers] = Field(default_factory=dict[int, SegmentNumbers])
     """By position in the reference profile."""
 
     def plus(self, other: "CohortCounts") -> "CohortCounts":

@@ -41,8 +41,12 @@ def test_rollout_is_held_when_answers_move_more_than_is_allowed(
     }
     moving = candidate("v2", "Analysing", step=step, analysis_started_at=EPOCH)
     before = status(stable=stable("v1"), desired=ref("v2"), candidate=moving)
-    other = {"shadow" if step == 0 else "candidate": answered(counts)}
-    phases = {phase_key(moving): PhaseCounts(stable=answered(FLAT), **other)}
+    both = PhaseCounts(stable=answered(FLAT))
+    if step == 0:
+        both = replace(both, shadow=answered(counts))
+    else:
+        both = replace(both, candidate=answered(counts))
+    phases = {phase_key(moving): both}
     decision = decide(
         look(
             before, pods("v1"), pods("v2"),

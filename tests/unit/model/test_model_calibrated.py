@@ -114,9 +114,7 @@ def test_segments_and_chosen_classes_have_maps_of_their_own() -> None:
     streams = ScoreStreams.of(profile, {"country": country}, prediction)
     assert streams is not None
     contract = schema(["a", "b", "c"])
-    found = calibrate_score(
-        contract, streams, prediction, truth, threshold=None, held_out=True
-    )
+    found = calibrate_score(contract, streams, prediction, truth, threshold=None, held_out=True)
     assert found is not None
     maps = {item.stream: item for item in found.maps}
     assert set(maps) == {

@@ -134,7 +134,7 @@ def test_multiclass_loss_is_half_the_brier_score_and_a_hit_the_top_class() -> No
     assert rows.hit is not None
     assert rows.hit.tolist() == [1, 0]
     assert rows.score.tolist() == [0.7, 0.5]
-    assert class_stream("b") == "@score/b"
+    assert class_stream("b") == "@class=b/@score"
 
 
 def test_regression_has_losses_and_no_hits() -> None:

@@ -212,7 +212,7 @@ def test_segments_of_rows_are_those_that_the_recorder_counts(
     found = RowSegments(SEGMENTED).of(columns, rows, None)
     for place, part in enumerate(SEGMENTED.segments):
         inside = sum(segments >> place & 1 for segments in found)
-        assert counted[f"{part.segment}/carrier"].rows == inside
+        assert counted[part.streams[0].name].rows == inside
 
 
 def test_column_that_is_absent_puts_no_row_into_its_segments() -> None:

@@ -167,7 +167,9 @@ def test_labels_are_judged_by_mature_cohorts(
     cohorts: list[Cohort], expected: tuple[str, str]
 ) -> None:
     asked = monitoring(labels={"maturity": "12h"})
-    watch = judge_labels(QualityWatch(profile()), quality_settings(asked, WINDOW), SeenLabels(cohorts), NOON)
+    watch = judge_labels(
+        QualityWatch(profile()), quality_settings(asked, WINDOW), SeenLabels(cohorts), NOON
+    )
     fact = quality_fact(asked, told(watch))
     assert (fact.status.value, fact.reason) == expected
 

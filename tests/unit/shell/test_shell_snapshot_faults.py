@@ -7,7 +7,6 @@ times, in any order and twice, restart, leave, or stay silent for a while.
 import json
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
 
 import numpy as np
 from hypothesis import given, settings
@@ -110,16 +109,20 @@ class Pods:
         """Spreads rows over the pods; all but the silent ones say so, in any order, and again."""
         names = sorted(self.counted)
         shares = self.rng.dirichlet(np.ones(len(names)))
-        parts = np.array([self.rng.multinomial(int(n), shares) for n in rows]).T
+        parts: list[Rows] = list(
+            np.array([self.rng.multinomial(int(n), shares) for n in rows]).T
+        )
         sayings: list[tuple[str, Rows]] = []
         for uid, part in zip(names, parts, strict=True):
-            early = self.rng.binomial(part, 0.5)
+            early: Rows = self.rng.binomial(part, 0.5)
             if uid not in silent:
                 sayings += [(uid, self.counted[uid] + early)] * int(self.rng.integers(0, 3))
             self.counted[uid] = self.counted[uid] + part
         for at in self.rng.permutation(len(sayings)):
-            self.answer(*sayings[at])
-        for uid in self.rng.permutation(names):
+            uid, rows_said = sayings[int(at)]
+            self.answer(uid, rows_said)
+        for at in self.rng.permutation(len(names)):
+            uid = names[int(at)]
             for _ in range(0 if uid in silent else int(self.rng.integers(1, 3))):
                 self.answer(uid, self.counted[uid])
 
@@ -145,9 +148,12 @@ NAMED = ("missing", "unseen", "below", "above", "invalid")
 WORLD = st.tuples(st.integers(0, 2**32 - 1), st.sampled_from([1, 2, 5, 50]), st.integers(1, 4))
 
 
-def worlds(seed: int, windows: int) -> Any:
+def worlds(seed: int, windows: int) -> list[Rows]:
     rng = np.random.default_rng(seed)
-    return [rng.multinomial(rng.integers(200, 2000), rng.dirichlet([9, 9, 9, 9])) for _ in range(windows)]
+    return [
+        rng.multinomial(rng.integers(200, 2000), rng.dirichlet([9, 9, 9, 9]))
+        for _ in range(windows)
+    ]
 
 
 @settings(max_examples=40, deadline=None)
@@ -162,15 +168,15 @@ def test_verdicts_are_identical_in_bytes_for_any_number_of_pods_that_restart_and
     many.add(replicas)
     for rows in worlds(seed, windows):
         one.count(rows)
-        first = rng.binomial(rows, 0.5)
+        first: Rows = rng.binomial(rows, 0.5)
         many.count(first)
         for uid in sorted(many.counted):
-            match int(rng.integers(0, 4)):
-                case 0:
-                    many.boot(uid)
-                case 1:
-                    many.remove(uid)
-                    many.add(1)
+            fate = int(rng.integers(0, 4))
+            if fate == 0:
+                many.boot(uid)
+            elif fate == 1:
+                many.remove(uid)
+                many.add(1)
         many.count(rows - first)
         one.judge()
         many.judge()

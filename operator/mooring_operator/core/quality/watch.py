@@ -73,7 +73,7 @@ class SeenLabels:
 
     cohorts: Iterable[Cohort]
     parts: SegmentCohorts = field(default_factory=dict[str, Sequence[Cohort]])
-    duplicates: Duplicates = Duplicates(0, 0, 0)
+    duplicates: Duplicates = field(default_factory=Duplicates)
 
 
 def judge_scores(
@@ -133,18 +133,18 @@ def judge_labels(
         str(part.segment): seen.parts.get(str(part.segment), ()) for part in watch.profile.segments
     }
     labels = without_duplicates(settings.labels, seen.duplicates)
-    policy = replace(family_policy(labels, len(watched)), design_effect=labels.design_effect * effect)
+    policy = replace(
+        family_policy(labels, len(watched)), design_effect=labels.design_effect * effect
+    )
     state, report = judge_cohorts(watch.state, known, now=now, reference=reference, policy=policy)
     groups = add_labelled(
         watch.groups, replace(settings, labels=labels), watched, calibration, now=now
     )
-    after = replace(
-        watch, state=state, labels=report, groups=groups, duplicates=seen.duplicates
-    )
+    after = replace(watch, state=state, labels=report, groups=groups, duplicates=seen.duplicates)
     if settings.matrix is None:
         return after
     mature = [cohort for cohort in known if cohort.end <= now - policy.maturity]
-    worth = labelled_worth(_confusion(mature), settings.matrix, design_effect=effect)
+    worth = labelled_worth(_confusion(mature), settings.matrix, design_effect=policy.design_effect)
     return after if worth is None else replace(after, worth=worth)
 
 
