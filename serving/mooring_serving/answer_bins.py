@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mooring_profile.document import ReferenceProfile, single_precision
+from mooring_profile.fields import FloatArray, IntArray
 from mooring_serving.answers import scored_output
 from mooring_serving.arms import Arm
 from mooring_serving.counters import Counters
@@ -19,7 +20,6 @@ from mooring_serving.protocol.messages import InferenceRequest, OutputArrays
 from mooring_serving.workers.layout import ANSWER_BINS
 
 SingleArray = npt.NDArray[np.float32]
-IntArray = npt.NDArray[np.int64]
 
 
 def answer_edges(profile: ReferenceProfile) -> tuple[float, ...]:
@@ -35,8 +35,8 @@ def answer_edges(profile: ReferenceProfile) -> tuple[float, ...]:
     inner = score.edges[1:-1]
     if not inner:
         return ()
-    targets = mass[-1] * np.arange(1, ANSWER_BINS) / ANSWER_BINS
-    places: IntArray = np.searchsorted(mass[:-1], targets)
+    targets: FloatArray = int(mass[-1]) * np.arange(1, ANSWER_BINS) / ANSWER_BINS
+    places: IntArray = np.searchsorted(mass[:-1], targets).astype(np.int64)
     chosen: list[int] = np.unique(np.minimum(places, len(inner) - 1)).tolist()
     return tuple(inner[place] for place in chosen)
 

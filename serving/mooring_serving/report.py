@@ -7,7 +7,7 @@ nothing.
 import asyncio
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import orjson
@@ -133,28 +133,37 @@ class PodReport:
         """The cumulative counters (docs/contracts.md §4).
 
         Requests are read before the sketches, so that `sketchedRows + droppedRows` never lags
-        behind `rows`: coverage is not understated by a reader's timing.
+        behind `rows`: coverage is not understated by a reader's timing. Phases are read after the
+        recorder binned the answers in them.
         """
         settings, loaded = self._settings, self._loaded
-        document = read_totals(self._slots).to_json()
-        document["cohortSeconds"] = settings.cohort_seconds
-        document["labelSample"] = self._sources.label_sample()
+        totals = read_totals(self._slots)
+        document: dict[str, object] = {
+            "cohortSeconds": settings.cohort_seconds,
+            "labelSample": self._sources.label_sample(),
+        }
         if loaded is not None:
             self._sources.flush()
             rows, cells = read_sketches(loaded.sketches)
+            after = read_totals(self._slots)
+            totals = replace(totals, phases=after.phases)
             document |= {
                 "counts": sketch_of(loaded.profile, cells).to_json(),
                 "answerEdges": list(answer_edges(loaded.profile)),
                 "sketchedRows": rows,
-                "droppedRows": read_totals(self._slots).dropped_rows,
+                "droppedRows": after.dropped_rows,
             }
-        return document | {
-            "podUid": settings.pod_uid,
-            "bootNonce": self._boot_nonce,
-            "revision": settings.revision,
-            "version": settings.version,
-            "acknowledged": loaded.gate.acknowledged if loaded is not None else None,
-        }
+        return (
+            totals.to_json()
+            | document
+            | {
+                "podUid": settings.pod_uid,
+                "bootNonce": self._boot_nonce,
+                "revision": settings.revision,
+                "version": settings.version,
+                "acknowledged": loaded.gate.acknowledged if loaded is not None else None,
+            }
+        )
 
     def _must_be_loaded(self) -> Loaded:
         if self._loaded is None:

@@ -109,9 +109,7 @@ class Pods:
         """Spreads rows over the pods; all but the silent ones say so, in any order, and again."""
         names = sorted(self.counted)
         shares = self.rng.dirichlet(np.ones(len(names)))
-        parts: list[Rows] = list(
-            np.array([self.rng.multinomial(int(n), shares) for n in rows]).T
-        )
+        parts: list[Rows] = list(np.array([self.rng.multinomial(int(n), shares) for n in rows]).T)
         sayings: list[tuple[str, Rows]] = []
         for uid, part in zip(names, parts, strict=True):
             early: Rows = self.rng.binomial(part, 0.5)
