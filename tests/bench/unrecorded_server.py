@@ -2,12 +2,13 @@
 
 import sys
 
-from mooring_serving.protocol.messages import Column, InferenceRequest
+from mooring_serving.protocol.messages import InferenceRequest
 from mooring_serving.recorder import Recorder
+from mooring_serving.served import Answer
 from tests.serving.server_process import main
 
 
-def offer_nothing(self: Recorder, request: InferenceRequest, score: Column) -> None:
+def offer_nothing(self: Recorder, request: InferenceRequest, answer: Answer) -> None:
     """Record nothing."""
 
 

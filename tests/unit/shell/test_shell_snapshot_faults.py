@@ -20,7 +20,7 @@ from mooring_operator.ids import Revision
 from mooring_operator.reconcile.cohort_sums import CohortKey
 from mooring_operator.reconcile.drift_watch import Watcher, watch_settings
 from mooring_operator.reconcile.snapshots import CohortCounts, parse_snapshot
-from mooring_operator.reconcile.sync_state import DeploymentState, ReadyPod
+from mooring_operator.reconcile.sync_state import DeploymentState, ReadyPod, Told
 from mooring_profile.counts import FeatureCounts
 from mooring_profile.document import FeatureKind, FeatureProfile, ReferenceProfile
 from tests.unit.shell.manual_clock import START
@@ -28,7 +28,7 @@ from tests.unit.shell.manual_clock import START
 REVISION = Revision("1" * 12)
 PHASE = "222222222222.1/0"
 COHORT = f"{REVISION}/3600"
-ROUTE = Route(RouteRole.STABLE)
+TOLD = Told(Route(RouteRole.STABLE), START, 0.0)
 WINDOW = timedelta(minutes=5)
 CELLS = 4
 Rows = NDArray[np.int64]
@@ -103,7 +103,7 @@ class Pods:
             "cohorts": {COHORT: {"rows": total, **losses}} if total else {},
         }
         snapshot = parse_snapshot(json.loads(json.dumps(document)), uid)
-        self.state.answered(uid, ROUTE, snapshot, 0.0)
+        self.state.answered(uid, TOLD, snapshot)
 
     def count(self, rows: Rows, *, silent: frozenset[str] = frozenset()) -> None:
         """Spreads rows over the pods; all but the silent ones say so, in any order, and again."""
