@@ -200,8 +200,10 @@ def test_pause_and_resume_edit_the_spec_and_say_so(plugin: Plugin, stage: Stage)
             assert process.stdout is not None
             said = process.stdout.readline()
             stage.write_status(status)
+            told = process.stdout.read()
         assert process.returncode == 0
         assert "Git must say the same" in said
+        assert "Analysing" in told
         assert stage.get()["spec"]["paused"] is paused
     code, out, _ = plugin("resume", DEPLOYMENT)
     assert (code, "already" in out) == (0, True)
