@@ -105,10 +105,11 @@ class Process:
         ]
 
     async def _live(self) -> None:
-        await self.resync.first()
         async with asyncio.TaskGroup() as group:
             group.create_task(self.health.watch_lag())
             group.create_task(self.watch.run())
+            # Beside the watch: a kind that we list after it did needs no list again.
+            await self.resync.first()
             group.create_task(self.resync.run(self.settings.resync_interval, self.jitter))
             group.create_task(self._lead())
 
@@ -263,7 +264,7 @@ def _connect(edges: _Edges, resync: Resync, watch: Watch) -> None:
 
     edges.kube.fence = edges.leadership.require
     edges.kube.on_return = returned
-    watch.on_relist = resync.doubt
+    watch.on_list = resync.doubt
 
 
 def _sync(edges: _Edges, cache: Cache, queue: Queue, rounds: Queue) -> Sync:

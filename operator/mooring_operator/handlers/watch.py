@@ -32,8 +32,8 @@ log = logging.getLogger(__name__)
 
 OnEvent = Callable[[str | None, Manifest], None]
 """Takes the event's type (None: listed) and the object."""
-OnRelist = Callable[[str], None]
-"""Told the kind that the watch listed anew: it does not tell what was deleted meanwhile."""
+OnList = Callable[[str], None]
+"""Told the kind that the watch has listed: it does not tell what was deleted before that."""
 _LOGIN_LIFETIME = timedelta(minutes=10)
 """How long kopf uses a token before it asks again. Projected tokens rotate about hourly."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
@@ -71,8 +71,7 @@ class Watch:
         self._stop = threading.Event()
         self._round = _Round()
         self._apart = Apart()
-        self._listed: set[str] = set()
-        self.on_relist: OnRelist = _nobody_asks
+        self.on_list: OnList = _nobody_asks
 
     def stop(self) -> None:
         """Ends the streams; `run` returns soon."""
@@ -190,9 +189,8 @@ class Watch:
             place = next((known for known in places if asked.path.endswith(known)), None)
             if place is None:
                 return
-            if place in self._listed and not self._stop.is_set():
-                main.call_soon_threadsafe(self.on_relist, places[place])
-            self._listed.add(place)
+            if not self._stop.is_set():
+                main.call_soon_threadsafe(self.on_list, places[place])
 
         return ended
 
@@ -210,7 +208,7 @@ class _Connector(aiohttp.TCPConnector):
 
 
 def _nobody_asks(_: str) -> None:
-    """What happens on a list anew until somebody wants to know."""
+    """What happens on a list until somebody wants to know."""
 
 
 def _lively_socket(address: tuple[Any, ...]) -> socket.socket:

@@ -1,7 +1,7 @@
 """Complete lists: at the start, every ten minutes or so, and whenever a stream is doubted.
 
-A stream is doubted when it seems blind, when the watch had to list anew (it does not tell what was
-deleted in between), and when the API server was away.
+A stream is doubted when it seems blind, when the API server was away, and each time that the watch
+has listed: from then on it tells everything, but not what was deleted between our list and that.
 """
 
 import asyncio
@@ -80,20 +80,19 @@ class Resync:
         """Lists what is doubted; what cannot be listed stays so."""
         self._doubt.clear()
         suspects = self._streams.suspects(self._clock.monotonic(), self._patience)
-        doubted, self._doubted = self._doubted, set()
-        for type_ in WATCHED:
-            if type_.kind not in doubted and type_.kind not in suspects:
-                continue
-            if not await self._list(type_) and type_.kind in doubted:
-                self._doubted.add(type_.kind)
+        doubted = frozenset(self._doubted)
+        asked = [type_ for type_ in WATCHED if type_.kind in doubted or type_.kind in suspects]
+        failed = [type_ for type_ in asked if not await self._list(type_)]
         if len(doubted) == len(WATCHED):
             # After an outage: nobody waits until its own pause is over.
             self._ingest.wake_all()
-        if self._doubted:
+        if failed:
             await self._clock.sleep(_RETRY_SECONDS)
             self._doubt.set()
 
     async def _list(self, type_: ResourceType) -> bool:
+        doubted = type_.kind in self._doubted
+        self._doubted.discard(type_.kind)  # what is doubted from now on needs another list
         items: list[Manifest] = []
         horizons: list[int] = []
         everywhere = not self._namespaces or not type_.namespaced
@@ -105,6 +104,8 @@ class Resync:
                 horizons.append(int(version) if version.isdigit() else 0)
         except MooringError as error:
             log.warning("could not list %s: %s", type_.plural, error)
+            if doubted:
+                self._doubted.add(type_.kind)
             return False
         lost = self._ingest.listed(type_.kind, items, str(min(horizons)))
         if lost:

@@ -82,6 +82,21 @@ async def test_doubted_kind_is_listed_at_once() -> None:
     running.cancel()
 
 
+async def test_deletion_between_our_first_list_and_that_of_the_watch_is_found() -> None:
+    world = World()
+    world.kube.put(deployment_resource())
+    world.resync.doubt("Model")  # the watch listed Models before we did
+    await world.resync.first()
+    del world.kube.objects["ModelDeployment", "a", "d"]
+    world.resync.doubt("ModelDeployment")  # and deployments after
+    world.kube.calls.clear()
+    running = asyncio.create_task(world.resync.run(timedelta(minutes=10), no_jitter))
+    await settle()
+    assert world.cache.get(KEY) is None
+    assert world.kube.calls == [("list", "ModelDeployment")]
+    running.cancel()
+
+
 async def test_doubt_stays_until_the_list_succeeds_and_then_everybody_looks_again() -> None:
     world = World()
     world.kube.put(deployment_resource())
