@@ -10,6 +10,7 @@ import numpy as np
 
 from mooring_operator.core.decision import Route, RouteRole
 from mooring_operator.core.observation import ArmCounts, LossCounts, PhaseCounts
+from mooring_operator.core.runtime import Answered
 
 FAST_MS, SLOW_MS = 5.0, 200.0
 BOUNDS = (1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0)
@@ -97,6 +98,8 @@ class Cluster:
         self.other_children: set[str] = set()
         self.phases: dict[str, PhaseCounts] = {}
         self.labelled: dict[str, LossCounts] = {}
+        self.answered: dict[str, Answered] = {}
+        """Requests that each revision answered or failed as stable, since ever."""
         self._random = np.random.default_rng(seed)
 
     def scale(self, name: str, replicas: int, now: datetime) -> None:
@@ -112,6 +115,13 @@ class Cluster:
     def revision(self, revision: str) -> Workload | None:
         """The Deployment of a revision, if it exists."""
         return next((w for w in self.workloads.values() if w.revision == revision), None)
+
+    def crash(self, version: str, failure: str, now: datetime) -> None:
+        """From now on no pod of a version runs; those that there are die."""
+        self.behaviours[version] = replace(self.behaviours[version], starts=False, failure=failure)
+        for workload in list(self.workloads.values()):
+            if workload.version == version:
+                self.kill_pods(workload.revision, now)
 
     def kill_pods(self, revision: str, now: datetime) -> None:
         """All pods of a revision die; new ones start."""
@@ -153,6 +163,9 @@ class Cluster:
         loss = self._losses(stable.version, count - forwarded)
         key = stable.revision
         self.labelled[key] = _add_loss(self.labelled.get(key, LossCounts()), loss)
+        known = self.answered.get(key, Answered())
+        failed = known.failed + max(own.errors, own.invalid_outputs)
+        self.answered[key] = Answered(known.requests + own.requests, failed)
         if route.phase is None:
             return
         phase = self.phases.get(route.phase, PhaseCounts())

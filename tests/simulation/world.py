@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from mooring_operator.api.deployment import ModelDeployment
+from mooring_operator.api.deployment_status import DriftStatus
 from mooring_operator.api.model import Model
 from mooring_operator.core.decision import ChildRef, Decision, Manifest, OperatorConfig, Route
 from mooring_operator.core.observation import (
@@ -20,6 +21,7 @@ from mooring_operator.core.observation import (
     TelemetryObservation,
 )
 from mooring_operator.core.rollout.plan import decide
+from mooring_operator.core.runtime import Answered, Look, RuntimeWatch, fold
 from mooring_operator.ids import Revision
 from tests.builders.resources import CONFIG, DEPLOYMENT, EPOCH, deployment, model, spec
 from tests.simulation import invariants
@@ -78,8 +80,12 @@ class World:
         """Side effects that changed something, so far."""
         self.writes = 0
         self.down_until = EPOCH
+        self.drift: DriftStatus | None = None
+        """What the drift watch found, and of which revision; None: nothing is watched."""
         self._round: datetime | None = None
         """When the last round of sync ended; kept in the operator's memory only."""
+        self._runtime: RuntimeWatch | None = None
+        """The runtime watch of the stable revision; kept there as well."""
 
     # People
 
@@ -110,7 +116,7 @@ class World:
         """The operator is replaced by one with another serving image."""
         self.transcript.user(self.now, f"operator upgraded, serving image {image}", {})
         self.config = replace(self.config, serving_image=image)
-        self._round = None
+        self._round = self._runtime = None
 
     def happens(self, what: str) -> None:
         """Notes in the transcript what the test did to the world."""
@@ -189,6 +195,7 @@ class World:
             return
         if self._round is not None:
             self._round = self.now
+            self._look()
         try:
             for _ in range(MOST_LOOKS):
                 if not self.reconcile():
@@ -198,8 +205,19 @@ class World:
         except Crash:
             self.transcript.user(self.now, "kill -9 of the operator", {})
             self.down_until = self.now + 3 * TICK
-            self._round = None
+            self._round = self._runtime = None
         invariants.check_status(self)
+
+    def _look(self) -> None:
+        """The round of sync looks at the stable revision, unless the pods cannot be reached."""
+        workload = self.stable
+        if workload is None or self.metrics_lost:
+            return
+        counted = {"pods": self.cluster.answered.get(workload.revision, Answered())}
+        seen = len(workload.ready(self.now))
+        look = Look(Revision(workload.revision), counted, seen, self.now)
+        limit = self.resource.spec.rollback.max_errors
+        self._runtime = fold(self._runtime, look, limit=limit, interval=TICK)
 
     # The operator's shell
 
@@ -354,4 +372,6 @@ class World:
             stable=None if stable is None else Revision(stable),
             labelled=self.cluster.labelled.get(stable or "", LossCounts()),
             coverage=1.0,
+            drift=self.drift,
+            runtime=self._runtime,
         )

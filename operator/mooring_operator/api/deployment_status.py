@@ -34,14 +34,81 @@ class RevisionRef(ApiModel):
     image: Annotated[str, Field(max_length=512)]
 
 
+class Trigger(StrEnum):
+    """What took a revision back."""
+
+    CANDIDATE = "Candidate"
+    """Its analysis, before it was promoted."""
+    STARTUP = "Startup"
+    """Its pods, which did not start."""
+    RUNTIME = "Runtime"
+    """What it did while it was stable: failed requests, or pods that cannot run."""
+    QUALITY = "Quality"
+    """Its labelled loss while it was stable."""
+    DRIFT = "Drift"
+    """A drift that it copes with worse than the revision before."""
+    MANUAL = "Manual"
+    """A person."""
+
+
+class FailedReturn(ApiModel):
+    """An older revision that should have taken the stable role back, and could not start."""
+
+    to_revision: RevisionText
+    to_version: DnsLabel
+    at: datetime
+    trigger: Trigger
+    reason: ShortText
+    message: Sentence
+
+
+class ProbeVerdict(StrEnum):
+    """How a probe of an older revision ended that did not bring it back."""
+
+    NOT_BETTER = "NotBetter"
+    """The stable revision is worse by less than the margin, if at all."""
+    MIXED = "Mixed"
+    """It is worse in one metric and better in another."""
+    UNDECIDED = "Undecided"
+    """Not proven within the longest time."""
+    UNAVAILABLE = "Unavailable"
+    """The older revision could not start."""
+    UNWANTED = "Unwanted"
+    """The spec asked for something else meanwhile."""
+
+
+class ProbeResult(ApiModel):
+    """A probe that ended without a rollback: this trigger begins no other one here."""
+
+    trigger: Trigger
+    verdict: ProbeVerdict
+    seq: Count
+    at: datetime
+    message: Sentence
+
+
 class StableStatus(RevisionRef):
-    """The revision that serves, last known to be good."""
+    """The revision that serves."""
 
     since: datetime
     seq: Count
     """The history entry that made it stable."""
     reason: ShortText
-    """How it became stable: Initialized or Promoted."""
+    """How it became stable: Initialized, Promoted, or RolledBack (it took the role back)."""
+    soaked_at: datetime | None = None
+    """When it had served for rollback.soak without a fault; absent before."""
+    probes: Annotated[list[ProbeResult], Field(max_length=4)] = []
+    failed_return: FailedReturn | None = None
+    """Why no rollback leaves it any more: the revision to go back to could not start."""
+
+
+class RevertStatus(RevisionRef):
+    """The older revision that takes the stable role back. Written before anything moves."""
+
+    trigger: Trigger
+    reason: ShortText
+    evidence: Sentence
+    at: datetime
 
 
 class CandidateStage(StrEnum):
@@ -58,10 +125,28 @@ class CandidateStage(StrEnum):
     """It failed: its traffic is taken away before its pods are."""
     WITHDRAWING = "Withdrawing"
     """Nobody wants it any more: its traffic is taken away before its pods are."""
+    REVERTING = "Reverting"
+    """It served here before: it takes the stable role back as soon as it can."""
+    PROBE_STARTING = "ProbeStarting"
+    """It served here before: its pods are not ready to be compared with."""
+    PROBING = "Probing"
+    """It gets the same requests as stable, or a share of them, to tell which does better."""
+    PROBE_ENDING = "ProbeEnding"
+    """It is not needed any more: its traffic is taken away before its pods are."""
+
+
+class ProbeStatus(ApiModel):
+    """Why an older revision is compared with the stable one, and by which traffic."""
+
+    trigger: Trigger
+    suspicion: Sentence
+    """What was found of the stable revision."""
+    weight: Annotated[int, Field(ge=0, le=50)] = 0
+    shadow: Annotated[int, Field(ge=0, le=100)] = 0
 
 
 class CandidateStatus(RevisionRef):
-    """The revision that is being let in. At most one."""
+    """The revision that is being let in, or brought back. At most one."""
 
     seq: Count
     """The history entry that its rollout will be."""
@@ -88,6 +173,10 @@ class CandidateStatus(RevisionRef):
     """What let it in where rollout.approval.required asks for that."""
     promoted_by: TokenText = ""
     """The token of mooring.dev/promote that ended its analysis; empty: none did."""
+    probe: ProbeStatus | None = None
+    """Set where it is compared with stable to tell whether stable is to blame."""
+    warm_until: datetime | None = None
+    """Of a probe whose pods were warm: until when they are kept after it."""
 
 
 class MetricStatus(ApiModel):
@@ -176,6 +265,7 @@ class QuarantineEntry(ApiModel):
     evidence: Sentence
     at: datetime
     rollback_id: ShortText
+    trigger: Trigger = Trigger.CANDIDATE
 
 
 class Outcome(StrEnum):
@@ -195,11 +285,16 @@ class HistoryEntry(ApiModel):
     revision: RevisionText
     version: DnsLabel
     digest: DigestText
+    uri: StoreUri | None = None
+    secret_name: SecretName | None = None
+    image: Annotated[str, Field(max_length=512)] = ""
     outcome: Outcome
     started_at: datetime
     ended_at: datetime
     cause: Sentence = ""
     approval: Approval | None = None
+    soaked: bool = False
+    """Whether it served for rollback.soak without a fault: it is known to be good."""
 
 
 class LastRollback(ApiModel):
@@ -214,13 +309,17 @@ class LastRollback(ApiModel):
     reason: ShortText
     evidence: Sentence
     seconds: Annotated[float, Field(ge=0)]
-    """From the candidate's first weight or shadow to the end of its traffic."""
+    """From the candidate's first weight or shadow to the end of its traffic; of a stable revision,
+    from the decision to the swap."""
+    trigger: Trigger = Trigger.CANDIDATE
 
 
 class RetiredRevision(RevisionRef):
     """A former stable revision whose pods are kept warm."""
 
     keep_until: datetime
+    rolled_back: bool = False
+    """Left by a rollback: its pods hand over what they still get, and are no way back."""
 
 
 class DriftedFeature(ApiModel):
@@ -389,6 +488,7 @@ class ModelDeploymentStatus(ApiModel):
     stable: StableStatus | None = None
     candidate: CandidateStatus | None = None
     retired: RetiredRevision | None = None
+    revert: RevertStatus | None = None
     analysis: AnalysisStatus | None = None
     drift: DriftStatus | None = None
     quality: QualityStatus | None = None

@@ -1,9 +1,9 @@
 """The part of status that is mirrored on the stable Deployment, and its way back.
 
 A status can be lost (a restore without status, a CRD that was installed again). What serves, what
-gets a share of the traffic, what is in quarantine and what the last rollback was must survive:
-otherwise pods would be dropped under traffic, the bad revision would be tried again, and what
-already serves would be analysed.
+gets a share of the traffic, what is in quarantine, where a way back leads and what the last
+rollback was must survive: otherwise pods would be dropped under traffic, the bad revision would be
+tried again, and what already serves would be analysed.
 """
 
 from pydantic import ValidationError
@@ -11,14 +11,20 @@ from pydantic import ValidationError
 from mooring_operator.api.base import ApiModel
 from mooring_operator.api.deployment_status import (
     CandidateStatus,
+    HistoryEntry,
     LastRollback,
     ModelDeploymentStatus,
+    Outcome,
     QuarantineEntry,
     RetiredRevision,
+    RevertStatus,
     StableStatus,
 )
 from mooring_operator.api.verbs import Approval, Handled
 from mooring_operator.core.observation import DeploymentObservation
+
+REMEMBERED = 4
+"""Promoted revisions that are mirrored: a way back needs one, a person may want an older one."""
 
 
 class Memory(ApiModel):
@@ -30,6 +36,8 @@ class Memory(ApiModel):
     stable: StableStatus
     candidate: CandidateStatus | None = None
     retired: RetiredRevision | None = None
+    revert: RevertStatus | None = None
+    promoted: tuple[HistoryEntry, ...] = ()
     quarantine: tuple[QuarantineEntry, ...] = ()
     last_rollback: LastRollback | None = None
     approval: Approval | None = None
@@ -48,6 +56,8 @@ def remember(status: ModelDeploymentStatus) -> str:
         stable=status.stable,
         candidate=_lasting(status.candidate),
         retired=status.retired,
+        revert=status.revert,
+        promoted=tuple(e for e in status.history if e.outcome is Outcome.PROMOTED)[:REMEMBERED],
         quarantine=tuple(status.quarantine),
         last_rollback=status.last_rollback,
         approval=status.approval,
@@ -80,6 +90,8 @@ def recall(observation: DeploymentObservation) -> ModelDeploymentStatus:
             "stable": memory.stable,
             "candidate": memory.candidate,
             "retired": memory.retired,
+            "revert": memory.revert,
+            "history": list(memory.promoted),
             "quarantine": list(memory.quarantine),
             "last_rollback": memory.last_rollback,
             "approval": memory.approval,

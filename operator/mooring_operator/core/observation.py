@@ -12,6 +12,7 @@ from mooring_operator.api.model import Model
 from mooring_operator.api.retrain import RetrainPolicy
 from mooring_operator.core.decision import Route
 from mooring_operator.core.quality.watch import QualityWatch
+from mooring_operator.core.runtime import RuntimeWatch
 from mooring_operator.ids import Revision
 
 
@@ -98,6 +99,7 @@ class TelemetryObservation:
     is watched; None before the first row."""
     drift: DriftStatus | None = None
     quality: QualityWatch | None = None
+    runtime: RuntimeWatch | None = None
     trouble: Trouble | None = None
     """Why the drift watch cannot judge, if so."""
     serving: int = 0

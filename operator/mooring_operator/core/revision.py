@@ -7,7 +7,7 @@ in it: editing them must not look like a new revision, and must not lift a quara
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 
 from mooring_operator.api.deployment_status import (
@@ -22,6 +22,8 @@ from mooring_operator.ids import Revision
 
 HASH_LENGTH = 12
 HISTORY_LIMIT = 10
+WAYS_BACK = 2
+"""Promoted entries, and among the soaked ones, that the bound on history never drops."""
 QUARANTINE_LIMIT = 20
 REF_FIELDS = frozenset(RevisionRef.model_fields)
 
@@ -79,6 +81,8 @@ def next_seq(status: ModelDeploymentStatus) -> int:
     """The number of the next rollout: above every one that the status knows of."""
     numbers = [entry.seq for entry in status.history]
     numbers += [entry.seq for entry in (status.stable, status.candidate) if entry is not None]
+    # A probe leaves no history, but pods hold what they counted for it.
+    numbers += [probe.seq for probe in (status.stable.probes if status.stable else ())]
     # After a lost status the quarantine is the only trace of rollouts since the stable one.
     numbers += [int(entry.rollback_id.removeprefix("r-")) for entry in status.quarantine]
     return max(numbers, default=0) + 1
@@ -97,13 +101,31 @@ def with_history(
         revision=candidate.revision,
         version=candidate.version,
         digest=candidate.digest,
+        uri=candidate.uri,
+        secret_name=candidate.secret_name,
+        image=candidate.image,
         outcome=outcome,
         started_at=candidate.started_at,
         ended_at=now,
         cause=cause,
         approval=candidate.approval,
     )
-    return [entry, *status.history][:HISTORY_LIMIT]
+    return with_entry(status.history, entry)
+
+
+def with_entry(history: Sequence[HistoryEntry], entry: HistoryEntry) -> list[HistoryEntry]:
+    """The history, newest first and bounded, with `entry` before all others.
+
+    The oldest entries go first, but never the newest ones that were promoted: they are the ways
+    back, however many candidates failed since.
+    """
+    entries = [entry, *history]
+    promoted = [known for known in entries if known.outcome is Outcome.PROMOTED]
+    kept = [*promoted[:WAYS_BACK], *[known for known in promoted if known.soaked][:WAYS_BACK]]
+    while len(entries) > HISTORY_LIMIT:
+        spare = next(known for known in reversed(entries) if known not in kept)
+        entries = [known for known in entries if known is not spare]
+    return entries
 
 
 def with_quarantine(status: ModelDeploymentStatus, entry: QuarantineEntry) -> list[QuarantineEntry]:

@@ -156,6 +156,7 @@ class Snapshot(PodDocument):
     revision: Name
     acknowledged: Acknowledged | None = None
     requests: Count = 0
+    errors: Count = 0
     rows: Count = 0
     sketched_rows: Count = 0
     dropped_rows: Count = 0

@@ -17,6 +17,7 @@ from mooring_operator.api.deployment import ModelDeployment
 from mooring_operator.api.group import Kind, Label
 from mooring_operator.core.decision import Route
 from mooring_operator.core.observation import TelemetryObservation
+from mooring_operator.core.runtime import fold
 from mooring_operator.errors import MooringError, PodRefused
 from mooring_operator.ids import ObjectKey, Revision
 from mooring_operator.io.clock import Clock
@@ -130,6 +131,7 @@ class Sync:
         answered = await self._ask_all(state, (*ready, *leaving), uid)
         complete = state.polled <= answered
         state.at = state.heard(self._tools.clock.now())
+        self._watch_runtime(state, ready, resource)
         await self._watch_drift(key, state, resource)
         elapsed = self._tools.clock.monotonic() - started
         self._tools.metrics.sync_round_time.observe(elapsed)
@@ -209,6 +211,15 @@ class Sync:
             )
         return identity
 
+    def _watch_runtime(
+        self, state: DeploymentState, ready: list[ReadyPod], resource: ModelDeployment
+    ) -> None:
+        look = state.look(ready, self._tools.clock.now())
+        if look is not None:
+            interval = parse_duration(resource.spec.monitoring.interval)
+            limit = resource.spec.rollback.max_errors
+            state.runtime = fold(state.runtime, look, limit=limit, interval=interval)
+
     async def _watch_drift(
         self, key: ObjectKey, state: DeploymentState, resource: ModelDeployment
     ) -> None:
@@ -252,6 +263,7 @@ class Sync:
             telemetry.drift,
             telemetry.trouble,
             telemetry.quality,
+            telemetry.runtime and (telemetry.runtime.failing, telemetry.runtime.down),
             telemetry.answering,
             telemetry.labelled,
             None if coverage is None else round(coverage, 2),

@@ -12,6 +12,7 @@ from mooring_operator.core.decision import Route, RouteRole
 from mooring_operator.core.drift import DriftWatch
 from mooring_operator.core.observation import LossCounts, TelemetryObservation, Trouble
 from mooring_operator.core.quality.watch import QualityWatch
+from mooring_operator.core.runtime import Answered, Look, RuntimeWatch
 from mooring_operator.ids import Revision
 from mooring_operator.reconcile.cohort_sums import CohortKey, CohortSums, Labelled, plus
 from mooring_operator.reconcile.snapshots import CohortCounts, Identity, Snapshot
@@ -85,6 +86,7 @@ class DeploymentState:
     quality: QualityWatch | None = None
     trouble: Trouble | None = None
     """Why drift cannot be judged, if so."""
+    runtime: RuntimeWatch | None = None
     polled: frozenset[str] = frozenset()
     """Uids of the pods that were ready in the last round."""
     told: object = None
@@ -170,6 +172,23 @@ class DeploymentState:
             find_duplicates([int(name, 16) for name in sample] for sample in samples),
         )
 
+    def look(self, ready: Iterable[ReadyPod], now: datetime) -> Look | None:
+        """What this round saw of the stable revision; None: nothing is stable.
+
+        Args:
+            ready: the pods that serve now.
+            now: wall clock.
+        """
+        stable = self.stable
+        if stable is None:
+            return None
+        sources = {
+            source_of(snapshot): Answered(snapshot.requests + snapshot.errors, snapshot.errors)
+            for snapshot in self.snapshots()
+            if snapshot.revision == stable
+        }
+        return Look(stable, sources, sum(pod.revision == stable for pod in ready), now)
+
     def rows(self) -> dict[str, int]:
         """Rows by what became of them, of all pods, those that are gone included."""
         seen, gone = self.snapshots(), self.gone
@@ -218,6 +237,7 @@ class DeploymentState:
             drift=None if watch is None else watch.status,
             trouble=self.trouble,
             quality=self.quality,
+            runtime=self.runtime,
             serving=len(serving),
             answering=answering,
         )

@@ -360,3 +360,37 @@ async def test_answers_that_retired_pods_gave_are_told() -> None:
     assert series in world.metrics.exposition().decode(), "also of pods that are gone"
     world.sync.forget(KEY)
     assert "mooring_deployment_retired_answers{" not in world.metrics.exposition().decode()
+
+
+async def test_deployment_is_woken_when_stable_fails_too_many_requests() -> None:
+    world = World()
+    pods = [world.add("1", R1, requests=50, errors=0), world.add("2", R1, requests=50, errors=0)]
+    world.sync.push(KEY, {R1: STABLE})
+    await world.sync.round(KEY)
+    woken = len(world.woken)
+    for number in range(1, 9):
+        await world.clock.advance(15.0)
+        pods[0].counters = {"requests": 50 + 90 * number, "errors": 10 * number}
+        await world.sync.round(KEY)
+    watch = world.seen().runtime
+    assert watch is not None
+    assert watch.failing
+    assert not watch.down
+    assert set(watch.shares) == {0.1}
+    assert len(world.woken) == woken + 1
+
+
+async def test_stable_is_down_when_no_pod_of_it_was_ready_in_many_rounds() -> None:
+    world = World()
+    world.add("1", R1, requests=50)
+    world.add("2", R2, requests=50)
+    world.sync.push(KEY, {R1: STABLE, R2: Route(RouteRole.RETIRED)})
+    await world.sync.round(KEY)
+    world.change("1", R1, ready=False)
+    for _ in range(8):
+        await world.clock.advance(15.0)
+        await world.sync.round(KEY)
+    watch = world.seen().runtime
+    assert watch is not None
+    assert watch.down
+    assert not watch.failing

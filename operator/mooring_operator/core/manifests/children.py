@@ -67,7 +67,9 @@ def _second(status: ModelDeploymentStatus, now: datetime) -> str | None:
     ends = flip_ends(status)
     if ends is None or status.retired is None:
         return None
-    return (status.stable if now < ends else status.retired).revision
+    # What a rollback left is no way back: its pods only hand over, to the end.
+    flipping = now < ends or status.retired.rolled_back
+    return (status.stable if flipping else status.retired).revision
 
 
 def obsolete(

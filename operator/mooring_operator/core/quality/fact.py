@@ -24,7 +24,7 @@ _FAIRNESS = {
 _MOST_SEGMENTS = 3
 _NEXT = (
     "Next: train on labelled rows since then, or look at the source. Nothing is rolled back for"
-    " this: whether an older version does better only the same traffic can tell"
+    " this alone: whether an older version does better only the same traffic can tell"
 )
 
 

@@ -15,6 +15,7 @@ LEAST_REQUESTS = 20
 """Before so many a share is noise."""
 DIGITS = 1
 """Decimal places of a percentage."""
+_WITHOUT_SHARE = (CandidateStage.INITIALIZING, CandidateStage.REVERTING)
 NEVER_MIND = 0.2
 """Change of the achieved weight, relative to the asked-for one, that is not worth a write."""
 
@@ -47,7 +48,7 @@ def achieved_percent(counts: PhaseCounts | None) -> tuple[float, int] | None:
 def weight_column(situation: Situation) -> str:
     """For people: achieved/asked-for weight, or the share that is shadowed."""
     candidate = situation.status.candidate
-    if candidate is None or candidate.stage is CandidateStage.INITIALIZING:
+    if candidate is None or candidate.stage in _WITHOUT_SHARE:
         return ""
     weight, shadow = shares(situation.status, situation.spec)
     if shadow:

@@ -30,7 +30,9 @@ def awaits_approval(situation: Situation) -> bool:
     if not gated or isinstance(situation.resolution, Unresolved):
         return False
     desired = situation.desired.revision
-    served = {ref.revision for ref in (status.stable, status.retired) if ref is not None}
+    warm = status.retired is not None and not status.retired.rolled_back
+    roles = (status.stable, status.retired if warm else None)
+    served = {ref.revision for ref in roles if ref is not None}
     if desired in served or quarantine_entry(status, desired) is not None:
         return False
     return approval_of(status, desired) is None

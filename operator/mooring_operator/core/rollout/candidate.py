@@ -4,6 +4,7 @@ from datetime import timedelta
 
 from mooring_operator.api.base import parse_duration
 from mooring_operator.api.conditions import Reason
+from mooring_operator.api.deployment import AutomaticTrigger
 from mooring_operator.api.deployment_status import (
     CandidateStage,
     CandidateStatus,
@@ -94,7 +95,8 @@ def start_candidate(situation: Situation) -> Turn:
         message = f"spec.paused is true: {named(desired)} is held back; set it to false to start"
         return Turn(situation.status, reconciling(Reason.USER_PAUSED, message))
     retired = situation.status.retired
-    if retired is not None and retired.revision == desired.revision:
+    returning = retired is not None and retired.revision == desired.revision
+    if retired is not None and returning and not retired.rolled_back:
         candidate = _new(situation, CandidateStage.PROMOTING)
         message = f"Returning to {named(candidate)}: it served before and its pods are warm"
         return Turn(
@@ -104,7 +106,13 @@ def start_candidate(situation: Situation) -> Turn:
     candidate = _new(situation, CandidateStage.STARTING)
     message = f"{named(candidate)} is the candidate beside {named(situation.stable)}"
     return Turn(
-        changed(situation.status, candidate=candidate, approval=None, analysis=None),
+        changed(
+            situation.status,
+            candidate=candidate,
+            retired=None if returning else retired,
+            approval=None,
+            analysis=None,
+        ),
         events=(normal(Reason.CANDIDATE_STARTING, message),),
     )
 
@@ -118,6 +126,11 @@ def await_candidate(situation: Situation) -> Turn:
     if not is_ready and deadline_passed(situation, pods):
         deadline = situation.spec.rollout.progress_deadline
         evidence = f"{progress}, longer than progressDeadline {deadline}"
+        if AutomaticTrigger.STARTUP not in situation.spec.rollback.triggers:
+            message = (
+                f"{evidence}; rollback.triggers does not name Startup: ask for another version"
+            )
+            return Turn(situation.status, stalled(Reason.PROGRESS_DEADLINE_EXCEEDED, message))
         return begin_rollback(situation, Reason.STARTUP_FAILED, evidence)
     if situation.spec.paused:
         message = f"spec.paused is true: {progress}, without traffic"

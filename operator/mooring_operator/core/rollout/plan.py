@@ -17,6 +17,7 @@ from mooring_operator.core.memory import recall
 from mooring_operator.core.observation import DeploymentObservation
 from mooring_operator.core.rollout.analysing import analyse
 from mooring_operator.core.rollout.approval import await_approval, valid_approval
+from mooring_operator.core.rollout.blame import leave_at_once
 from mooring_operator.core.rollout.candidate import (
     await_candidate,
     await_first_pods,
@@ -26,8 +27,10 @@ from mooring_operator.core.rollout.candidate import (
     start_candidate,
 )
 from mooring_operator.core.rollout.monitoring import monitoring_events
+from mooring_operator.core.rollout.probe import await_probe, drop_probe, judge_probe, leave_probe
 from mooring_operator.core.rollout.promotion import promote
 from mooring_operator.core.rollout.resolve import resolve
+from mooring_operator.core.rollout.revert import revert
 from mooring_operator.core.rollout.rollback import begin_withdrawal, roll_back, withdraw
 from mooring_operator.core.rollout.settled import (
     hold_for_model,
@@ -36,6 +39,7 @@ from mooring_operator.core.rollout.settled import (
     wait_for_model,
     wait_for_names,
 )
+from mooring_operator.core.rollout.soak import soak, soak_left
 from mooring_operator.core.rollout.state import State, state_of
 from mooring_operator.core.rollout.steps import routes
 from mooring_operator.core.rollout.summary import summarize
@@ -55,6 +59,12 @@ def _leave_outdated(situation: Situation) -> Turn:
 TABLE: Mapping[State, Callable[[Situation], Turn]] = {
     State.WITHDRAWING: withdraw,
     State.ROLLING_BACK: roll_back,
+    State.REVERTING: revert,
+    State.PROBE_ENDING: leave_probe,
+    State.PROBE_UNWANTED: drop_probe,
+    State.STABLE_GONE: leave_at_once,
+    State.PROBE_STARTING: await_probe,
+    State.PROBING: judge_probe,
     State.BEREFT: restart_candidate,
     State.CONFLICTING: wait_for_names,
     State.HELD_UNRESOLVED: hold_for_model,
@@ -116,7 +126,7 @@ def _look(
         retired=retired,
         approval=valid_approval(before, resolution),
     )
-    return Situation(observation, config, now, resolution, before=before, status=status)
+    return soak(Situation(observation, config, now, resolution, before=before, status=status))
 
 
 def _decision(
@@ -138,7 +148,7 @@ def _decision(
             *ignored.events,
             *monitoring_events(situation.before.conditions, status.conditions),
         ),
-        requeue_after=_soonest(requeue_after, status, situation.now),
+        requeue_after=_soonest(requeue_after, situation.on(status)),
     )
 
 
@@ -152,16 +162,11 @@ def _standing_event(situation: Situation, standing: Standing) -> tuple[EventNote
     return (EventNote(kind, standing.reason, trimmed(standing.message)),)
 
 
-def _soonest(
-    requeue_after: timedelta | None, status: ModelDeploymentStatus, now: datetime
-) -> timedelta | None:
-    """The handler's wish, the end of the former stable revision's warmth, or of a flip."""
-    if status.retired is None:
-        return requeue_after
-    pauses = [status.retired.keep_until - now]
+def _soonest(requeue_after: timedelta | None, situation: Situation) -> timedelta | None:
+    """The handler's wish, or the end of the former stable revision's warmth, a flip, the soak."""
+    status, now = situation.status, situation.now
+    warm = None if status.retired is None else max(status.retired.keep_until - now, timedelta())
     ends = flip_ends(status)
-    if ends is not None and ends > now:
-        pauses.append(ends - now)
-    if requeue_after is not None:
-        pauses.append(requeue_after)
-    return max(min(pauses), timedelta())
+    flip = ends - now if ends is not None and ends > now else None
+    waits = (requeue_after, warm, flip, soak_left(situation))
+    return min((wait for wait in waits if wait is not None), default=None)

@@ -4,6 +4,7 @@ Both take the traffic away first and the pods only when no stable pod can forwar
 ready stable pod acknowledged weight 0, or the time-to-live of the last message has passed.
 """
 
+from collections.abc import Mapping
 from datetime import timedelta
 
 from mooring_operator.api.conditions import Reason
@@ -11,8 +12,11 @@ from mooring_operator.api.deployment_status import (
     CandidateStage,
     CandidateStatus,
     LastRollback,
+    ModelDeploymentStatus,
     Outcome,
     QuarantineEntry,
+    RevisionRef,
+    Trigger,
 )
 from mooring_operator.core.conditions import reconciling, trimmed
 from mooring_operator.core.revision import with_history, with_quarantine
@@ -27,6 +31,11 @@ from mooring_operator.core.rollout.turn import (
 )
 from mooring_operator.ids import Revision
 
+_TRIGGERS: Mapping[str, Trigger] = {
+    Reason.STARTUP_FAILED: Trigger.STARTUP,
+    Reason.MANUAL: Trigger.MANUAL,
+}
+"""What took a candidate back, where it was not its analysis."""
 LOOK_AGAIN = timedelta(seconds=1)
 """How soon acknowledgements are looked at again."""
 
@@ -61,6 +70,7 @@ def roll_back(situation: Situation) -> Turn:
         )
     rollback = LastRollback(
         id=f"r-{candidate.seq}",
+        trigger=_TRIGGERS.get(candidate.rollback_reason, Trigger.CANDIDATE),
         from_revision=candidate.revision,
         from_version=candidate.version,
         to_revision=stable.revision,
@@ -70,23 +80,11 @@ def roll_back(situation: Situation) -> Turn:
         evidence=candidate.rollback_evidence,
         seconds=_seconds_of_traffic(situation),
     )
-    entry = QuarantineEntry(
-        revision=candidate.revision,
-        version=candidate.version,
-        digest=candidate.digest,
-        image=candidate.image,
-        reason=candidate.rollback_reason,
-        evidence=candidate.rollback_evidence,
-        at=situation.now,
-        rollback_id=rollback.id,
-    )
     cause = f"{candidate.rollback_reason}: {candidate.rollback_evidence}"
     message = f"Rolled back from {named(candidate)} to {named(stable)} ({rollback.id}): {cause}"
     status = changed(
-        situation.status,
+        rolled_back(situation, candidate, rollback),
         candidate=None,
-        last_rollback=rollback,
-        quarantine=with_quarantine(situation.status, entry),
         history=with_history(
             situation.status, candidate, _outcome(candidate), trimmed(cause), situation.now
         ),
@@ -94,9 +92,39 @@ def roll_back(situation: Situation) -> Turn:
     return Turn(status, events=(warning(Reason.ROLLED_BACK, message),))
 
 
+def rolled_back(
+    situation: Situation, left: RevisionRef, rollback: LastRollback
+) -> ModelDeploymentStatus:
+    """The status with a rollback that ended: every one does so here.
+
+    Args:
+        situation: the look that ends it.
+        left: the revision that is in quarantine from now on.
+        rollback: what happened.
+    """
+    entry = QuarantineEntry(
+        revision=left.revision,
+        version=left.version,
+        digest=left.digest,
+        image=left.image,
+        reason=rollback.reason,
+        evidence=rollback.evidence,
+        at=situation.now,
+        rollback_id=rollback.id,
+        trigger=rollback.trigger,
+    )
+    return changed(
+        situation.status,
+        last_rollback=rollback,
+        quarantine=with_quarantine(situation.status, entry),
+    )
+
+
 def begin_withdrawal(situation: Situation) -> Turn:
     """Outdated: the spec asks for something else; stable stays the fallback."""
-    message = f"{named(situation.candidate)} is not asked for any more: taking its traffic away"
+    reverting = situation.status.revert is not None
+    why = "gives way to a rollback" if reverting else "is not asked for any more"
+    message = f"{named(situation.candidate)} {why}: taking its traffic away"
     return Turn(
         with_candidate(
             situation,
@@ -112,11 +140,14 @@ def withdraw(situation: Situation) -> Turn:
     """Withdrawing: once no traffic can reach the candidate, it is dropped without blame."""
     candidate = situation.candidate
     if not traffic_is_away(situation):
-        message = f"Taking the traffic from {named(candidate)}: the spec asks for another revision"
+        reverting = situation.status.revert is not None
+        why = "stable is left" if reverting else "the spec asks for another revision"
+        message = f"Taking the traffic from {named(candidate)}: {why}"
         return Turn(
             situation.status, reconciling(Reason.WITHDRAWING, message), requeue_after=LOOK_AGAIN
         )
-    cause = "the spec asked for another revision"
+    reverting = situation.status.revert is not None
+    cause = "the stable revision is left" if reverting else "the spec asked for another revision"
     history = with_history(situation.status, candidate, Outcome.SUPERSEDED, cause, situation.now)
     return Turn(changed(situation.status, candidate=None, history=history))
 

@@ -1,7 +1,7 @@
 """States without a rollout: the desired revision serves, may not serve, or is not known."""
 
 from mooring_operator.api.conditions import ConditionType, Reason
-from mooring_operator.api.deployment_status import QuarantineEntry
+from mooring_operator.api.deployment_status import FailedReturn, QuarantineEntry, Trigger
 from mooring_operator.api.group import Annotation
 from mooring_operator.core.conditions import (
     Standing,
@@ -12,7 +12,9 @@ from mooring_operator.core.conditions import (
     stalled,
 )
 from mooring_operator.core.revision import quarantine_entry
+from mooring_operator.core.rollout.blame import look_back, remark
 from mooring_operator.core.rollout.candidate import all_ready
+from mooring_operator.core.rollout.soak import is_soaking, soak_end
 from mooring_operator.core.rollout.turn import (
     Situation,
     Turn,
@@ -20,28 +22,51 @@ from mooring_operator.core.rollout.turn import (
     named,
     with_candidate,
 )
+from mooring_operator.core.timeline import minute
 
 
 def serve(situation: Situation) -> Turn:
     """Stable: Ready while all pods are; Stalled when none is and Kubernetes says why."""
+    turn = look_back(situation)
+    if turn is not None:
+        return turn
     stable = situation.stable
     pods = situation.pods(stable)
     count = 0 if pods is None else pods.ready
     wanted = situation.spec.replicas
     message = f"{named(stable)} serves with {count} of {wanted} pods"
     failure = f": {pods.failure}" if pods is not None and pods.failure else ""
+    failed = stable.failed_return
+    complete = pods is not None and all_ready(pods, wanted)
+    if failed is not None and not (complete and _is_mended(failed)):
+        told = f"{message}{failure}. {failed.message}"
+        remedy = f"{told}; correct the cause, or ask for another version"
+        return Turn(situation.status, stalled(Reason.NO_HEALTHY_REVISION, remedy))
     if count == 0 and failure:
         remedy = f"{message}{failure}; correct the cause, or ask for another version"
         return Turn(situation.status, stalled(Reason.NO_HEALTHY_REVISION, remedy))
-    if pods is None or not all_ready(pods, wanted):
+    if not complete:
         return Turn(situation.status, reconciling(Reason.NOT_ENOUGH_PODS, f"{message}{failure}"))
     if situation.desired.version != stable.version:
         message += f"; {situation.desired.version} is the same package"
+    if is_soaking(situation):
+        message += f"; soaking until {minute(soak_end(situation))}"
+    message += remark(situation)
     return Turn(situation.status, ready(_ready_reason(situation), message))
+
+
+def _is_mended(failed: FailedReturn) -> bool:
+    """Whether pods of the stable revision are all that is missed: nothing else was held against it.
+
+    A person's wish that could not be met leaves a deployment that serves as the spec says.
+    """
+    return failed.trigger is Trigger.MANUAL or failed.reason == Reason.PODS_FAILED
 
 
 def _ready_reason(situation: Situation) -> Reason:
     """Initialized or Promoted; RollbackCleared from the end of a rollback on."""
+    if situation.stable.reason == Reason.ROLLED_BACK:
+        return Reason.ROLLBACK_CLEARED
     before = situation.before.conditions
     known = condition_of(before, ConditionType.READY)
     cleared = known is not None and known.reason == Reason.ROLLBACK_CLEARED

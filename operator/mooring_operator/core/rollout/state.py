@@ -6,6 +6,7 @@ from mooring_operator.api.conditions import ConditionType
 from mooring_operator.api.deployment_status import CandidateStage, CandidateStatus
 from mooring_operator.core.revision import quarantine_entry
 from mooring_operator.core.rollout.approval import awaits_approval
+from mooring_operator.core.rollout.blame import pods_failed
 from mooring_operator.core.rollout.steps import takes_traffic
 from mooring_operator.core.rollout.turn import Situation, Unresolved
 
@@ -17,6 +18,18 @@ class State(StrEnum):
     """The candidate is not wanted any more and its traffic is being taken away."""
     ROLLING_BACK = "RollingBack"
     """The candidate failed and its traffic is being taken away."""
+    REVERTING = "Reverting"
+    """The stable revision is left for an older one."""
+    PROBE_ENDING = "ProbeEnding"
+    """An older revision was compared with stable and its traffic is being taken away."""
+    PROBE_UNWANTED = "ProbeUnwanted"
+    """An older revision is compared with stable, and the spec asks for something else."""
+    STABLE_GONE = "StableGone"
+    """It is, and the pods of stable cannot run any more."""
+    PROBE_STARTING = "ProbeStarting"
+    """An older revision starts to be compared with stable."""
+    PROBING = "Probing"
+    """An older revision is compared with stable."""
     BEREFT = "Bereft"
     """The candidate gets traffic and has no ready pod."""
     CONFLICTING = "Conflicting"
@@ -54,6 +67,10 @@ _BY_STAGE = {
     CandidateStage.PROMOTING: State.PROMOTING,
     CandidateStage.ROLLING_BACK: State.ROLLING_BACK,
     CandidateStage.WITHDRAWING: State.WITHDRAWING,
+    CandidateStage.REVERTING: State.REVERTING,
+    CandidateStage.PROBE_STARTING: State.PROBE_STARTING,
+    CandidateStage.PROBING: State.PROBING,
+    CandidateStage.PROBE_ENDING: State.PROBE_ENDING,
 }
 
 
@@ -63,9 +80,15 @@ def state_of(situation: Situation) -> State:
     if candidate is not None and candidate.stage in (
         CandidateStage.ROLLING_BACK,
         CandidateStage.WITHDRAWING,
+        CandidateStage.PROBE_ENDING,
     ):
         # Traffic is taken from a candidate whatever else is wrong.
         return _BY_STAGE[candidate.stage]
+    if situation.status.revert is not None:
+        # A safe place is reached first, whatever the spec asks for by now.
+        return State.REVERTING
+    if candidate is not None and candidate.probe is not None:
+        return _probing(situation, candidate)
     if _is_bereft(situation, candidate):
         return State.BEREFT
     if situation.observation.foreign:
@@ -76,6 +99,13 @@ def state_of(situation: Situation) -> State:
         wanted = candidate.revision == situation.desired.revision
         return _BY_STAGE[candidate.stage] if wanted else State.OUTDATED
     return _settled(situation)
+
+
+def _probing(situation: Situation, candidate: CandidateStatus) -> State:
+    unresolved = isinstance(situation.resolution, Unresolved)
+    if unresolved or situation.desired.revision != situation.stable.revision:
+        return State.PROBE_UNWANTED
+    return State.STABLE_GONE if pods_failed(situation) else _BY_STAGE[candidate.stage]
 
 
 def _is_bereft(situation: Situation, candidate: CandidateStatus | None) -> bool:

@@ -17,6 +17,9 @@ from mooring_operator.ids import Revision
 SERVER_DEADLINE = timedelta(seconds=10)
 """A request's deadline where `spec.runtime` has none: the server's own default."""
 LONGEST_DEADLINE = timedelta(minutes=10)
+_FULL = (CandidateStage.INITIALIZING, CandidateStage.PROMOTING, CandidateStage.REVERTING)
+"""Stages that the stable role comes after."""
+_WITH_SHARE = (CandidateStage.ANALYSING, CandidateStage.PROMOTING, CandidateStage.PROBING)
 
 
 def current_step(steps: Sequence[RolloutStep], candidate: CandidateStatus) -> RolloutStep:
@@ -49,10 +52,7 @@ def takes_traffic(candidate: CandidateStatus) -> bool:
 
     A return to the former stable revision was never analysed and gets none before the swap.
     """
-    return (
-        candidate.stage in (CandidateStage.ANALYSING, CandidateStage.PROMOTING)
-        and candidate.analysis_started_at is not None
-    )
+    return candidate.stage in _WITH_SHARE and candidate.analysis_started_at is not None
 
 
 def shares(status: ModelDeploymentStatus, spec: ModelDeploymentSpec) -> tuple[int, int]:
@@ -60,6 +60,8 @@ def shares(status: ModelDeploymentStatus, spec: ModelDeploymentSpec) -> tuple[in
     candidate = status.candidate
     if candidate is None or not takes_traffic(candidate):
         return 0, 0
+    if candidate.probe is not None:
+        return candidate.probe.weight, candidate.probe.shadow
     step = current_step(spec.rollout.steps, candidate)
     return step.weight or 0, step.shadow or 0
 
@@ -70,10 +72,14 @@ def candidate_replicas(spec: ModelDeploymentSpec, candidate: CandidateStatus) ->
     Full when it takes or is about to take the stable role, and in mode BlueGreen from the start;
     before that enough for the largest weight of all steps, so that no step waits for pods.
     """
-    whole = spec.traffic.mode is TrafficMode.BLUE_GREEN
-    if whole or candidate.stage in (CandidateStage.INITIALIZING, CandidateStage.PROMOTING):
+    if spec.traffic.mode is TrafficMode.BLUE_GREEN or candidate.stage in _FULL:
+        return spec.replicas
+    if candidate.warm_until is not None:
+        # A probe must not cost the way back that needs no pod start.
         return spec.replicas
     heaviest = max((step.weight or 0 for step in spec.rollout.steps), default=0)
+    if candidate.probe is not None:
+        heaviest = max(heaviest, candidate.probe.weight)
     return max(1, ceil(spec.replicas * heaviest / 100))
 
 

@@ -25,6 +25,7 @@ from mooring_operator.core.rollout.monitoring import (
     latched_drift,
     metrics_fact,
 )
+from mooring_operator.core.rollout.soak import is_soaking
 from mooring_operator.core.rollout.turn import Situation, Unresolved, changed, named
 from mooring_operator.ids import Revision
 
@@ -51,7 +52,7 @@ def summarize(situation: Situation, standing: Standing) -> ModelDeploymentStatus
         status,
         observed_generation=generation,
         conditions=conditions,
-        phase="Stable" if standing.type is ConditionType.READY else standing.reason.value,
+        phase=_phase(situation, standing),
         environment=situation.observation.environment or "",
         version="" if status.stable is None else status.stable.version,
         ready=f"{0 if pods is None else pods.ready}/{situation.spec.replicas}",
@@ -62,6 +63,12 @@ def summarize(situation: Situation, standing: Standing) -> ModelDeploymentStatus
         if serving is None
         else selector_text(situation.observation.resource.metadata.name, serving.revision),
     )
+
+
+def _phase(situation: Situation, standing: Standing) -> str:
+    if standing.type is not ConditionType.READY:
+        return standing.reason.value
+    return "Stable (soaking)" if is_soaking(situation) else "Stable"
 
 
 def _serving(status: ModelDeploymentStatus) -> RevisionRef | None:
