@@ -72,6 +72,8 @@ class RevisionLog:
         self._process.kill()
         self._process.wait(10)
         self._thread.join(10)
+        assert self._process.stdout is not None
+        self._process.stdout.close()
 
     def _read(self) -> None:
         assert self._process.stdout is not None
