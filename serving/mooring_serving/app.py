@@ -171,7 +171,7 @@ class InferenceApp:
                 )
             )
             return
-        if route.role is Role.RETIRED:
+        if route.role is now.role is Role.RETIRED:
             settle = self._owning_up(settle)
         phase = route.phase if route.role is Role.STABLE else None
         assignment = Assignment(phase=phase, owned=not outcome.blames)

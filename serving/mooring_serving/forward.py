@@ -184,9 +184,10 @@ class Forwarder:
         """Ask until the deadline; only a retired pod asks more than once.
 
         A stable pod has an answer of its own. A retired one should have none, and the Services
-        follow within a second or two.
+        follow within a second or two. It stops looking when the route leads elsewhere meanwhile.
         """
         forwarded = Forwarded(Outcome.LATE)
+        targets = (self._target, (route.role, route.wanted))
         try:
             async with asyncio.timeout(route.deadline_seconds):
                 while True:
@@ -195,6 +196,8 @@ class Forwarder:
                     if forwarded.outcome is not Outcome.MISROUTED or route.role is Role.STABLE:
                         return forwarded
                     await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+                    if self._target not in targets:
+                        return forwarded
         except TimeoutError:
             return forwarded
 

@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -36,11 +37,12 @@ FULL = os.environ.get("MOORING_PROOF") == "full"
 RATE = float(os.environ.get("MOORING_PROOF_RATE", "100" if FULL else "60"))
 CONNECTIONS = 12
 REQUESTS = int(os.environ.get("MOORING_PROOF_REQUESTS", "100000" if FULL else "1500"))
-FLIPS = 20 if FULL else 4
+FLIPS = int(os.environ.get("MOORING_PROOF_FLIPS", "20" if FULL else "4"))
 BAD = tuple(MOODS) if FULL else ("crash", "garbage")
 KILLS = ("RollingBack", "Analysing", "Promoting")
 GOOD = {"v1": 2.0, "v2": 2.5, "v3": 3.0}
 QUICK = [{"weight": 50, "minRows": 40}]
+SHADOW = [{"shadow": 100, "minRows": 40}]
 LONG = [{"weight": 50, "minRows": 1_000_000}]
 ALLOW_CODE = "mooring.dev/allow-code=true"
 RESULT = Path(__file__).parents[2] / "build" / "rollouts-traffic.json"
@@ -57,49 +59,72 @@ class Story:
     load: SteadyLoad
     log: RevisionLog
     serving: str = "v1"
-    tries: int = 0
+    tokens: int = 0
     acts: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
 
-    def deploy(self, version: str, steps: list[dict[str, int]]) -> None:
-        self.scene.world.apply(manifest(self.scene.namespace, version, steps))
+    def deploy(self, version: str, steps: list[dict[str, int]], mode: str = "Forward") -> None:
+        """Asks for a version; one that is in quarantine is tried again."""
+        self.scene.world.apply(manifest(self.scene.namespace, version, steps, mode))
+        for entry in self.scene.mdep()["status"].get("quarantine", []):
+            if entry["version"] == version:
+                token = self.annotate("retry", entry["revision"])
+                self.scene.wait(
+                    lambda seen, said=token: seen["status"]["handled"]["retry"] == said, "a retry"
+                )
 
-    def promote(self, version: str, kill_at: str | None = None) -> None:
+    def promote(self, version: str, kill_at: str | None = None, mode: str = "Forward") -> None:
         """A good candidate, analysed and let in."""
-        self.deploy(version, QUICK)
+        self.deploy(version, QUICK if mode == "Forward" else SHADOW, mode)
         if kill_at is not None:
             self.scene.kill_operator_at_stage(kill_at)
         self.scene.wait_ready(version)
         self.serving = version
 
     def flip(self, version: str) -> None:
-        """Back to the revision that is warm."""
+        """Back to the revision that is warm, or to the one that serves."""
         self.deploy(version, QUICK)
         self.scene.wait_ready(version)
         self.serving = version
 
     def refuse(self, version: str, kill_at: str | None = None) -> None:
-        """A bad candidate, rolled back; one that was tried before is tried again."""
-        self.tries += 1
-        known = self.scene.mdep()["status"].get("quarantine", [])
-        for entry in known:
-            if entry["version"] == version:
-                token = f"mooring.dev/retry={entry['revision']}@{self.tries}"
-                self._annotate(token)
+        """A bad candidate, rolled back."""
         self.deploy(version, QUICK)
         if kill_at is not None:
             self.scene.kill_operator_at_stage(kill_at)
+        self.await_rollback()
+
+    def abort(self, version: str) -> None:
+        """A good candidate that a person drops in the middle of its analysis."""
+        self.in_analysis(version)
+        self.annotate("abort", self.scene.mdep()["status"]["candidate"]["revision"])
+        self.await_rollback()
+
+    def change_mind(self, version: str) -> None:
+        """A good candidate that the spec does not ask for any more, in the same place."""
+        self.in_analysis(version)
+        self.flip(self.serving)
+
+    def in_analysis(self, version: str) -> None:
+        self.deploy(version, LONG)
+        self.scene.wait_stage("Analysing")
+        seen = self.load.outcomes().answered
+        until(lambda: self.load.outcomes().answered > seen + RATE, 60)
+
+    def await_rollback(self) -> None:
         self.scene.wait(
             lambda seen: is_true(seen, "Stalled") and is_true(seen, "RolledBack"), "a rollback"
         )
         self.flip(self.serving)
 
-    def abort(self, version: str) -> None:
-        """A good candidate that nobody wants any more in the middle of its analysis."""
-        self.deploy(version, LONG)
-        self.scene.wait_stage("Analysing")
-        seen = self.load.outcomes().answered
-        until(lambda: self.load.outcomes().answered > seen + RATE, 60)
-        self.flip(self.serving)
+    def annotate(self, verb: str, revision: str) -> str:
+        """Says a verb; returns its token."""
+        self.tokens += 1
+        token = f"{revision}@{self.tokens}"
+        self.scene.cluster.kubectl(
+            *("annotate", "--overwrite", "mdep", MODEL, "-n", self.scene.namespace),
+            f"mooring.dev/{verb}={token}",
+        )
+        return token
 
     def act(self, name: str, what: Callable[[], None]) -> None:
         """Does something and notes what the clients made of it."""
@@ -120,13 +145,8 @@ class Story:
         labels = f'deployment="{MODEL}",namespace="{self.scene.namespace}"'
         return self.scene.operator.metric(f"mooring_deployment_retired_answers{{{labels}}}")
 
-    def _annotate(self, token: str) -> None:
-        self.scene.cluster.kubectl(
-            "annotate", "--overwrite", "mdep", MODEL, "-n", self.scene.namespace, token
-        )
 
-
-def manifest(namespace: str, version: str, steps: list[dict[str, int]]) -> str:
+def manifest(namespace: str, version: str, steps: list[dict[str, int]], mode: str) -> str:
     """A deployment that decides by errors alone, within seconds, and keeps what it leaves warm."""
     rollout = {
         "steps": steps,
@@ -136,6 +156,7 @@ def manifest(namespace: str, version: str, steps: list[dict[str, int]]) -> str:
     text = deployment_manifest(
         namespace,
         {"version": version},
+        traffic={"mode": mode},
         rollout=rollout,
         rollback={"keepWarm": "1h"},
         monitoring={"interval": "1s"},
@@ -162,7 +183,7 @@ def versions(scene: Scene, folder: Path) -> list[Version]:
 def story(scene: Scene, tmp_path: Path) -> Iterator[Story]:
     scene.cluster.kubectl("label", "namespace", scene.namespace, ALLOW_CODE)
     scene.world.apply(model_manifest(scene.namespace, versions(scene, tmp_path)))
-    scene.world.apply(manifest(scene.namespace, "v1", QUICK))
+    scene.world.apply(manifest(scene.namespace, "v1", QUICK, "Forward"))
     scene.wait_ready("v1")
     url = f"{service_url(scene.cluster, MODEL, scene.namespace)}/v2/models/{MODEL}/infer"
     load = SteadyLoad(url, request(), rate=RATE, connections=CONNECTIONS)
@@ -174,24 +195,29 @@ def story(scene: Scene, tmp_path: Path) -> Iterator[Story]:
 
 def play(story: Story) -> None:
     """One round; the whole proof plays rounds until there were enough requests."""
-    names, kills = cycle(["v2", "v3", "v1"]), cycle((*KILLS, None))
-    moods = cycle(BAD)
+    names, modes = cycle(["v2", "v3", "v1"]), cycle(["Forward", "BlueGreen"])
+    kills, moods = cycle((*KILLS, None)), cycle(BAD)
     while True:
-        former, name = story.serving, next(names)
-        kill = next(kills) if FULL else None
-        promoting = kill if kill in ("Analysing", "Promoting") else None
+        former, name, mode, kill = story.serving, next(names), next(modes), next(kills)
+        promoting = kill if FULL and kill != "RollingBack" else None
         story.act(
-            f"promote {name}, kill {promoting}", lambda n=name, k=promoting: story.promote(n, k)
+            f"promote {name} by {mode}, operator killed {promoting}",
+            partial(story.promote, name, promoting, mode),
         )
         for target in [former, name] * (FLIPS // 2):
-            story.act(f"flip to {target}", lambda t=target: story.flip(t))
-        for number in range(1 if FULL else len(BAD)):
-            mood = next(moods)
-            killed = "RollingBack" if kill == "RollingBack" or (not FULL and number) else None
-            story.act(f"refuse {mood}, kill {killed}", lambda m=mood, k=killed: story.refuse(m, k))
+            story.act(f"flip to {target}", partial(story.flip, target))
+        for mood in [next(moods)] if FULL else BAD:
+            killed = "RollingBack" if kill == "RollingBack" and mood != "crash" else None
+            story.act(
+                f"refuse {mood}, operator killed {killed}", partial(story.refuse, mood, killed)
+            )
         third = next(v for v in GOOD if v not in (former, name))
-        story.act(f"abort {third}", lambda t=third: story.abort(t))
-        if story.load.outcomes().answered >= REQUESTS or not FULL:
+        story.act(f"abort {third}", partial(story.abort, third))
+        if not FULL:
+            story.act(f"blue-green to {third}", partial(story.promote, third, None, "BlueGreen"))
+            return
+        story.act(f"withdraw {third}", partial(story.change_mind, third))
+        if story.load.outcomes().answered >= REQUESTS:
             return
 
 
@@ -229,6 +255,7 @@ def test_no_request_fails_and_no_quarantined_revision_answers(story: Story) -> N
     assert outcomes.failed == 0, outcomes
     assert outcomes.answered >= REQUESTS
     assert document["answeredInQuarantine"] == 0, document
+    assert retired == 0, document
     rolled_back = [verdict for verdict in verdicts if verdict.kind == "RollingBack"]
     assert any(verdict.known is not None for verdict in rolled_back), verdicts
     assert len(away["Flip"]) > FLIPS

@@ -192,6 +192,22 @@ def test_retired_pod_looks_again_until_a_service_leads_to_stable() -> None:
         assert retire(retired)["retiredAnswers"] == 0
 
 
+def test_pod_stops_looking_for_stable_when_it_is_stable_again() -> None:
+    """Two flips within a second: neither Service leads to the revision in between any more."""
+    with (
+        StubPeer(MISDIRECTED) as peer,
+        server(STABLE, peer=peer.port) as pod,
+        ThreadPoolExecutor(1) as threads,
+    ):
+        retire(pod, deadlineMs=9000)
+        asked = threads.submit(lambda: httpx.post(pod.url(PATH), json=request(), timeout=10))
+        await_true(lambda: in_flight(pod) == 1, what="a request that looks for stable")
+        pod.sync()
+        answer = asked.result(3)
+        assert answer.headers["mooring-revision"] == STABLE
+        assert pod.sync()["retiredAnswers"] == 0, "it answers as the stable one"
+
+
 def test_retired_pod_answers_itself_and_says_so_when_no_service_leads_to_stable() -> None:
     with StubPeer(MISDIRECTED) as peer, server(STABLE, peer=peer.port) as retired:
         retire(retired, deadlineMs=200)
