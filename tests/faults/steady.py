@@ -5,6 +5,8 @@ import asyncio
 import sys
 from dataclasses import dataclass
 
+from mooring_operator.api.group import Kind
+from tests.builders.resources import DEPLOYMENT
 from tests.cluster_tools.progress import Progress
 from tests.faults.api import Server
 from tests.faults.control_plane import control_plane
@@ -32,6 +34,8 @@ async def at_rest(tools: Tools, scenario: str, seconds: float) -> Rest:
     """
     async with stage_of(tools, run_name(), None, answers) as stage:
         await SCENARIOS[scenario](stage)
+        # A starved machine answers late: told each half second, that would be news.
+        await stage.edit(Kind.MODEL_DEPLOYMENT, DEPLOYMENT, monitoring={"interval": "5s"})
         await quiet(stage)
         before = len(stage.journal.writes)
         await asyncio.sleep(seconds)

@@ -7,7 +7,7 @@ stays open for hours (client-go's HTTP/2 pings serve the same end).
 import socket
 import sys
 
-_IDLE_SECONDS, _INTERVAL_SECONDS, _PROBES = 10, 3, 3
+_IDLE_SECONDS, _INTERVAL_SECONDS, _PROBES = 5, 2, 3
 
 SocketOption = tuple[int, int, int]
 
@@ -15,7 +15,7 @@ SocketOption = tuple[int, int, int]
 def keepalive() -> tuple[SocketOption, ...]:
     """Options for `setsockopt`.
 
-    On Linux: after ten silent seconds three probes in nine, and what was sent must be acknowledged
+    On Linux: after five silent seconds three probes in six, and what was sent must be acknowledged
     in as long. Elsewhere the system's own pace.
     """
     wanted = (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

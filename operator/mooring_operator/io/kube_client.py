@@ -55,8 +55,16 @@ class HttpKubeClient:
     """Speaks the `KubeClient` protocol to a real API server. Close it with `aclose`."""
 
     def __init__(
-        self, connection: Connection, clock: Clock, metrics: OperatorMetrics, limit: TokenBucket
+        self,
+        connection: Connection,
+        clock: Clock,
+        metrics: OperatorMetrics,
+        limit: TokenBucket,
+        *,
+        patience: float = _ANSWER_SECONDS,
     ) -> None:
+        """Takes, besides its tools, the longest silence within a request, in seconds."""
+        self._patience = patience
         self._connection, self._clock, self._metrics = connection, clock, metrics
         self._limit = limit
         self._pool = ConnectionPool(self._client)
@@ -80,7 +88,7 @@ class HttpKubeClient:
             trust_env=False,
             socket_options=keepalive(),
         )
-        timeout = httpx.Timeout(_ANSWER_SECONDS, connect=5.0)
+        timeout = httpx.Timeout(self._patience, connect=5.0)
         return httpx.AsyncClient(
             base_url=self._connection.server, transport=transport, timeout=timeout
         )
@@ -200,7 +208,7 @@ class HttpKubeClient:
             self._fell_silent(started)
             raise
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            self._fell_silent(started)
+            self._fell_silent(started, hung=isinstance(error, httpx.ReadTimeout))
             self._metrics.requests.labels("error", method).inc()
             raise Transient(
                 f"The API server did not answer {method} {what}: {type(error).__name__} {error}"
@@ -208,10 +216,14 @@ class HttpKubeClient:
         self._answered()
         return response
 
-    def _fell_silent(self, started: float) -> None:
-        """A request got no answer. Others that did meanwhile show that it alone was unlucky."""
-        if self._silent_since is None:
-            self._silent_since = max(started, self._answered_at)
+    def _fell_silent(self, started: float, *, hung: bool = False) -> None:
+        """A request got no answer.
+
+        Others that did meanwhile show that it alone was unlucky; but one that hung on a living
+        connection tells of dead ones, and watches may be on such.
+        """
+        since = started if hung else max(started, self._answered_at)
+        self._silent_since = min(since, self._silent_since or since)
 
     def _answered(self) -> None:
         now, since = self._clock.monotonic(), self._silent_since

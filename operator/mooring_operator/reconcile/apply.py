@@ -98,7 +98,7 @@ class Applier:
         if key.kind in CREATE_ONLY:
             await self._create(owner, child)
             return False
-        wanted = with_intent(child)
+        wanted = _only(live, with_intent(child))
         answer = await self._kube.apply(wanted, manager=FIELD_MANAGER)
         if not carries(answer, child):
             self._answers[key] = (intent_of(child), fingerprint(answer))
@@ -153,6 +153,18 @@ class Applier:
         if applied != intent:
             return False
         return carries(live, child) or self._answers.get(key) == (intent, fingerprint(live))
+
+
+def _only(live: Manifest | None, wanted: Manifest) -> Manifest:
+    """What is applied to the object that we know, and to no other.
+
+    An apply makes what does not exist: without the uid it would bring a child back that went with
+    its owner a moment ago.
+    """
+    if live is None:
+        return wanted
+    metadata = mapping_at(wanted, "metadata") | {"uid": text_at(live, "metadata", "uid")}
+    return wanted | {"metadata": metadata}
 
 
 def _completed(child: Manifest, owner: Manifest) -> Manifest:

@@ -59,8 +59,8 @@ class Resync:
         """Lists everything each `interval` (spread by 20 %), and suspects in between."""
         while True:
             end = self._clock.monotonic() + interval.total_seconds() * (0.9 + 0.2 * jitter())
-            while self._clock.monotonic() < end:
-                await self._until_doubt(_LOOK_SECONDS)
+            while (left := end - self._clock.monotonic()) > 0:
+                await self._until_doubt(min(_LOOK_SECONDS, left))
                 await self._resolve()
             for type_ in WATCHED:
                 await self._list(type_)

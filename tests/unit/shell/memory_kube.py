@@ -41,6 +41,9 @@ class MemoryKube:
         ref = ObjectRef.to(manifest)
         await self._enter("apply", str(ref))
         known = self.objects.get(_place(ref))
+        uid = text_at(manifest, "metadata", "uid")
+        if uid and (known is None or text_at(known, "metadata", "uid") != uid):
+            raise Conflict(f"{ref} with uid {uid} does not exist")
         if known is None:
             return self._store(ref, manifest)
         merged = _merged(known, manifest)

@@ -55,6 +55,17 @@ async def test_edited_child_is_repaired() -> None:
     assert world.kube.objects["Service", "a", "d"]["spec"] == {"ports": [{"port": 80}]}
 
 
+async def test_change_of_a_child_does_not_bring_it_back_when_it_is_gone() -> None:
+    world = Harness()
+    owner = world.declare()
+    await world.applier.apply(owner, [_service()])
+    world.tell()
+    del world.kube.objects["Service", "a", "d"]  # and the watch has not told of it yet
+    with pytest.raises(Conflict):
+        await world.applier.apply(owner, [_service(port=81)])
+    assert ("Service", "a", "d") not in world.kube.objects
+
+
 async def test_deleted_child_is_made_again() -> None:
     world = Harness()
     owner = world.declare()

@@ -72,10 +72,12 @@ async def _served() -> AsyncGenerator[Server]:
     server.hang_up()
 
 
-def _client(server: Server, clock: ManualClock, *, burst: int = 100) -> HttpKubeClient:
+def _client(
+    server: Server, clock: ManualClock, *, burst: int = 100, patience: float = 10.0
+) -> HttpKubeClient:
     connection = Connection(server=f"http://127.0.0.1:{server.port}", ca_path=None)
     limit = TokenBucket(rate=1.0, burst=burst, now=clock.monotonic())
-    return HttpKubeClient(connection, clock, OperatorMetrics(), limit)
+    return HttpKubeClient(connection, clock, OperatorMetrics(), limit, patience=patience)
 
 
 async def test_write_is_not_sent_when_leadership_was_lost_while_the_rate_limit_held_it() -> None:
@@ -140,6 +142,25 @@ async def test_slow_request_is_no_outage_when_others_are_answered_meanwhile() ->
         await asyncio.gather(waiting, return_exceptions=True)
         await kube.get(REF)
         assert returned == []
+        await kube.aclose()
+
+
+async def test_request_that_hangs_tells_of_dead_connections_though_others_are_answered() -> None:
+    clock = ManualClock()
+    returned: list[float] = []
+    async with _served() as server:
+        kube = _client(server, clock, patience=0.2)
+        kube.on_return = lambda: returned.append(clock.monotonic())
+        server.silent = True
+        waiting = asyncio.create_task(kube.get(REF))
+        await server.heard(1)
+        server.silent = False
+        await clock.advance(9.0)
+        await kube.get(REF)
+        with pytest.raises(Transient):
+            await waiting
+        await kube.get(REF)
+        assert returned == [9.0]
         await kube.aclose()
 
 
