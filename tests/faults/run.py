@@ -16,8 +16,6 @@ from tests.faults.plan import Plan, WriteKey
 from tests.faults.scenarios import SCENARIOS, answers
 from tests.faults.stage import Stage, Stuck, Tools, stage_of
 
-QUIET_SECONDS = 1.5
-"""An undisturbed run is over when nothing was written for so long."""
 SETTLE_SECONDS = 20.0
 """How long after its script's end, and its fault's end, a run may take to come to the same."""
 _LOOK_SECONDS = 0.25
@@ -79,7 +77,7 @@ async def reference_of(tools: Tools, scenario: str) -> Reference:
         except Stuck as stuck:
             broken = _broken(stage)
             raise AssertionError(f"{scenario}: {stuck}\n{broken}\n{_tail(stage)}") from stuck
-        await quiet(stage)
+        await stage.at_rest()
         problems = _broken(stage)
         if problems:
             raise AssertionError(f"{scenario}, undisturbed: {problems}\n{_tail(stage)}")
@@ -131,14 +129,6 @@ async def play_all(
         for plan in plans:
             group.create_task(one(plan))
     return results
-
-
-async def quiet(stage: Stage) -> None:
-    """Returns when nothing was written for a while."""
-    count = -1
-    while count != len(stage.journal.writes):
-        count = len(stage.journal.writes)
-        await asyncio.sleep(QUIET_SECONDS)
 
 
 async def _settled(stage: Stage, reference: Reference) -> tuple[float, Outcome]:

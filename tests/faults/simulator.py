@@ -7,6 +7,7 @@ write their statuses, at once. It knows nothing of decisions.
 import asyncio
 import itertools
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC
@@ -23,6 +24,8 @@ from tests.unit.shell.memory_pods import MemoryPod
 Answers = Callable[[Object], tuple[bool, dict[str, Any]]]
 """What a Job comes to: whether it succeeds, and its termination message."""
 _NUMBERS = itertools.count(1)
+_OCTET = 64 + os.getpid() % 160
+"""Of the loopback: suites that run side by side keep apart."""
 _ALREADY, _MISSING = 409, 404
 
 
@@ -126,7 +129,7 @@ class Simulator:
             RESOURCES["Pod"].path(self.room.name),
             _pod(name, template["metadata"]["labels"], workload, "server"),
         )
-        address = f"127.{64 + (number >> 16) % 64}.{(number >> 8) & 255}.{number & 255}"
+        address = f"127.{_OCTET}.{(number >> 8) & 255}.{number & 255}"
         endpoint = await self._endpoint(pod, workload, address)
         status = {
             "phase": "Running",

@@ -7,7 +7,7 @@ time. What people see is the real API server's, without the proxy.
 import asyncio
 import json
 import os
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +28,8 @@ from tests.faults.simulator import Answers, Simulator
 
 PATIENCE_SECONDS = 90.0
 """After this long without the condition that a script waits for, the run has failed."""
+QUIET_SECONDS = 1.5
+"""An operator is at rest when it wrote nothing for so long."""
 SHORT_RESYNC = {"MOORING_RESYNC_INTERVAL": "8"}
 """For events that are never told: nothing but a complete list finds what they said."""
 SPEC: dict[str, Any] = {
@@ -168,13 +170,25 @@ class Stage:
 
         await self.until(holds, f"{version} analysed")
 
+    async def at_rest(self) -> None:
+        """Goes on when nothing was written for a while."""
+        count = -1
+        while count != len(self.journal.writes):
+            count = len(self.journal.writes)
+            await asyncio.sleep(QUIET_SECONDS)
+
     # The operator
 
     async def start_operator(self) -> None:
-        self._background.add(asyncio.create_task(self.keeper.run()))
+        self._runs(self.keeper.run())
 
     async def run_controllers(self) -> None:
-        self._background.add(asyncio.create_task(self.simulator.run()))
+        self._runs(self.simulator.run())
+
+    def _runs(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        task.add_done_callback(lambda _: self.room.stir())  # who waits must see that it failed
+        self._background.add(task)
 
     def failure(self) -> BaseException | None:
         """What broke in the harness itself."""

@@ -10,7 +10,7 @@ from tests.builders.resources import DEPLOYMENT
 from tests.cluster_tools.progress import Progress
 from tests.faults.api import Server
 from tests.faults.control_plane import control_plane
-from tests.faults.run import Tools, quiet, run_name, tools_for
+from tests.faults.run import Tools, run_name, tools_for
 from tests.faults.scenarios import SCENARIOS, answers
 from tests.faults.stage import stage_of
 
@@ -36,7 +36,7 @@ async def at_rest(tools: Tools, scenario: str, seconds: float) -> Rest:
         await SCENARIOS[scenario](stage)
         # A starved machine answers late: told each half second, that would be news.
         await stage.edit(Kind.MODEL_DEPLOYMENT, DEPLOYMENT, monitoring={"interval": "5s"})
-        await quiet(stage)
+        await stage.at_rest()
         before = len(stage.journal.writes)
         await asyncio.sleep(seconds)
         later = stage.journal.writes[before:]
