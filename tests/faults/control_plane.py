@@ -138,7 +138,7 @@ def _install(api: Api, started: list[_Component]) -> None:
 
 
 def _is_established(crd: Object) -> bool:
-    conditions = crd.get("status", {}).get("conditions") or []
+    conditions: list[Object] = crd.get("status", {}).get("conditions") or []
     return any(c["type"] == "Established" and c["status"] == "True" for c in conditions)
 
 
