@@ -16,7 +16,7 @@ from mooring_profile.fields import FloatArray, IntArray
 from mooring_serving.answers import scored_output
 from mooring_serving.arms import Arm
 from mooring_serving.counters import Counters
-from mooring_serving.protocol.messages import InferenceRequest, OutputArrays
+from mooring_serving.protocol.messages import Column, InferenceRequest, OutputArrays
 from mooring_serving.workers.layout import ANSWER_BINS
 
 SingleArray = npt.NDArray[np.float32]
@@ -79,21 +79,27 @@ class AnswerBins:
         with self._lock:
             pending, self._pending = self._pending, []
             self._pending_rows = 0
-        scores: dict[tuple[str, Arm], list[SingleArray]] = {}
+        found: dict[tuple[str, Arm, int], list[Column]] = {}
         for phase, arm, request, values in pending:
             name = scored_output(values)
             # An answer that would be comparable in one arm only is counted in none.
             if name is None or (request.outputs is not None and name not in request.outputs):
                 continue
-            scores.setdefault((phase, arm), []).append(_score(values[name], request.rows))
-        for (phase, arm), parts in scores.items():
-            places = np.searchsorted(self._edges, np.concatenate(parts), side="right")
+            array = values[name]
+            found.setdefault((phase, arm, array.size // request.rows), []).append(array)
+        for (phase, arm, width), parts in found.items():
+            places = np.searchsorted(self._edges, _scores(parts, width), side="right")
             counts = np.bincount(places, minlength=self._edges.size + 1)
             self._counters.count_answers_by_bin(phase, arm, counts.tolist())
 
 
-def _score(array: npt.NDArray[np.generic], rows: int) -> SingleArray:
-    """The stream that drift is watched on: the probability (the largest one) or the number."""
+def _scores(arrays: Sequence[Column], width: int) -> SingleArray:
+    """The stream that drift is watched on: the probability (the largest one) or the number.
+
+    Args:
+        arrays: Each [rows] or [rows, width].
+        width: Values of a row.
+    """
     with np.errstate(over="ignore"):
-        single = array.astype(np.float32).reshape(rows, -1)
-    return single[:, 0] if single.shape[1] == 1 else single.max(axis=1)
+        single = np.concatenate(arrays, axis=None).astype(np.float32)
+    return single if width == 1 else single.reshape(-1, width).max(axis=1)
