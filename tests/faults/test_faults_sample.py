@@ -19,7 +19,7 @@ from tests.faults.run import Reference, Result, play_all, reference_of, tools_fo
 from tests.faults.steady import Rest, at_rest
 
 SCENARIOS = ("rollback", "made-anew")
-EACH = int(os.environ.get("MOORING_FAULT_PLANS", "6"))
+EACH = int(os.environ.get("MOORING_FAULT_PLANS", "4"))
 """Plans of each group."""
 REST_SECONDS = float(os.environ.get("MOORING_REST_SECONDS", "40"))
 LIMIT_SECONDS = 15.0
