@@ -12,7 +12,7 @@ export PYTHONUNBUFFERED := 1
 
 .PHONY: help demo test verify static crds proto images cluster-up cluster-down cluster-check clean \
         bench-compare bench-detector bench-false-alarms bench-serving bench-recording bench-profile bench-overload bench-soak prove-availability prove-rollouts-traffic conformance \
-        bench-drift sim-update lock faults faults-steady
+        bench-drift bench-operator sim-update lock faults faults-steady
 
 help: ## list the commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -96,6 +96,9 @@ bench-profile: $(STAMP) ## a reference profile of a million rows by 50 columns: 
 
 bench-drift: $(STAMP) ## our drift detector beside Evidently, NannyML, alibi-detect, river and PSI
 	@$(BIN)/python -m tests.bench.drift $(ARGS)
+
+bench-operator: $(STAMP) ## 100, 1,000, 5,000 ModelDeployments beside a minimal Go controller
+	@$(BIN)/python -m tests.bench.operator_scale $(ARGS)
 
 conformance: $(STAMP) ## foreign clients against our server: a matrix; exits with 1 on a miss
 	@$(BIN)/python -m tests.conformance.matrix $(ARGS)

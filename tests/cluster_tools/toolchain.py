@@ -34,16 +34,20 @@ class Module:
         programs: program name -> the Go package of its main.
         linker_flags: what `-ldflags` gets.
         from_assets: the programs that `KUBEBUILDER_ASSETS` may provide instead.
+        place: where its folder lies, if not under `modules/`.
+        gentle: whether to build it at the lowest priority, one package at a time.
     """
 
     name: str
     programs: dict[str, str]
     linker_flags: str = "-s -w"
     from_assets: frozenset[str] = frozenset()
+    place: Path = MODULES
+    gentle: bool = False
 
     @property
     def folder(self) -> Path:
-        return MODULES / self.name
+        return self.place / self.name
 
 
 _CNI = "github.com/containernetworking/plugins/plugins"
@@ -166,9 +170,10 @@ def _build(module: Module, package: str, target: Path, layout: Layout, progress:
     # Renamed into place when whole, so that an interrupted build leaves nothing half-written.
     partial = target.with_name(f".{target.name}.{os.getpid()}")
     flags = ["-trimpath", "-mod=readonly", "-ldflags", module.linker_flags]
+    build = ["nice", "-n", "19", go, "build", "-p=1"] if module.gentle else [go, "build"]
     with progress.step(f"building {target.name} from {module.name}/go.mod"):
         run(
-            [go, "build", *flags, "-o", partial, package],
+            [*build, *flags, "-o", partial, package],
             cwd=module.folder,
             env={"CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOFLAGS": ""},
             timeout=BUILD_TIMEOUT_SECONDS,
