@@ -17,6 +17,7 @@ from mooring_operator.api.group import API_VERSION, MANAGED_BY, Kind, Label
 from mooring_operator.api.model import Model
 from mooring_operator.api.retrain import RetrainPolicy
 from mooring_operator.core.decision import Manifest, OperatorConfig
+from mooring_operator.core.manifests.literal import literal_container
 from mooring_operator.core.manifests.workload import (
     CODE_ALLOWED,
     MODEL_DIRECTORY,
@@ -211,11 +212,11 @@ def _pod(
             "fsGroup": USER,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "containers": containers,
+        "containers": [literal_container(container) for container in containers],
         "volumes": volumes,
     }
     if init:
-        spec["initContainers"] = init
+        spec["initContainers"] = [literal_container(container) for container in init]
     return {"metadata": {"labels": dict(labels)}, "spec": spec}
 
 

@@ -10,6 +10,7 @@ from mooring_operator.api.deployment_status import RevisionRef
 from mooring_operator.core.decision import Manifest, OperatorConfig
 from mooring_operator.core.manifests.access import SYNC_KEYS_FILE
 from mooring_operator.core.manifests.labels import child, revision_labels, revision_selector
+from mooring_operator.core.manifests.literal import literal_container
 from mooring_operator.core.manifests.log import (
     JOURNAL_DIRECTORY,
     JOURNAL_LIMIT,
@@ -113,8 +114,8 @@ def _pod(
                 "labelSelector": {"matchLabels": revision_selector(deployment, ref.revision)},
             }
         ],
-        "initContainers": [_fetch(owner, ref, config)],
-        "containers": [_server(owner, ref, config, environment)],
+        "initContainers": [literal_container(_fetch(owner, ref, config))],
+        "containers": [literal_container(_server(owner, ref, config, environment))],
         "volumes": _volumes(owner, ref),
     }
 
