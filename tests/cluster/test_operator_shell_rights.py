@@ -3,16 +3,14 @@
 import json
 from collections.abc import Generator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
+from tests.cluster.installed_rights import account_kubeconfig, installed_account
 from tests.cluster.operator_process import start_operator, until
 from tests.cluster_tools.cluster import Cluster
 
 ROOT = Path(__file__).parents[2]
-_RIGHTS = {"ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"}
 NEEDED = [
     ("watch", "models.mooring.dev"),
     ("watch", "namespaces"),
@@ -50,6 +48,8 @@ FORBIDDEN = [
     ("delete", "controllerrevisions.apps"),
     ("delete", "namespaces"),
     ("get", "nodes"),
+    ("get", "pods"),
+    ("get", "namespaces"),
 ]
 
 
@@ -62,24 +62,8 @@ def crds(cluster: Cluster) -> None:
 @pytest.fixture
 def account(cluster: Cluster, namespace: str) -> Generator[str]:
     """The installed rights, given to an account of the test's namespace; its full user name."""
-    text = cluster.kubectl("kustomize", ROOT / "manifests" / "install")
-    moved = yaml.safe_load_all(text.replace("mooring-system", namespace))
-    rights = [_renamed(item, namespace) for item in moved if item["kind"] in _RIGHTS]
-    assert {item["kind"] for item in rights} == _RIGHTS
-    document = json.dumps({"apiVersion": "v1", "kind": "List", "items": rights})
-    cluster.kubectl("apply", "-f", "-", input=document)
-    yield f"system:serviceaccount:{namespace}:mooring-operator"
-    cluster.kubectl("delete", "clusterrole,clusterrolebinding", f"mooring-operator-{namespace}")
-
-
-def _renamed(item: dict[str, Any], namespace: str) -> dict[str, Any]:
-    """Cluster-wide rights get names of their own."""
-    own = f"mooring-operator-{namespace}"
-    if item["kind"].startswith("ClusterRole"):
-        item["metadata"]["name"] = own
-        if "roleRef" in item:
-            item["roleRef"]["name"] = own
-    return item
+    with installed_account(cluster, namespace) as user:
+        yield user
 
 
 def _review(cluster: Cluster, user: str, verb: str, resource: str, namespace: str) -> bool:
@@ -113,7 +97,7 @@ def test_operator_works_with_the_installed_rights_alone(
 ) -> None:
     assert account
     operator = start_operator(
-        _kubeconfig(cluster, namespace, tmp_path), namespace, tmp_path / "operator.log"
+        account_kubeconfig(cluster, namespace, tmp_path), namespace, tmp_path / "operator.log"
     )
     try:
         operator.wait_until_leading()
@@ -141,16 +125,3 @@ def test_operator_works_with_the_installed_rights_alone(
 def _count(cluster: Cluster, namespace: str, resource: str, reason: str = "") -> int:
     items = json.loads(cluster.kubectl("get", resource, "-n", namespace, "-o", "json"))["items"]
     return sum(1 for item in items if not reason or item.get("reason") == reason)
-
-
-def _kubeconfig(cluster: Cluster, namespace: str, place: Path) -> Path:
-    """A kubeconfig with nothing but the account's token."""
-    token = cluster.kubectl("create", "token", "mooring-operator", "-n", namespace).strip()
-    config = json.loads(cluster.kubectl("config", "view", "--raw", "--flatten", "-o", "json"))
-    context = next(c for c in config["contexts"] if c["name"] == config["current-context"])
-    context["context"]["user"] = "operator"
-    config["users"] = [{"name": "operator", "user": {"token": token}}]
-    path = place / "kubeconfig"
-    path.write_text(json.dumps(config))
-    path.chmod(0o600)
-    return path

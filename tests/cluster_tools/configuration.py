@@ -50,6 +50,7 @@ class Configuration:
         _write_json(layout.config / "cni" / "10-mooring.conflist", self._cni())
         _write_json(layout.config / "kubelet.json", self._kubelet())
         _write_json(layout.config / "kube-proxy.json", self._kube_proxy())
+        _write_json(self._audit_policy_path, self._audit_policy())
         (layout.config / "resolv.conf").write_text("")
         (layout.config / "containerd.toml").write_text(self._containerd())
 
@@ -79,7 +80,12 @@ class Configuration:
             "--authorization-mode=Node,RBAC",
             # Pod Security says who may run privileged pods, as in other clusters.
             "--allow-privileged=true",
-            "--enable-admission-plugins=NodeRestriction",
+            # As in OpenShift: who blocks an owner's deletion must be allowed to.
+            "--enable-admission-plugins=NodeRestriction,OwnerReferencesPermissionEnforcement",
+            f"--audit-policy-file={self._audit_policy_path}",
+            f"--audit-log-path={self.layout.audit_log}",
+            "--audit-log-maxsize=100",
+            "--audit-log-maxbackup=1",
             f"--client-ca-file={pki / 'ca.crt'}",
             f"--tls-cert-file={pki / 'apiserver.crt'}",
             f"--tls-private-key-file={pki / 'apiserver.key'}",
@@ -163,6 +169,32 @@ class Configuration:
         """A command line of containerd's own client, in the namespace that the kubelet uses."""
         address = f"--address={self.layout.containerd_socket}"
         return [self.programs["ctr"], address, "--namespace=k8s.io", *arguments]
+
+    @property
+    def _audit_policy_path(self) -> Path:
+        return self.layout.config / "audit-policy.json"
+
+    def _audit_policy(self) -> dict[str, object]:
+        """What accounts of tests ask of the API server, with what they send; no Secret's content.
+
+        Kubernetes' own controllers and people are not recorded.
+        """
+        accounts = ["system:serviceaccounts"]
+        return {
+            "apiVersion": "audit.k8s.io/v1",
+            "kind": "Policy",
+            "omitStages": ["RequestReceived"],
+            "rules": [
+                {"level": "None", "userGroups": ["system:serviceaccounts:kube-system"]},
+                {
+                    "level": "Metadata",
+                    "userGroups": accounts,
+                    "resources": [{"group": "", "resources": ["secrets"]}],
+                },
+                {"level": "Request", "userGroups": accounts},
+                {"level": "None"},
+            ],
+        }
 
     def _kubelet(self) -> dict[str, object]:
         pki = self.layout.pki

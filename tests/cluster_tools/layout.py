@@ -98,6 +98,11 @@ class Layout:
         return self.state / "logs"
 
     @property
+    def audit_log(self) -> Path:
+        """What accounts asked of the API server, one JSON object a line."""
+        return self.logs / "audit.json"
+
+    @property
     def containerd_root(self) -> Path:
         """Images and snapshots; kept by `down`, so that the next `up` need not import again."""
         return self.state / "containerd" / "root"
