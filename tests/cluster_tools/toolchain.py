@@ -89,6 +89,7 @@ RUNTIME = Module(
     },
 )
 DNS = Module(name="dns", programs={"coredns": "."})
+JUDGES = Module(name="judges", programs={"judges": "."})
 STORE = Module(name="s3", programs={"versitygw": "github.com/versity/versitygw/cmd/versitygw"})
 
 

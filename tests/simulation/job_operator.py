@@ -11,10 +11,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from mooring_operator.api.group import Kind
 from mooring_operator.core.decision import Decision, Manifest
 from tests.contract.kstatus_rules import kstatus, violations
 from tests.simulation.job_cluster import JobCluster
 from tests.simulation.transcript import GOLDEN, UPDATE
+from tests.simulation.witness import Sighting, show
 
 ABSENCE = timedelta(seconds=30)
 """How long a killed operator is away."""
@@ -32,6 +34,9 @@ class Killed(Exception):
 class Subject:
     """The resource that is decided about."""
 
+    kind: Kind
+    spec: Callable[[], Wire]
+    """What tools may read of its spec."""
     decide: Callable[[Wire, datetime], Decision[Any]]
     """Looks at a status on the wire and the world at a time."""
     generation: Callable[[], int]
@@ -114,6 +119,7 @@ class Operator:
 
     def _reconcile(self) -> bool:
         """One look and its effects; whether there was any."""
+        self._show()
         decision = self.subject.decide(self.status, self.now)
         wire = decision.status.to_wire()
         self._check(decision, wire)
@@ -124,6 +130,7 @@ class Operator:
         if wire != self.status:
             self._effect()
             self.status = wire
+            self._show()
             summary = self.subject.summary(wire)
             if summary != self._told:
                 self._told = summary
@@ -138,6 +145,10 @@ class Operator:
         for event in decision.events:
             self.tell("event", f"{event.type.value} {event.reason.value}: {event.message}")
         return self.effects > before
+
+    def _show(self) -> None:
+        subject = self.subject
+        show(Sighting(subject.kind, subject.generation(), subject.spec(), self.status))
 
     def _create(self, child: Manifest) -> None:
         if self.cluster.exists(child):

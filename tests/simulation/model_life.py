@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 from mooring_operator.api.deployment import ModelDeployment
+from mooring_operator.api.group import Kind
 from mooring_operator.api.model import ModelStatus
 from mooring_operator.core.observation import ModelObservation, RecordObservation
 from mooring_operator.core.registry.plan import decide
@@ -49,6 +50,8 @@ class ModelLife:
         self._versions: tuple[str | Mapping[str, Any], ...] = ()
         self._channels: tuple[Mapping[str, Any], ...] = ()
         subject = Subject(
+            kind=Kind.MODEL,
+            spec=dict[str, Any],
             decide=lambda status, now: decide(self._observe(status, now), CONFIG, now),
             generation=lambda: self.generation,
             summary=_summary,

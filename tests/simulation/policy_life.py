@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
+from mooring_operator.api.group import Kind
 from mooring_operator.api.retrain import RetrainPolicyStatus
 from mooring_operator.core.observation import RetrainObservation
 from mooring_operator.core.retrain.plan import decide
@@ -54,6 +55,8 @@ class PolicyLife:
         self._annotation: str | None = None
         self._deployment: dict[str, Any] = {}
         subject = Subject(
+            kind=Kind.RETRAIN_POLICY,
+            spec=lambda: {"triggers": list(triggers)},
             decide=lambda status, now: decide(self._observe(status, now), CONFIG, now),
             generation=lambda: self.generation,
             summary=_summary,

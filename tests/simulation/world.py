@@ -27,6 +27,7 @@ from tests.builders.resources import CONFIG, DEPLOYMENT, EPOCH, deployment, mode
 from tests.simulation import invariants
 from tests.simulation.cluster import Behaviour, Cluster, Workload
 from tests.simulation.transcript import Transcript
+from tests.simulation.witness import show, sighting_of
 
 TICK = timedelta(seconds=10)
 STEPS = [
@@ -99,6 +100,7 @@ class World:
         if wire != self.spec:
             self.spec = wire
             self.generation += 1
+            show(sighting_of(self))
 
     def edit(self, **fields: Any) -> None:
         """Changes fields of the spec other than the model."""
@@ -106,6 +108,7 @@ class World:
         self.transcript.user(self.now, "edit", fields)
         self.spec = self.spec | fields
         self.generation += 1
+        show(sighting_of(self))
 
     def annotate(self, name: str, value: str) -> None:
         """`kubectl annotate --overwrite`."""
@@ -250,6 +253,7 @@ class World:
         if wire != self.status:
             self.writes += 1
         self.status = wire
+        show(sighting_of(self))
         self.transcript.decided(self.now, self, decision.events)
 
     def _apply(self, manifest: Manifest) -> Effect:
