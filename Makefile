@@ -11,13 +11,8 @@ CODE := operator serving tests
 export PYTHONUNBUFFERED := 1
 
 .PHONY: help demo test verify static crds proto images cluster-up cluster-down cluster-check clean \
-<<<<<<< HEAD
-        bench-compare bench-detector bench-false-alarms bench-serving bench-recording bench-profile bench-overload bench-soak prove-availability prove-rollouts-traffic conformance \
-        bench-drift bench-operator sim-update lock faults faults-steady
-=======
         bench-compare bench-detector bench-false-alarms bench-serving bench-recording bench-profile bench-overload bench-soak prove-availability prove-rollouts-traffic conformance judge-status \
-        bench-drift sim-update lock faults faults-steady
->>>>>>> 81c4c62 (Tell Argo CD and Flux how our kinds are)
+        bench-drift bench-operator sim-update lock faults faults-steady
 
 help: ## list the commands
 	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -102,13 +97,11 @@ bench-profile: $(STAMP) ## a reference profile of a million rows by 50 columns: 
 bench-drift: $(STAMP) ## our drift detector beside Evidently, NannyML, alibi-detect, river and PSI
 	@$(BIN)/python -m tests.bench.drift $(ARGS)
 
-<<<<<<< HEAD
 bench-operator: $(STAMP) ## 100, 1,000, 5,000 ModelDeployments beside a minimal Go controller
 	@$(BIN)/python -m tests.bench.operator_scale $(ARGS)
-=======
+
 judge-status: $(STAMP) ## each status of the simulation before kstatus, Argo CD's Lua and Flux's CEL
 	@MOORING_PROOF=full $(BIN)/python -m pytest tests/gitops -s
->>>>>>> 81c4c62 (Tell Argo CD and Flux how our kinds are)
 
 conformance: $(STAMP) ## foreign clients against our server: a matrix; exits with 1 on a miss
 	@$(BIN)/python -m tests.conformance.matrix $(ARGS)
