@@ -14,6 +14,7 @@ from mooring_operator.api.deployment_status import ModelDeploymentStatus
 from mooring_operator.core.decision import Decision, RouteRole
 from mooring_operator.core.observation import DeploymentObservation
 from mooring_operator.core.rollout.plan import decide
+from mooring_operator.ids import Revision
 from tests.builders.resources import DEPLOYMENT
 from tests.contract.kstatus_rules import ALWAYS_ON_DEPLOYMENT, kstatus, violations
 
@@ -37,6 +38,7 @@ def check_decision(
     assert again.children == decision.children, "P6: a second look changed the children"
     assert again.routes == decision.routes, "P6: a second look changed the routes"
     assert not again.events, f"P6: a second look posted {again.events}"
+    check_role(observation, decision)
     candidates = {r.candidate_revision for r in decision.routes.values() if r.candidate_revision}
     roles = [route.role for route in decision.routes.values()]
     assert len(candidates) <= 1, "P3: more than one candidate is routed to"
@@ -52,6 +54,20 @@ def check_decision(
             assert pods is not None, "P4: weight without a Deployment"
             assert pods.ready > 0, "P4: weight without a ready pod"
             assert route.candidate_revision not in quarantined, "P2: a quarantined route"
+
+
+def check_role(
+    observation: DeploymentObservation, decision: Decision[ModelDeploymentStatus]
+) -> None:
+    """The stable role moves only to pods that are there: as many as serve now, or as are wanted."""
+    before, after = observation.resource.status.stable, decision.status.stable
+    if before is None or after is None or before.revision == after.revision:
+        return
+    ready = {seen.revision: seen.ready for seen in observation.revisions.values()}
+    taken, left = ready.get(Revision(after.revision), 0), ready.get(Revision(before.revision), 0)
+    assert taken > 0, "P4: the stable role moved to no ready pod"
+    least = min(left, observation.resource.spec.replicas)
+    assert taken >= least, f"the stable role moved from {left} ready pods to {taken}"
 
 
 def check_scaling(world: World, workload: Workload, replicas: int) -> None:

@@ -11,7 +11,12 @@ from datetime import datetime
 from mooring_operator.api.base import parse_duration
 from mooring_operator.api.conditions import Reason
 from mooring_operator.api.deployment import AutomaticTrigger, EventTime, TrafficMode
-from mooring_operator.api.deployment_status import ProbeStatus, ProbeVerdict, Trigger
+from mooring_operator.api.deployment_status import (
+    FailedReturn,
+    ProbeStatus,
+    ProbeVerdict,
+    Trigger,
+)
 from mooring_operator.core.drift import DRIFTED
 from mooring_operator.core.quality.settings import cohort_length
 from mooring_operator.core.quality.told import quality_status
@@ -73,6 +78,17 @@ def remark(situation: Situation) -> str:
         otherwise = f"nothing is rolled back: {_reason_not_to(situation)}"
         told.append(f"{suspicion.what}; {why or otherwise}")
     return "".join(f". {text}" for text in told)
+
+
+def is_held_against(situation: Situation, failed: FailedReturn) -> bool:
+    """Whether what stable should have been left for still stands, and is still to be blamed on it.
+
+    Missing pods, and a person's wish that could not be met, leave nothing against one that serves.
+    """
+    window = parse_duration(situation.spec.rollback.window)
+    if situation.now >= situation.stable.since + window:
+        return False
+    return any(suspicion.trigger is failed.trigger for suspicion in _suspicions(situation))
 
 
 def pods_failed(situation: Situation) -> str | None:

@@ -1,7 +1,7 @@
 """States without a rollout: the desired revision serves, may not serve, or is not known."""
 
 from mooring_operator.api.conditions import ConditionType, Reason
-from mooring_operator.api.deployment_status import FailedReturn, QuarantineEntry, Trigger
+from mooring_operator.api.deployment_status import QuarantineEntry
 from mooring_operator.api.group import Annotation
 from mooring_operator.core.conditions import (
     Standing,
@@ -12,7 +12,7 @@ from mooring_operator.core.conditions import (
     stalled,
 )
 from mooring_operator.core.revision import quarantine_entry
-from mooring_operator.core.rollout.blame import look_back, remark
+from mooring_operator.core.rollout.blame import is_held_against, look_back, remark
 from mooring_operator.core.rollout.candidate import all_ready
 from mooring_operator.core.rollout.soak import is_soaking, soak_end
 from mooring_operator.core.rollout.turn import (
@@ -38,7 +38,7 @@ def serve(situation: Situation) -> Turn:
     failure = f": {pods.failure}" if pods is not None and pods.failure else ""
     failed = stable.failed_return
     complete = pods is not None and all_ready(pods, wanted)
-    if failed is not None and not (complete and _is_mended(failed)):
+    if failed is not None and (not complete or is_held_against(situation, failed)):
         told = f"{message}{failure}. {failed.message}"
         remedy = f"{told}; correct the cause, or ask for another version"
         return Turn(situation.status, stalled(Reason.NO_HEALTHY_REVISION, remedy))
@@ -53,14 +53,6 @@ def serve(situation: Situation) -> Turn:
         message += f"; soaking until {minute(soak_end(situation))}"
     message += remark(situation)
     return Turn(situation.status, ready(_ready_reason(situation), message))
-
-
-def _is_mended(failed: FailedReturn) -> bool:
-    """Whether pods of the stable revision are all that is missed: nothing else was held against it.
-
-    A person's wish that could not be met leaves a deployment that serves as the spec says.
-    """
-    return failed.trigger is Trigger.MANUAL or failed.reason == Reason.PODS_FAILED
 
 
 def _ready_reason(situation: Situation) -> Reason:
