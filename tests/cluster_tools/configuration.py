@@ -80,8 +80,7 @@ class Configuration:
             "--authorization-mode=Node,RBAC",
             # Pod Security says who may run privileged pods, as in other clusters.
             "--allow-privileged=true",
-            # As in OpenShift: who blocks an owner's deletion must be allowed to.
-            "--enable-admission-plugins=NodeRestriction,OwnerReferencesPermissionEnforcement",
+            "--enable-admission-plugins=NodeRestriction",
             f"--audit-policy-file={self._audit_policy_path}",
             f"--audit-log-path={self.layout.audit_log}",
             "--audit-log-maxsize=100",
