@@ -237,5 +237,5 @@ def _told(asked: list[Asked], granted: set[Right]) -> str:
     ours = sum(one.writes_ours for one in writes)
     return (
         f"{len(asked)} requests of the operator, {len(writes)} writes, {ours} of them to our kinds,"
-        f" all to status; {len(granted)} rights, each used, {len(BY_ADMISSION)} of them by admission"
+        f" all to status; {len(granted)} rights, each used, {len(BY_ADMISSION)} by admission"
     )
