@@ -26,6 +26,7 @@ VERBS: dict[str, Asking] = {
     "approve": asks.approve,
     "promote": asks.promote,
     "retry": asks.retry,
+    "rollback_to": asks.roll_back,
 }
 TEXTS = {
     "ready": "Ready/Promoted",
@@ -139,3 +140,14 @@ def test_verb_is_refused_when_a_person_means_another_revision() -> None:
     for word in ("v9", "0123456789ab", candidate.revision[:3]):
         with pytest.raises(CommandFailed, match="the candidate is"):
             asks.abort(deployment, word)
+
+
+def test_rollback_leads_to_a_version_a_hash_or_a_number_of_the_history() -> None:
+    deployment = Deployment(look_at("Ready/Promoted").wire)
+    target = asks.roll_back(deployment).target
+    assert target.version == "v1"
+    for word in ("v1", target.revision, target.revision[:5], "1"):
+        assert asks.roll_back(deployment, word).target.revision == target.revision
+    for word, said in (("v2", "serves already"), ("7", "no earlier revision that 7 names")):
+        with pytest.raises(CommandFailed, match=said):
+            asks.roll_back(deployment, word)

@@ -16,7 +16,7 @@ from tests.simulation.recorded_looks import BAD, GATED, Look, look_at, recorded_
 from tests.simulation.transcript import check_golden, check_text
 from tests.simulation.world import STEPS, World
 
-VERBS = ("abort", "approve", "promote", "retry")
+VERBS = ("abort", "approve", "promote", "retry", "rollback_to")
 HASHES = {name: revision_hash(digest_of(name), IMAGE) for name in ("v1", "v2", "v3", "v4")}
 
 
@@ -34,11 +34,14 @@ def test_every_verb_in_every_state_ends_as_told() -> None:
     for look in recorded_looks():
         lines += ["", look.title]
         status = look.observation.resource.status
-        named = {ref.version for ref in (status.desired, status.candidate, status.stable) if ref}
+        refs = (status.desired, status.candidate, status.stable, status.retired)
+        named = {ref.version for ref in refs if ref}
         for verb in VERBS:
             for version in sorted(named):
                 decision = look.decide(**{verb: f"{HASHES[version]}@now"})
-                lines.append(f"  {verb} {version}: {outcome(decision, look)}")
+                lines.append(
+                    f"  {verb.replace(chr(95), chr(45))} {version}: {outcome(decision, look)}"
+                )
     check_text("\n".join(lines).lstrip() + "\n", "verbs-in-every-state.txt")
 
 
@@ -49,12 +52,26 @@ def relevant(look: Look, verb: str) -> set[str]:
     quarantined = {entry.revision for entry in status.quarantine}
     if verb in ("abort", "promote"):
         return {status.candidate.revision} if status.candidate is not None else set()
+    if verb == "rollback_to":
+        return before(look)
     if desired is None:
         return set()
     if verb == "retry":
         return {desired} & quarantined
     waits = spec.rollout.approval.required and status.candidate is None
     return {desired} - quarantined if waits else set()
+
+
+def before(look: Look) -> set[str]:
+    """What a rollback may lead to, by hash or by number."""
+    status = look.observation.resource.status
+    if status.stable is None or status.revert is not None:
+        return set()
+    barred = {entry.revision for entry in status.quarantine} | {status.stable.revision}
+    promoted = [entry for entry in status.history if entry.outcome == "Promoted"]
+    fitting = [entry for entry in promoted if entry.revision not in barred]
+    warm = {status.retired.revision} - barred if status.retired is not None else set[str]()
+    return warm | {e.revision for e in fitting} | {str(e.seq) for e in fitting}
 
 
 TOKENS = st.one_of(
@@ -274,6 +291,60 @@ def test_approval_is_void_when_the_spec_asks_for_another_revision_meanwhile() ->
     world.apply("v2")
     world.run(20)
     assert world.standing == "Reconciling/AwaitingApproval"
+
+
+@pytest.mark.parametrize("paused", [False, True])
+def test_stable_is_left_for_the_revision_before_when_a_person_says_so(*, paused: bool) -> None:
+    world = serving_v1()
+    world.apply("v2")
+    world.run_until("Ready/Promoted")
+    world.run(60)
+    if paused:
+        world.edit(paused=True)
+        world.run(20)
+    say(world, "rollback-to", "v1")
+    world.run_until("Stalled/RolledBack", within=60)
+    assert world.status["stable"]["version"] == "v1"
+    entry = world.status["quarantine"][0]
+    assert (entry["version"], entry["reason"], entry["trigger"]) == ("v2", "Manual", "Manual")
+    assert world.cluster.traffic.failed == 0
+    if not paused:
+        check_golden(world, "verb-rollback-to")
+
+
+def test_stable_is_left_for_an_older_revision_by_its_number_when_its_pods_are_gone() -> None:
+    world = serving_v1(rollback={"keepWarm": "1m"})
+    for version in ("v2", "v3"):
+        world.apply(version)
+        world.tick()
+        world.run_until("Ready/Promoted", within=600)
+        world.run(120)
+    assert len(world.cluster.workloads) == 1
+    world.annotate("mooring.dev/rollback-to", "1@incident-7")
+    world.run_until("Stalled/RolledBack", within=120)
+    assert world.status["stable"]["version"] == "v1"
+    assert world.status["lastVerb"]["outcome"] == "Accepted"
+    assert world.cluster.traffic.failed == 0
+    say(world, "rollback-to", "v3")
+    world.run(20)
+    assert world.status["lastVerb"]["outcome"] == "Ignored", "what was left is in quarantine"
+    check_golden(world, "verb-rollback-to-cold")
+
+
+def test_rollback_beside_a_candidate_withdraws_it_and_lets_it_in_again_after_that() -> None:
+    world = serving_v1()
+    world.apply("v2")
+    world.run_until("Ready/Promoted")
+    world.run(20)
+    world.apply("v3")
+    world.run_until("Reconciling/Analysing")
+    say(world, "rollback-to", "v1")
+    world.run(60)
+    assert world.status["stable"]["version"] == "v1"
+    assert [entry["version"] for entry in world.status["quarantine"]] == ["v2"]
+    world.run_until("Ready/Promoted")
+    assert world.status["stable"]["version"] == "v3"
+    assert world.cluster.traffic.failed == 0
 
 
 def test_verbs_survive_when_the_status_is_lost() -> None:

@@ -228,7 +228,9 @@ def _awaits_approval(deployment: Deployment, desired: Revision) -> bool:
     gate = inside(inside(deployment.spec, "rollout"), "approval")
     if not gate.get("required") or deployment.candidate is not None:
         return False
-    served = {ref.revision for ref in (deployment.stable, deployment.retired) if ref is not None}
+    retired = deployment.retired
+    warm = None if retired is None or retired.entry.get("rolledBack") else retired
+    served = {ref.revision for ref in (deployment.stable, warm) if ref is not None}
     if desired.revision in served or deployment.in_quarantine(desired.revision):
         return False
     return inside(deployment.status, "approval").get("revision") != desired.revision

@@ -17,16 +17,20 @@ from mooring_operator.api.conditions import Reason
 from mooring_operator.api.deployment_status import (
     CandidateStage,
     CandidateStatus,
+    HistoryEntry,
     ModelDeploymentStatus,
+    Outcome,
     RevisionRef,
+    Trigger,
 )
 from mooring_operator.api.group import Annotation
 from mooring_operator.api.verbs import TOKEN_LIMIT, Approval, LastVerb, VerbOutcome
 from mooring_operator.core.conditions import trimmed
 from mooring_operator.core.decision import EventNote
-from mooring_operator.core.revision import quarantine_entry
+from mooring_operator.core.revision import quarantine_entry, reference
 from mooring_operator.core.rollout.analysing import begin_promotion
 from mooring_operator.core.rollout.approval import awaits_approval
+from mooring_operator.core.rollout.revert import begin_revert
 from mooring_operator.core.rollout.rollback import begin_rollback
 from mooring_operator.core.rollout.turn import (
     Situation,
@@ -38,8 +42,10 @@ from mooring_operator.core.rollout.turn import (
     warning,
     with_candidate,
 )
+from mooring_operator.core.rollout.way_back import reference_of
 
 _BY_HASH = re.compile(r"^([0-9a-f]{12,64})(@\S{1,60})?$")
+_BY_HASH_OR_NUMBER = re.compile(r"^([0-9a-f]{12,64}|[0-9]{1,9})(@\S{1,60})?$")
 _SHOWN = 80
 """Characters of a token that a message repeats."""
 _LET_IN = (CandidateStage.STARTING, CandidateStage.ANALYSING, CandidateStage.PROMOTING)
@@ -53,7 +59,7 @@ class Token:
     annotation: Annotation
     text: str
     key: str
-    """The revision's hash, or more digits of it."""
+    """The revision's hash or more digits of it, or a number of the history."""
 
     @property
     def said(self) -> str:
@@ -212,6 +218,58 @@ def _about_candidate(candidate: CandidateStatus, token: Token, state: str) -> st
     )
 
 
+# Stable revision
+
+
+def _roll_back_to(situation: Situation, token: Token) -> Turn | None:
+    status = situation.status
+    target = _older(status, token)
+    if target is None or status.stable is None or status.revert is not None:
+        return None
+    barred = quarantine_entry(status, target.revision) is not None
+    if barred or target.revision == status.stable.revision:
+        return None
+    evidence = f"a person said so ({token.said})"
+    return begin_revert(situation, target, Trigger.MANUAL, Reason.MANUAL, evidence)
+
+
+def _older(status: ModelDeploymentStatus, token: Token) -> RevisionRef | None:
+    """What is needed to bring the token's revision back; None: it is not known."""
+    retired = status.retired
+    if retired is not None and token.names(retired):
+        return reference(retired)
+    entry = _promoted(status, token)
+    return None if entry is None else reference_of(status, entry)
+
+
+def _promoted(status: ModelDeploymentStatus, token: Token) -> HistoryEntry | None:
+    """The newest entry of the history that the token names, by hash or by number."""
+    for entry in status.history:
+        named_so = token.key == str(entry.seq) or token.key.startswith(entry.revision)
+        if entry.outcome is Outcome.PROMOTED and named_so:
+            return entry
+    return None
+
+
+def _rollback_objection(situation: Situation, token: Token) -> str:
+    status = situation.status
+    if status.stable is None:
+        return "nothing is stable yet"
+    if status.revert is not None:
+        return f"{named(status.stable)} is being left for {named(status.revert)} already"
+    entry = _promoted(status, token)
+    known = status.retired if token.names(status.retired) else entry
+    if known is None:
+        return "the history has no promoted revision of this hash or number; ask for its version"
+    if known.revision == status.stable.revision:
+        return f"{named(status.stable)} serves already"
+    what = f"{known.version} ({known.revision})"
+    held = quarantine_entry(status, known.revision)
+    if held is not None:
+        return f"{what} is in quarantine ({held.reason}): choose another one of the history"
+    return f"{what} is not kept in the history with all that it is made of; ask for its version"
+
+
 # Desired revision
 
 
@@ -293,6 +351,13 @@ def _where(situation: Situation, token: Token) -> str:
 
 VERBS = (
     Verb(Annotation.ABORT, "abort", _BY_HASH, _abort, _abort_objection),
+    Verb(
+        Annotation.ROLLBACK_TO,
+        "rollback_to",
+        _BY_HASH_OR_NUMBER,
+        _roll_back_to,
+        _rollback_objection,
+    ),
     Verb(Annotation.RETRY, "retry", _BY_HASH, _retry, _retry_objection, needs_resolution=True),
     Verb(
         Annotation.APPROVE, "approve", _BY_HASH, _approve, _approve_objection, needs_resolution=True
