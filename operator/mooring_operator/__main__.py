@@ -214,7 +214,7 @@ async def build(settings: OperatorSettings, make_deciders: MakeDeciders = decide
     queue = edges.queue("reconcile", settings.workers, rate)
     rounds = edges.queue("sync", settings.sync_workers)
     sync = _sync(edges, cache, queue, rounds)
-    ingest.subscribe(queue.notify)
+    ingest.subscribe(queue.notify, queue.review)
     ingest.subscribe(sync.noticed)
     resync = Resync(
         edges.kube,

@@ -22,18 +22,24 @@ class Ingest:
     ) -> None:
         self._cache, self._streams = cache, streams
         self._clock, self._metrics = clock, metrics
-        self._listeners: list[Notify] = []
+        self._listeners: list[tuple[Notify, Notify]] = []
 
-    def subscribe(self, notify: Notify) -> None:
-        """Adds someone who is told every key that must look again."""
-        self._listeners.append(notify)
+    def subscribe(self, notify: Notify, review: Notify | None = None) -> None:
+        """Adds someone who is told every key that must look again.
+
+        Args:
+            notify: told when something changed.
+            review: told when nothing is known to have changed: at the first sight of what was
+                there before us, and when everything is looked over. Without it, `notify` is.
+        """
+        self._listeners.append((notify, review or notify))
 
     def watched(self, event_type: str | None, manifest: Manifest) -> None:
         """Takes a watch event in."""
         kind = manifest["kind"]
         self._streams.heard(kind, manifest)
         self._metrics.watch_last_event.labels(kind).set(self._clock.now().timestamp())
-        self._told(self._cache.apply(event_type, manifest))
+        self._told(self._cache.apply(event_type, manifest), listed=event_type is None)
 
     def written(self, manifest: Manifest, by: ObjectKey) -> None:
         """Takes the answer to a write of ours in; its writer knows already."""
@@ -49,7 +55,7 @@ class Ingest:
         self._streams.shown(kind, listed, self._clock.monotonic())
         changes = self._cache.replace(kind, listed, resource_version)
         for change in changes:
-            self._told(change)
+            self._told(change, listed=True)
         lost = sum(1 for change in changes if change.after is None)
         if lost:
             self._metrics.synthetic_deletes.labels(kind).inc(lost)
@@ -60,17 +66,18 @@ class Ingest:
         """Makes every object of ours look again, as a new leader and each resync do."""
         for kind in Kind:
             for key in self._cache.keys(kind.value):
-                self._notify(key)
+                for _, review in self._listeners:
+                    review(key)
 
-    def _told(self, change: Change | None, but: ObjectKey | None = None) -> None:
+    def _told(
+        self, change: Change | None, but: ObjectKey | None = None, *, listed: bool = False
+    ) -> None:
         if change is None:
             return
         kind = change.key.kind
         self._metrics.cache_objects.labels(kind).set(self._cache.size(kind))
+        first_sight = listed and change.before is None
         for key in keys_to_wake(self._cache, change):
             if key != but:
-                self._notify(key)
-
-    def _notify(self, key: ObjectKey) -> None:
-        for listener in self._listeners:
-            listener(key)
+                for notify, review in self._listeners:
+                    (review if first_sight else notify)(key)

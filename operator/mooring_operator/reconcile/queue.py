@@ -65,8 +65,16 @@ class WorkQueue(Generic[KeyT]):
     def notify(self, key: KeyT) -> None:
         """Says that something about this key may have changed."""
         if self._schedule.add(key, self._clock.monotonic()):
-            self._metrics.queue_adds.labels(self._settings.name).inc()
-            self._wake.set()
+            self._added()
+
+    def review(self, key: KeyT) -> None:
+        """Has a key looked over although nothing is known to have changed; news go first."""
+        if self._schedule.review(key, self._clock.monotonic()):
+            self._added()
+
+    def _added(self) -> None:
+        self._metrics.queue_adds.labels(self._settings.name).inc()
+        self._wake.set()
 
     def forget(self, key: KeyT) -> None:
         """Drops what is remembered of a key that is no more."""
@@ -88,23 +96,35 @@ class WorkQueue(Generic[KeyT]):
             work: what to do for a key.
             on_failure: told about everything that `work` raises; what it raises itself is logged.
         """
+        # One waits for keys, however many workers there are: each notice would wake all of them.
+        free = asyncio.Semaphore(self._settings.workers)
         async with asyncio.TaskGroup() as group:
-            for _ in range(self._settings.workers):
-                group.create_task(self._worker(work, on_failure))
+            while True:
+                await free.acquire()
+                taken = await self._next()
+                if taken is None:
+                    return
+                key, waited = taken
+                self._metrics.queue_wait.labels(self._settings.name).observe(waited)
+                self._active += 1
+                self._idle.clear()
+                group.create_task(self._worked(key, work, on_failure, free))
 
-    async def _worker(self, work: Work[KeyT], on_failure: OnFailure[KeyT] | None) -> None:
-        while (taken := await self._next()) is not None:
-            key, waited = taken
-            name = self._settings.name
-            self._metrics.queue_wait.labels(name).observe(waited)
-            started = self._clock.monotonic()
-            self._active += 1
-            self._idle.clear()
-            await self._one(key, work, on_failure)
-            self._metrics.queue_work.labels(name).observe(self._clock.monotonic() - started)
-            self._active -= 1
-            if not self._active:
-                self._idle.set()
+    async def _worked(
+        self,
+        key: KeyT,
+        work: Work[KeyT],
+        on_failure: OnFailure[KeyT] | None,
+        free: asyncio.Semaphore,
+    ) -> None:
+        started = self._clock.monotonic()
+        await self._one(key, work, on_failure)
+        elapsed = self._clock.monotonic() - started
+        self._metrics.queue_work.labels(self._settings.name).observe(elapsed)
+        free.release()
+        self._active -= 1
+        if not self._active:
+            self._idle.set()
 
     async def _one(self, key: KeyT, work: Work[KeyT], on_failure: OnFailure[KeyT] | None) -> None:
         outcome = await settled(work(key))

@@ -1,10 +1,13 @@
 """Which key is worked on next: a value machine without clock, waiting or tasks.
 
 A key waits at most once, is worked on by at most one worker, and has at most one timer. A key
-that is added while it is worked on is worked on once more afterwards.
+that is added while it is worked on is worked on once more afterwards. What changed goes before what
+is only looked over, which gets one turn in four meanwhile: a new leader looks at everything, and
+whoever edits one object must not wait for the thousands that did not change.
 """
 
 import heapq
+from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
 
@@ -13,34 +16,54 @@ KeyT = TypeVar("KeyT", bound=Hashable)
 FIRST_BACKOFF = 0.1
 LONGEST_BACKOFF = 300.0
 """Seconds. Between them the pause doubles with each failure in a row."""
+REVIEW_TURNS = 4
+"""While both wait, each so-manieth turn is a review's."""
 
 
 class Schedule(Generic[KeyT]):
-    """Ready keys in order of arrival, keys under work, timers in one heap."""
+    """Keys that changed and keys to review, each in order of arrival; keys under work; timers."""
 
     def __init__(self, jitter: Callable[[], float]) -> None:
         """Takes a source of numbers in [0, 1), which spreads the pauses of keys apart."""
         self._jitter = jitter
-        self._ready: dict[KeyT, float] = {}
+        # A plain dict searches past all that was taken before it finds the first that is left.
+        self._ready: OrderedDict[KeyT, float] = OrderedDict()
+        self._review: OrderedDict[KeyT, float] = OrderedDict()
+        self._turn = 0
         self._busy: set[KeyT] = set()
-        self._again: dict[KeyT, float] = {}
+        self._again: set[KeyT] = set()
+        self._review_again: set[KeyT] = set()
         self._due: dict[KeyT, float] = {}
         self._heap: list[tuple[float, int, KeyT]] = []
         self._ticket = 0
         self._failures: dict[KeyT, int] = {}
 
     def __len__(self) -> int:
-        return len(self._ready)
+        return len(self._ready) + len(self._review)
 
     def add(self, key: KeyT, now: float) -> bool:
-        """Makes a key ready; returns whether it was not already."""
+        """Makes a key ready that may have changed; returns whether it did not wait already."""
         if key in self._busy:
-            fresh = key not in self._again
-            self._again.setdefault(key, now)
+            fresh = key not in self._again and key not in self._review_again
+            self._again.add(key)
+            self._review_again.discard(key)
             return fresh
         fresh = key not in self._ready
-        self._ready.setdefault(key, now)
-        return fresh
+        since = self._review.pop(key, None)
+        self._ready.setdefault(key, now if since is None else since)
+        return fresh and since is None
+
+    def review(self, key: KeyT, now: float) -> bool:
+        """Makes a key ready of which no change is known; returns whether it did not wait."""
+        if key in self._busy:
+            fresh = key not in self._again and key not in self._review_again
+            if fresh:
+                self._review_again.add(key)
+            return fresh
+        if key in self._ready or key in self._review:
+            return False
+        self._review[key] = now
+        return True
 
     def take(self, now: float) -> tuple[KeyT, float] | None:
         """Hands out the next key and the seconds that it waited; None: nothing is ready."""
@@ -49,12 +72,18 @@ class Schedule(Generic[KeyT]):
             if self._due.get(key) == due:
                 del self._due[key]
                 self.add(key, now)
-        if not self._ready:
+        waiting = self._next_in_turn()
+        if not waiting:
             return None
-        key = next(iter(self._ready))
-        waited = now - self._ready.pop(key)
+        key, since = waiting.popitem(last=False)
         self._busy.add(key)
-        return key, waited
+        return key, now - since
+
+    def _next_in_turn(self) -> OrderedDict[KeyT, float]:
+        if not self._ready or not self._review:
+            return self._ready or self._review
+        self._turn = (self._turn + 1) % REVIEW_TURNS
+        return self._ready if self._turn else self._review
 
     def next_timer(self) -> float | None:
         """When the next timer is due; None: there is none."""
@@ -91,5 +120,8 @@ class Schedule(Generic[KeyT]):
             self._ticket += 1
             heapq.heappush(self._heap, (due, self._ticket, key))
         if key in self._again:
-            del self._again[key]
-            self._ready.setdefault(key, now)
+            self._again.discard(key)
+            self.add(key, now)
+        elif key in self._review_again:
+            self._review_again.discard(key)
+            self.review(key, now)

@@ -191,3 +191,24 @@ async def test_work_under_way_ends_when_the_queue_is_stopped() -> None:
     assert ended == ["a"], "what was not begun is left to the next leader"
     assert drained.done()
     assert task.done()
+
+
+async def test_edit_does_not_wait_for_the_look_at_everything_of_a_new_leader() -> None:
+    clock = ManualClock()
+    rate = TokenBucket(rate=10.0, burst=1, now=0.0)
+    queue = _queue(clock, workers=4, rate=rate)
+    done: list[str] = []
+
+    async def work(key: str) -> None:
+        done.append(key)
+
+    async with _running(queue, work):
+        for number in range(1000):
+            queue.review(str(number))
+        await clock.advance(1.0)
+        queue.notify("edited")
+        await clock.advance(0.3)
+        assert "edited" in done
+        assert len(done) < 20
+        queue.stop()
+        await clock.advance(1.0)

@@ -1,6 +1,10 @@
 from mooring_operator.ids import ObjectKey
+from mooring_operator.metrics import OperatorMetrics
 from mooring_operator.reconcile.cache import Cache
+from mooring_operator.reconcile.ingest import Ingest
 from mooring_operator.reconcile.routing import keys_to_wake
+from mooring_operator.reconcile.streams import Streams
+from tests.unit.shell.manual_clock import ManualClock
 from tests.unit.shell.objects import deployment_resource, pod, thing
 
 M = ObjectKey("Model", "a", "m")
@@ -66,3 +70,23 @@ def test_relabelled_child_wakes_old_and_new_owner() -> None:
     moved = pod("1", "r1", version=2)
     moved["metadata"]["labels"]["mooring.dev/deployment"] = "e"
     assert _woken(cache, moved) == {D, ObjectKey("ModelDeployment", "a", "e")}
+
+
+def test_first_sight_of_old_objects_is_a_review_and_every_change_is_news() -> None:
+    news: list[ObjectKey] = []
+    reviews: list[ObjectKey] = []
+    ingest = Ingest(Cache(), Streams(), ManualClock(), OperatorMetrics())
+    ingest.subscribe(news.append, reviews.append)
+    ingest.listed("Model", [thing("Model", "m", version=5)], "6")
+    ingest.watched(None, deployment_resource(version=6))
+    assert not news
+    assert set(reviews) == {M, D}
+    ingest.watched("MODIFIED", thing("Model", "m", version=7))
+    assert set(news) == {M, D}
+    news.clear()
+    reviews.clear()
+    ingest.listed("Model", [], "9")
+    assert set(news) == {M, D}, "what was lost meanwhile is news"
+    assert not reviews
+    ingest.wake_all()
+    assert reviews == [D]

@@ -32,6 +32,55 @@ def test_keys_are_taken_in_order_of_arrival() -> None:
     assert [_taken(schedule, 0.0) for _ in range(3)] == ["c", "a", "b"]
 
 
+def test_change_goes_before_keys_that_are_only_reviewed() -> None:
+    schedule = Schedule[str](no_jitter)
+    for number in range(100):
+        schedule.review(f"old {number}", 0.0)
+    schedule.add("edited", 5.0)
+    assert schedule.take(6.0) == ("edited", 1.0)
+
+
+def test_reviews_get_one_turn_in_four_while_changes_wait() -> None:
+    schedule = Schedule[str](no_jitter)
+    for number in range(20):
+        schedule.review(f"review {number}", 0.0)
+        schedule.add(f"change {number}", 0.0)
+    kinds = [(_taken(schedule, 0.0) or "").split()[0] for _ in range(12)]
+    assert kinds == ["change", "change", "change", "review"] * 3
+
+
+def test_key_waits_once_when_it_changes_while_it_waits_for_a_review() -> None:
+    schedule = Schedule[str](no_jitter)
+    assert schedule.review("a", 0.0)
+    assert schedule.review("b", 0.0)
+    assert not schedule.add("b", 1.0)
+    assert not schedule.review("b", 1.0)
+    assert schedule.take(3.0) == ("b", 3.0), "it counts from when it began to wait"
+    assert _taken(schedule, 3.0) == "a"
+    assert schedule.take(3.0) is None
+
+
+def test_change_during_work_is_not_put_behind_reviews() -> None:
+    schedule = Schedule[str](no_jitter)
+    schedule.add("a", 0.0)
+    schedule.take(0.0)
+    assert schedule.review("a", 0.0)
+    assert not schedule.add("a", 0.0)
+    schedule.review("b", 0.0)
+    schedule.succeed("a", 1.0, None)
+    assert [_taken(schedule, 1.0) for _ in range(3)] == ["a", "b", None]
+
+
+def test_review_during_work_is_done_once_afterwards() -> None:
+    schedule = Schedule[str](no_jitter)
+    schedule.review("a", 0.0)
+    schedule.take(0.0)
+    assert schedule.review("a", 0.0)
+    assert not schedule.review("a", 0.0)
+    schedule.succeed("a", 1.0, None)
+    assert [_taken(schedule, 1.0) for _ in range(2)] == ["a", None]
+
+
 def test_timer_makes_key_ready_when_due() -> None:
     schedule = Schedule[str](no_jitter)
     schedule.add("a", 0.0)
