@@ -12,6 +12,9 @@ from dataclasses import dataclass
 import httpx
 
 _CLOSING_SECONDS = 1.0
+_SENDING = ("send_request_headers.started", "send_request_body.started")
+"""The events of httpcore's "trace" extension right before each part of a request is sent: the event
+loop may turn, or the process stand still, between the two."""
 
 
 @dataclass(eq=False)
@@ -40,17 +43,37 @@ class ConnectionPool:
         query: Mapping[str, str | int] | None,
         content: bytes | None,
         headers: Mapping[str, str],
+        before_sent: Callable[[], None],
     ) -> httpx.Response:
         """One request and its whole answer.
+
+        Args:
+            method: of the request.
+            path: below the server's address.
+            query: parameters.
+            content: body.
+            headers: more of them.
+            before_sent: called before the head and before the body is sent; may raise, and the
+                server then never gets the whole request.
 
         Raises:
             httpx.HTTPError: there was none.
         """
+
+        async def trace(event: str, _: Mapping[str, object]) -> None:
+            if event.endswith(_SENDING):
+                before_sent()
+
         pool = self._pool
         pool.users += 1
         try:
             return await pool.http.request(
-                method, path, params=query, content=content, headers=headers
+                method,
+                path,
+                params=query,
+                content=content,
+                headers=headers,
+                extensions={"trace": trace},
             )
         except (httpx.TransportError, asyncio.CancelledError):
             # A caller that gave up waiting knows as much as a time-out of ours.

@@ -38,6 +38,8 @@ _JSON = "application/json"
 _ANSWER_SECONDS = 10.0
 """Longest silence within a request. Kubernetes promises 1 s for an object, 30 s for everything at
 once; a page is neither. What hangs longer hangs in the network."""
+MOST_CONNECTIONS = 64
+"""Requests and watches at once; more wait for one to end."""
 _OUTAGE_SECONDS = 3.0
 """A silence after which watches may have missed something."""
 _LEASES = "/apis/coordination.k8s.io/"
@@ -71,8 +73,9 @@ class HttpKubeClient:
         self._answered_at = clock.monotonic()
         self._silent_since: float | None = None
         self.fence: Callable[[], None] = _anybody
-        """Raises LeadershipLost when this process may not write. Asked when a write is sent, which
-        may be long after it was wanted: the rate limit makes it wait."""
+        """Raises LeadershipLost when this process may not write. Asked when the last part
+        of a write is sent, which may be long after it was wanted: the rate limit makes it wait,
+        and so does the connection."""
         self.on_return: Callable[[], None] = _nobody_asks
         """Called when the API server answers again after an outage."""
         self._bearer = connection.bearer()
@@ -84,7 +87,7 @@ class HttpKubeClient:
     def _client(self) -> httpx.AsyncClient:
         transport = httpx.AsyncHTTPTransport(
             verify=self._connection.tls(),
-            limits=httpx.Limits(max_connections=64, max_keepalive_connections=32),
+            limits=httpx.Limits(max_connections=MOST_CONNECTIONS, max_keepalive_connections=32),
             trust_env=False,
             socket_options=keepalive(),
         )
@@ -171,8 +174,6 @@ class HttpKubeClient:
         content_type: str = _JSON,
     ) -> dict[str, Any]:
         await self._clock.sleep(self._limit.reserve(self._clock.monotonic()))
-        if method != "GET" and not path.startswith(_LEASES):
-            self.fence()
         response = await self._send(method, path, what, query, body, content_type)
         if response.status_code == _UNAUTHORIZED:
             # The projected token rotates about hourly; read it again, once.
@@ -199,10 +200,16 @@ class HttpKubeClient:
         if body is not None:
             headers["content-type"] = content_type
             content = json.dumps(body, separators=(",", ":")).encode()
+        free = method == "GET" or path.startswith(_LEASES)
         started = self._clock.monotonic()
         try:
             response = await self._pool.request(
-                method, path, query=query, content=content, headers=headers
+                method,
+                path,
+                query=query,
+                content=content,
+                headers=headers,
+                before_sent=_anybody if free else self._ask_fence,
             )
         except asyncio.CancelledError:
             self._fell_silent(started)
@@ -215,6 +222,9 @@ class HttpKubeClient:
             ) from error
         self._answered()
         return response
+
+    def _ask_fence(self) -> None:
+        self.fence()  # as it is by then
 
     def _fell_silent(self, started: float, *, hung: bool = False) -> None:
         """A request got no answer.

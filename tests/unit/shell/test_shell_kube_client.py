@@ -10,7 +10,7 @@ import pytest
 
 from mooring_operator.errors import LeadershipLost, Transient
 from mooring_operator.io.kube import ObjectRef
-from mooring_operator.io.kube_client import HttpKubeClient
+from mooring_operator.io.kube_client import MOST_CONNECTIONS, HttpKubeClient
 from mooring_operator.io.kube_login import Connection
 from mooring_operator.io.resources import RESOURCES
 from mooring_operator.io.token_bucket import TokenBucket
@@ -35,6 +35,7 @@ class Server:
     requests: list[str] = field(default_factory=list[str])
     port: int = 0
     _open: set[asyncio.StreamWriter] = field(default_factory=set[asyncio.StreamWriter])
+    _owed: list[asyncio.StreamWriter] = field(default_factory=list[asyncio.StreamWriter])
     _news: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -42,11 +43,13 @@ class Server:
         self._open.add(writer)
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             while head := await reader.readuntil(b"\r\n\r\n"):
-                self.requests.append(head.split(b" ", 1)[0].decode())
-                self._news.set()
                 length = head.lower().partition(b"content-length:")[2].split(b"\r\n")[0]
                 await reader.readexactly(int(length or 0))
-                if not self.silent:
+                self.requests.append(head.split(b" ", 1)[0].decode())
+                self._news.set()
+                if self.silent:
+                    self._owed.append(writer)
+                else:
                     writer.write(ANSWER)
         self._open.discard(writer)
         writer.close()
@@ -56,6 +59,12 @@ class Server:
         while len(self.requests) < count:
             self._news.clear()
             await self._news.wait()
+
+    def speak(self) -> None:
+        """Answers what was not answered, and everything from now on."""
+        self.silent = False
+        for writer in self._owed:
+            writer.write(ANSWER)
 
     def hang_up(self) -> None:
         for writer in self._open:
@@ -101,6 +110,53 @@ async def test_write_is_not_sent_when_leadership_was_lost_while_the_rate_limit_h
         lease = ObjectRef(RESOURCES["Lease"], "a", "l")
         await clock.advance(5.0)
         await kube.patch(lease, {}, manager="mooring")  # and must be able to campaign
+        await kube.aclose()
+
+
+async def test_write_is_not_sent_when_leadership_was_lost_while_it_waited_for_a_connection() -> (
+    None
+):
+    clock = ManualClock()
+
+    def lost() -> None:
+        raise LeadershipLost("somebody else leads")
+
+    async with _served() as server:
+        kube = _client(server, clock)
+        server.silent = True
+        reading = [asyncio.create_task(kube.get(REF)) for _ in range(MOST_CONNECTIONS)]
+        await server.heard(MOST_CONNECTIONS)
+        writing = asyncio.create_task(kube.apply(SERVICE, manager="mooring"))
+        await settle()
+        kube.fence = lost
+        server.speak()
+        with pytest.raises(LeadershipLost):
+            await writing
+        await asyncio.gather(*reading)
+        await kube.get(REF)  # the connection that the write had got is no loss
+        assert set(server.requests) == {"GET"}
+        await kube.aclose()
+
+
+async def test_write_is_not_completed_when_leadership_was_lost_between_its_head_and_its_body() -> (
+    None
+):
+    clock = ManualClock()
+    asked = 0
+
+    def lost_after_the_head() -> None:
+        nonlocal asked
+        asked += 1
+        if asked > 1:
+            raise LeadershipLost("somebody else leads")
+
+    async with _served() as server:
+        kube = _client(server, clock)
+        kube.fence = lost_after_the_head
+        with pytest.raises(LeadershipLost):
+            await kube.apply(SERVICE, manager="mooring")
+        await kube.get(REF)
+        assert server.requests == ["GET"]
         await kube.aclose()
 
 
