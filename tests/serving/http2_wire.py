@@ -108,7 +108,7 @@ class Wire:
     def read(self) -> Frame | None:
         """The next frame, None at the end; settings and pings are answered."""
         while True:
-            found = self._read_frame()
+            found = self.read_frame()
             if found is None:
                 return None
             if found.kind == SETTINGS and not found.flags & ACK:
@@ -125,7 +125,7 @@ class Wire:
                 self.goaways.append((last, int.from_bytes(found.payload[4:8], "big")))
             return found
 
-    def _read_frame(self) -> Frame | None:
+    def read_frame(self) -> Frame | None:
         while len(self.buffer) < 9 or len(self.buffer) < 9 + int.from_bytes(self.buffer[:3], "big"):
             try:
                 data = self.socket.recv(65_536)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from tests.serving.grpc_client import connected, health_pb2, matrix_request, pb, read_output
-from tests.serving.http2_wire import wired
+from tests.serving.http2_wire import ACK, SETTINGS, wired
 from tests.serving.running_server import Server, await_true, running
 from tests.serving.served_packages import cancer_package, cancer_rows
 
@@ -98,6 +98,25 @@ def test_draining_server_asks_to_leave_twice_and_names_the_last_call() -> None:
         assert answered == 0
         assert wire.ended() == 0
         assert wire.goaways == [((1 << 31) - 1, 0), (3, 0)]
+
+
+def test_connection_that_has_said_nothing_yet_reads_settings_before_it_is_asked_to_leave() -> None:
+    """A client sends its preface when its connection stands; the drain may come between."""
+    with (
+        running(cancer_package(), MOORING_DRAIN_SECONDS="2") as server,
+        wired(server.grpc, greet=False) as silent,
+        wired(server.grpc) as later,
+    ):
+        later.call(1, LIVE, b"")
+        assert later.answer(1).status == 0  # so the earlier connection is accepted too
+        server.terminate()
+        first = silent.read_frame()
+        assert first is not None
+        assert (first.kind, first.flags & ACK) == (SETTINGS, 0)
+        silent.greet()
+        silent.call(1, LIVE, b"")
+        assert silent.answer(1).status == 0
+        assert silent.ended() == 0
 
 
 def test_draining_server_is_live_not_ready_and_still_answers_new_connections() -> None:

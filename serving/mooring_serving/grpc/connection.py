@@ -11,7 +11,6 @@ from mooring_serving.errors import RequestRefused
 from mooring_serving.grpc.frames import (
     ACK,
     DATA,
-    DEFAULT_WINDOW,
     HEAD_BYTES,
     HEADERS,
     MAX_WINDOW,
@@ -22,8 +21,8 @@ from mooring_serving.grpc.frames import (
     Kind,
     Setting,
     build_goaway,
+    build_greeting,
     build_ping,
-    build_settings,
     build_window_update,
     read_head,
     read_settings,
@@ -74,6 +73,7 @@ class Connection(asyncio.Protocol):
         self._host = host
         self._loop = loop
         self._rest = b""
+        self._opened = False
         self._greeted = False
         self._settled = False
         self._closing = False
@@ -107,20 +107,14 @@ class Connection(asyncio.Protocol):
             self._host, self._outbox, self._loop, on_idle=self._on_idle, on_close=self.leave
         )
         if not self._host.opened(self):
-            self._greet()
             self._end(ErrorCode.NO_ERROR, "too many connections; retry later")
 
     def _greet(self) -> None:
-        limits = self._host.limits
-        settings = {
-            Setting.MAX_CONCURRENT_STREAMS: limits.grpc_streams,
-            # A whole message fits: only the connection's window is ever given back.
-            Setting.INITIAL_WINDOW_SIZE: limits.grpc_message_bytes + 1024,
-            Setting.MAX_FRAME_SIZE: limits.grpc_frame_bytes,
-            Setting.MAX_HEADER_LIST_SIZE: limits.grpc_header_bytes,
-        }
-        spare = _SPARE_WINDOW - DEFAULT_WINDOW
-        self._outbox.write(build_settings(settings) + build_window_update(0, spare))
+        """Send our settings, the first frame of ours that a client may read; only once."""
+        if self._greeted:
+            return
+        self._greeted = True
+        self._outbox.write(build_greeting(self._host.limits, _SPARE_WINDOW))
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio names it
         """The client is gone; an answer in hand is finished for its effects and not sent."""
@@ -147,7 +141,7 @@ class Connection(asyncio.Protocol):
         buffer = self._rest + data if self._rest else data
         self._outbox.cork()
         try:
-            used = self._read_frames(buffer) if self._greeted else self._read_preface(buffer)
+            used = self._read_frames(buffer) if self._opened else self._read_preface(buffer)
             self._rest = buffer[used:]
         except ConnectionFault as fault:
             calm = fault.code is ErrorCode.ENHANCE_YOUR_CALM
@@ -169,7 +163,7 @@ class Connection(asyncio.Protocol):
             self._count("not HTTP/2", 400)
             self._closing = True
             return len(buffer)
-        self._greeted = True
+        self._opened = True
         self._greet()
         return len(PREFACE) + self._read_frames(buffer[len(PREFACE) :])
 
@@ -312,6 +306,7 @@ class Connection(asyncio.Protocol):
         if self._transport is None or self._leaving_since is not None:
             return
         self._leaving_since = self._loop.time()
+        self._greet()
         self._outbox.write(
             build_goaway(MAX_WINDOW, ErrorCode.NO_ERROR, "this server stops or moves")
             + build_ping(_LEAVING, ack=False)
@@ -339,6 +334,7 @@ class Connection(asyncio.Protocol):
 
     def _end(self, code: ErrorCode, message: str) -> None:
         """End the connection at once."""
+        self._greet()
         self._outbox.write(build_goaway(self._streams.last, code, message))
         self._close()
 
@@ -358,7 +354,7 @@ class Connection(asyncio.Protocol):
         limits, streams = self._host.limits, self._streams
         self._nuisance, self._answered = 0, streams.answered
         streams.check_deadlines()
-        if not self._greeted:
+        if not self._opened:
             if now - self._opened_at > limits.grpc_header_seconds:
                 self._count("the preface did not come in time", 408)
                 self.abort()

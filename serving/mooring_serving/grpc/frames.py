@@ -4,6 +4,8 @@ import struct
 from enum import IntEnum, IntFlag
 from typing import Final
 
+from mooring_serving.limits import GrpcLimits
+
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 """What a client sends first."""
 
@@ -164,6 +166,23 @@ def build_reset(stream: int, code: ErrorCode) -> bytes:
 def build_ping(payload: bytes, *, ack: bool) -> bytes:
     """A PING frame of 8 bytes."""
     return build_head(8, Kind.PING, ACK if ack else 0, 0) + payload
+
+
+def build_greeting(limits: GrpcLimits, window: int) -> bytes:
+    """A server's preface, the first that a client may read of it (RFC 9113 §3.4).
+
+    Args:
+        limits: The settings that the client must keep to.
+        window: Bytes that the connection may hold unread.
+    """
+    settings = {
+        Setting.MAX_CONCURRENT_STREAMS: limits.grpc_streams,
+        # A whole message fits: only the connection's window is ever given back.
+        Setting.INITIAL_WINDOW_SIZE: limits.grpc_message_bytes + 1024,
+        Setting.MAX_FRAME_SIZE: limits.grpc_frame_bytes,
+        Setting.MAX_HEADER_LIST_SIZE: limits.grpc_header_bytes,
+    }
+    return build_settings(settings) + build_window_update(0, window - DEFAULT_WINDOW)
 
 
 def build_goaway(last_stream: int, code: ErrorCode, message: str = "") -> bytes:
