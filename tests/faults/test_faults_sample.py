@@ -5,7 +5,7 @@ One API server for all of it; the runs go on side by side.
 
 import asyncio
 import os
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 
 import pytest
@@ -59,8 +59,17 @@ def _chosen(references: Mapping[str, Reference]) -> list[Plan]:
     plans: list[Plan] = []
     for group in (crashes, streams, refusals, partitions):
         every = [plan for plan in group(references) if plan.fault and plan.fault.seconds <= 4.0]
-        plans += [every[int(index * len(every) / EACH)] for index in range(EACH)]
+        kinds = _by_kind(every) if group is crashes else [every]
+        for kind in kinds:
+            count = EACH // len(kinds)
+            plans += [kind[int(index * len(kind) / count)] for index in range(count)]
     return plans
+
+
+def _by_kind(plans: Sequence[Plan]) -> list[list[Plan]]:
+    """Crashes before and crashes after: they alternate, so an even stride would meet one kind."""
+    what = (What.KILL_BEFORE, What.KILL_AFTER)
+    return [[plan for plan in plans if plan.fault and plan.fault.what is kind] for kind in what]
 
 
 @pytest.mark.timeout(300)
