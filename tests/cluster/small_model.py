@@ -113,7 +113,7 @@ def deployment_manifest(namespace: str, reference: dict[str, str], **spec: Any) 
             },
             "progressDeadline": "2m",
         },
-        "rollback": {"keepWarm": "20s"},
+        "rollback": {"keepWarm": "20s", "cooldown": "0s"},
         "monitoring": {"interval": "1s", "window": "5s", "eventTime": "Request"},
         "predictionLog": {
             "uri": f"s3://logs/{namespace}",

@@ -158,7 +158,8 @@ def manifest(namespace: str, version: str, steps: list[dict[str, int]], mode: st
         {"version": version},
         traffic={"mode": mode},
         rollout=rollout,
-        rollback={"keepWarm": "1h"},
+        # Many bad candidates, one after the other.
+        rollback={"keepWarm": "1h", "cooldown": "0s", "budget": {"count": 20, "per": "1s"}},
         monitoring={"interval": "1s"},
     )
     document = yaml.safe_load(text)

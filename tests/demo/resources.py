@@ -147,7 +147,8 @@ def deployment(environment: Environment, reference: dict[str, str]) -> str:
                     },
                     "progressDeadline": "3m",
                 },
-                "rollback": {"keepWarm": "60s"},
+                # v3 comes seconds after v2 was taken back; half an hour is for real deployments.
+                "rollback": {"keepWarm": "60s", "cooldown": "0s"},
                 "monitoring": {
                     "interval": "2s",
                     "window": "5s",

@@ -40,7 +40,8 @@ SPEC: dict[str, Any] = {
         "analysis": {"metrics": ["errors"], "margins": {"errors": 0.05}},
         "progressDeadline": "5m",
     },
-    "rollback": {"keepWarm": "1s"},
+    # Scenarios let a candidate in right after a rollback, and often.
+    "rollback": {"keepWarm": "1s", "cooldown": "0s", "budget": {"count": 20, "per": "1s"}},
     "monitoring": {"interval": "500ms"},
 }
 

@@ -84,3 +84,16 @@ def test_health_scripts_of_all_kinds_are_one_script() -> None:
     strict = argocd_settings(Profile.STRICT)
     scripts = {text for key, text in strict.items() if ".health." in key}
     assert len(scripts) == 1
+
+
+def test_retry_by_an_action_ends_the_wait_after_rollbacks(judges: Path) -> None:
+    world = serving_v1({"v2": Behaviour(error_rate=0.15)}, rollback={"cooldown": "30m"})
+    world.apply("v2")
+    world.run_until("Stalled/RolledBack")
+    world.apply("v3")
+    world.run(20)
+    assert world.standing == "Reconciling/CoolingDown"
+    take(judges, world, "retry")
+    world.tick()
+    assert world.standing == "Reconciling/CandidateStarting"
+    assert look(judges, world).actions["retry"].disabled

@@ -217,4 +217,15 @@ def _broken() -> dict[str, Look]:
     return world.looks
 
 
-_SCENARIOS = (_good, _bad, _paused, _undecided, _gated, _unresolved, _broken)
+def _cooling() -> dict[str, Look]:
+    world = _serving({"v2": BAD}, rollback={"cooldown": "30m"})
+    world.apply("v2")
+    world.run_until("Stalled/RolledBack")
+    world.apply("v3")
+    world.run(20)
+    world.edit(rollback={"budget": {"count": 1, "per": "24h"}})
+    world.run(20)
+    return world.looks
+
+
+_SCENARIOS = (_good, _bad, _paused, _undecided, _gated, _unresolved, _broken, _cooling)

@@ -28,7 +28,7 @@ CRASH = "container server: Error (exit code 139): segmentation fault"
 def promoted(**fields: Any) -> World:
     """A world in which v2 was promoted a minute ago, after v1 had soaked."""
     world = World()
-    rollback = {"soak": "1m", "keepWarm": "10m"} | fields.pop("rollback", {})
+    rollback = {"soak": "1m", "keepWarm": "10m", "cooldown": "0s"} | fields.pop("rollback", {})
     asked = {"rollout": ROLLOUT, "monitoring": MONITORING, "rollback": rollback} | fields
     world.apply("v1", None, **asked)
     world.run_until("Ready/Initialized", within=120)

@@ -41,6 +41,8 @@ TEXTS = {
     "first-revision-fails": "Stalled/ProgressDeadlineExceeded",
     "model-missing": "Stalled/ModelNotFound",
     "rollback-cleared": "Ready/RollbackCleared",
+    "cooling-down": "Reconciling/CoolingDown",
+    "budget-exhausted": "Stalled/RollbackBudgetExhausted",
 }
 
 

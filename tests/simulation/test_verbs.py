@@ -57,7 +57,9 @@ def relevant(look: Look, verb: str) -> set[str]:
     if desired is None:
         return set()
     if verb == "retry":
-        return {desired} & quarantined
+        ready = next(c for c in status.conditions if c.type == "Ready")
+        waits = ready.reason in ("CoolingDown", "RollbackBudgetExhausted")
+        return {desired} if waits else {desired} & quarantined
     waits = spec.rollout.approval.required and status.candidate is None
     return {desired} - quarantined if waits else set()
 

@@ -93,7 +93,11 @@ class World:
     def apply(self, version: str | None = None, channel: str | None = None, **fields: Any) -> None:
         """`kubectl apply` of the manifest; an identical one changes nothing."""
         kept = {
-            k: v for k, v in (self.spec or {"rollout": {"steps": STEPS}}).items() if k != "model"
+            k: v
+            for k, v in (
+                self.spec or {"rollout": {"steps": STEPS}, "rollback": {"cooldown": "0s"}}
+            ).items()
+            if k != "model"
         }
         wire = spec(version, channel, **(kept | fields))
         self.transcript.user(self.now, f"apply {channel or version}", fields)

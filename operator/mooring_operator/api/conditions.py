@@ -75,6 +75,8 @@ class Reason(StrEnum):
     USER_PAUSED = "UserPaused"
     AWAITING_APPROVAL = "AwaitingApproval"
     AWAITING_MODEL = "AwaitingModel"
+    COOLING_DOWN = "CoolingDown"
+    """Also of a RetrainPolicy, which is Ready meanwhile."""
     # Rest of a ModelDeployment
     INITIALIZED = "Initialized"
     PROMOTED = "Promoted"
@@ -87,6 +89,7 @@ class Reason(StrEnum):
     ANALYSIS_UNDECIDED = "AnalysisUndecided"
     PROGRESS_DEADLINE_EXCEEDED = "ProgressDeadlineExceeded"
     NO_HEALTHY_REVISION = "NoHealthyRevision"
+    ROLLBACK_BUDGET_EXHAUSTED = "RollbackBudgetExhausted"
     NAME_CONFLICT = "NameConflict"
     INVALID_SPEC = "InvalidSpec"
     # Available
@@ -130,7 +133,6 @@ class Reason(StrEnum):
     # RetrainPolicy
     WATCHING = "Watching"
     TRAINING = "Training"
-    COOLING_DOWN = "CoolingDown"
     SUSPENDED = "Suspended"
     DEPLOYMENT_NOT_FOUND = "DeploymentNotFound"
     NO_PREDICTION_LOG = "NoPredictionLog"

@@ -21,6 +21,7 @@ from mooring_operator.api.base import (
 )
 from mooring_operator.api.deployment_status import ModelDeploymentStatus
 from mooring_operator.api.prediction_log import PredictionLog
+from mooring_operator.api.rollback import Rollback, Share
 from mooring_operator.api.runtime import Runtime
 
 
@@ -103,9 +104,6 @@ class AnalysisMetric(StrEnum):
     """Loss of labelled predictions, in [0, 1]."""
 
 
-Share = Annotated[float, Field(ge=0, le=1)]
-
-
 class Margins(ApiModel):
     """Differences (candidate minus stable) that nobody cares about. Shares of requests, or loss."""
 
@@ -184,45 +182,6 @@ class Rollout(ApiModel):
     approval: ApprovalGate = ApprovalGate()
     progress_deadline: Duration = "10m"
     """Longest time from creating a revision's pods to their being ready."""
-
-
-class AutomaticTrigger(StrEnum):
-    """What takes a revision back without a person."""
-
-    STARTUP = "Startup"
-    """A candidate whose pods do not start."""
-    RUNTIME = "Runtime"
-    """A stable revision that fails requests, or whose pods cannot run."""
-    QUALITY = "Quality"
-    """A stable revision whose labelled loss became too high."""
-    DRIFT = "Drift"
-    """A drift that the stable revision copes with worse than the one before."""
-
-
-class Probe(ApiModel):
-    """How it is found out whether the revision before does better on the same traffic."""
-
-    weight: Annotated[int, Field(ge=1, le=50)] = 20
-    """Percent of requests that the older revision answers while labels are compared."""
-    max_duration: Duration = "6h"
-    """Longest time without proof; where labels are compared, their maturity is added."""
-
-
-class Rollback(ApiModel):
-    """When a promoted revision is left for the one before, and what is kept for that."""
-
-    triggers: Annotated[list[AutomaticTrigger], Field(max_length=4, json_schema_extra=SET_LIST)] = (
-        list(AutomaticTrigger)
-    )
-    window: Duration = "72h"
-    """How long after its promotion a revision is left by itself; later the world has changed."""
-    soak: Duration = "1h"
-    """How long it must serve without a fault to be known as good."""
-    keep_warm: Duration = "1h"
-    """How long the former stable revision keeps its pods after a promotion."""
-    max_errors: Share = 0.05
-    """Share of failed requests, invalid outputs included, that Runtime takes for a fault."""
-    probe: Probe = Probe()
 
 
 class EventTime(StrEnum):

@@ -20,6 +20,7 @@ from mooring_operator.api.deployment_status import (
     RevertStatus,
     StableStatus,
 )
+from mooring_operator.api.rollback import BudgetStatus
 from mooring_operator.api.verbs import Approval, Handled
 from mooring_operator.core.observation import DeploymentObservation
 
@@ -40,6 +41,7 @@ class Memory(ApiModel):
     promoted: tuple[HistoryEntry, ...] = ()
     quarantine: tuple[QuarantineEntry, ...] = ()
     last_rollback: LastRollback | None = None
+    budget: BudgetStatus | None = None
     approval: Approval | None = None
     handled: Handled = Handled()
 
@@ -60,6 +62,7 @@ def remember(status: ModelDeploymentStatus) -> str:
         promoted=tuple(e for e in status.history if e.outcome is Outcome.PROMOTED)[:REMEMBERED],
         quarantine=tuple(status.quarantine),
         last_rollback=status.last_rollback,
+        budget=status.budget,
         approval=status.approval,
         handled=status.handled,
     )
@@ -94,6 +97,7 @@ def recall(observation: DeploymentObservation) -> ModelDeploymentStatus:
             "history": list(memory.promoted),
             "quarantine": list(memory.quarantine),
             "last_rollback": memory.last_rollback,
+            "budget": memory.budget,
             "approval": memory.approval,
             "handled": memory.handled,
         }

@@ -41,3 +41,8 @@ class Timeline:
 def minute(moment: datetime) -> str:
     """A time for a sentence: UTC, to the minute."""
     return f"{moment.astimezone(UTC):%Y-%m-%d %H:%MZ}"
+
+
+def second(moment: datetime) -> str:
+    """A time for a sentence: UTC, to the second."""
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%SZ}"

@@ -26,6 +26,8 @@ HANDLED = {
 }
 """Where status.handled remembers the token of each annotation."""
 _LET_IN = ("Starting", "Analysing", "Promoting")
+_HELD_BACK = ("CoolingDown", "RollbackBudgetExhausted")
+"""Reasons of a standing that `retry` ends for the desired revision."""
 _LEAST_DIGITS = 4
 """Digits of a hash that name a revision on this command line; the token has all twelve."""
 
@@ -90,23 +92,23 @@ def abort(deployment: Deployment, wanted: str = "") -> Ask:
 
 
 def retry(deployment: Deployment, wanted: str = "") -> Ask:
-    """Takes the desired revision out of quarantine.
+    """Takes the desired revision out of quarantine, or ends its wait after rollbacks.
 
     Raises:
-        CommandFailed: the spec asks for no revision that is in quarantine.
+        CommandFailed: the spec asks for no revision that is in quarantine, and none waits.
     """
     desired = _desired(deployment)
-    entry = deployment.in_quarantine(desired.revision)
-    if entry is None:
+    entry, waits = deployment.in_quarantine(desired.revision), _is_held_back(deployment)
+    if entry is None and not waits:
         raise refused(
-            f"{desired}, which the spec asks for, is not in quarantine",
+            f"{desired}, which the spec asks for, is neither in quarantine nor waiting for a"
+            " cooldown",
             _elsewhere(deployment),
         )
     _check(desired, wanted, "the spec asks for")
-    will = (
-        f"{desired} leaves quarantine ({entry['reason']}) and is let in again from the first step"
-        f"{_but_paused(deployment)}"
-    )
+    leaves = "starts without waiting" if entry is None else f"leaves quarantine ({entry['reason']})"
+    again = "" if entry is None else " again"
+    will = f"{desired} {leaves} and is let in{again} from the first step{_but_paused(deployment)}"
     return Ask(RETRY, desired, will, lambda seen: _serves(seen, desired))
 
 
@@ -253,6 +255,8 @@ def _elsewhere(deployment: Deployment) -> str:
     desired = deployment.desired
     if desired is not None and deployment.in_quarantine(desired.revision):
         return f"{desired} is in quarantine: `kubectl mooring retry` tries it again"
+    if desired is not None and _is_held_back(deployment):
+        return f"{desired} waits: `kubectl mooring retry` lets it in now"
     if desired is not None and _awaits_approval(deployment, desired):
         return f"{desired} waits for approval: `kubectl mooring approve` lets it in"
     if deployment.candidate is not None:
@@ -262,6 +266,12 @@ def _elsewhere(deployment: Deployment) -> str:
 
 def _but_paused(deployment: Deployment) -> str:
     return " when the pause ends (spec.paused is true)" if deployment.paused else ""
+
+
+def _is_held_back(deployment: Deployment) -> bool:
+    """Whether the desired revision waits since others were rolled back."""
+    standing = deployment.standing
+    return standing.type != "Ready" and standing.reason in _HELD_BACK
 
 
 def _serves(seen: Deployment, target: Revision) -> bool:

@@ -66,7 +66,9 @@ def _add_verb(name_: str, ask: Asking, description: str) -> None:
 
 _add_verb("promote", asks.promote, "Promote the candidate without the rest of its analysis.")
 _add_verb("abort", asks.abort, "Drop the candidate and quarantine it.")
-_add_verb("retry", asks.retry, "Let the quarantined revision that is asked for in once more.")
+_add_verb(
+    "retry", asks.retry, "Let in what is asked for: out of quarantine, or before its wait ends."
+)
 _add_verb("approve", asks.approve, "Let the revision that waits for approval in.")
 
 

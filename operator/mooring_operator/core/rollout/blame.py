@@ -10,17 +10,19 @@ from datetime import datetime
 
 from mooring_operator.api.base import parse_duration
 from mooring_operator.api.conditions import Reason
-from mooring_operator.api.deployment import AutomaticTrigger, EventTime, TrafficMode
+from mooring_operator.api.deployment import EventTime, TrafficMode
 from mooring_operator.api.deployment_status import (
     FailedReturn,
     ProbeStatus,
     ProbeVerdict,
     Trigger,
 )
+from mooring_operator.api.rollback import AutomaticTrigger
 from mooring_operator.core.drift import DRIFTED
 from mooring_operator.core.quality.settings import cohort_length
 from mooring_operator.core.quality.told import quality_status
 from mooring_operator.core.revision import reference
+from mooring_operator.core.rollout.budget import is_exhausted, spent
 from mooring_operator.core.rollout.monitoring import latched_drift
 from mooring_operator.core.rollout.probe import begin_probe
 from mooring_operator.core.rollout.revert import begin_revert
@@ -53,7 +55,8 @@ def look_back(situation: Situation) -> Turn | None:
     gone = pods_failed(situation)
     if gone is not None:
         return begin_revert(situation, target, Trigger.RUNTIME, Reason.PODS_FAILED, gone)
-    if situation.spec.paused:
+    if situation.spec.paused or is_exhausted(situation):
+        # What runs is not left for a doubt any more; what does not run serves nobody (above).
         return None
     known = _answered(situation)
     for suspicion in _suspicions(situation):
@@ -135,6 +138,8 @@ def _reason_not_to(situation: Situation) -> str:
         return f"the promotion is longer ago than rollback.window {window}, so the world changed"
     if situation.spec.paused:
         return "spec.paused is true"
+    if is_exhausted(situation):
+        return spent(situation)
     return "rollback.triggers does not name it"
 
 

@@ -4,17 +4,18 @@ from datetime import timedelta
 
 from mooring_operator.api.base import parse_duration
 from mooring_operator.api.conditions import Reason
-from mooring_operator.api.deployment import AutomaticTrigger
 from mooring_operator.api.deployment_status import (
     CandidateStage,
     CandidateStatus,
     Outcome,
     StableStatus,
 )
+from mooring_operator.api.rollback import AutomaticTrigger
 from mooring_operator.core.conditions import reconciling, stalled
 from mooring_operator.core.observation import RevisionObservation
 from mooring_operator.core.revision import next_seq, reference_fields, with_history
 from mooring_operator.core.rollout.approval import approval_of
+from mooring_operator.core.rollout.budget import begun
 from mooring_operator.core.rollout.rollback import begin_rollback
 from mooring_operator.core.rollout.steps import candidate_replicas, current_step, describe
 from mooring_operator.core.rollout.turn import (
@@ -111,6 +112,7 @@ def start_candidate(situation: Situation) -> Turn:
             candidate=candidate,
             retired=None if returning else retired,
             approval=None,
+            budget=begun(situation.status),
             analysis=None,
         ),
         events=(normal(Reason.CANDIDATE_STARTING, message),),

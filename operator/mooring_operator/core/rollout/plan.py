@@ -18,6 +18,7 @@ from mooring_operator.core.observation import DeploymentObservation
 from mooring_operator.core.rollout.analysing import analyse
 from mooring_operator.core.rollout.approval import await_approval, valid_approval
 from mooring_operator.core.rollout.blame import leave_at_once
+from mooring_operator.core.rollout.budget import cool_down, freeze, valid_budget
 from mooring_operator.core.rollout.candidate import (
     await_candidate,
     await_first_pods,
@@ -76,6 +77,8 @@ TABLE: Mapping[State, Callable[[Situation], Turn]] = {
     State.ANALYSING: analyse,
     State.PROMOTING: promote,
     State.STABLE: serve,
+    State.BUDGET_EXHAUSTED: freeze,
+    State.COOLING_DOWN: cool_down,
     State.AWAITING_APPROVAL: await_approval,
     State.QUARANTINED: stay_back,
     State.NEW: start_candidate,
@@ -125,6 +128,7 @@ def _look(
         desired=resolution.ref if isinstance(resolution, Resolved) else None,
         retired=retired,
         approval=valid_approval(before, resolution),
+        budget=valid_budget(before, resolution),
     )
     return soak(Situation(observation, config, now, resolution, before=before, status=status))
 

@@ -20,6 +20,7 @@ from mooring_operator.api.deployment_status import (
 )
 from mooring_operator.core.conditions import reconciling, trimmed
 from mooring_operator.core.revision import with_history, with_quarantine
+from mooring_operator.core.rollout.budget import counted
 from mooring_operator.core.rollout.turn import (
     Situation,
     Turn,
@@ -116,6 +117,7 @@ def rolled_back(
     return changed(
         situation.status,
         last_rollback=rollback,
+        budget=counted(situation.status, rollback),
         quarantine=with_quarantine(situation.status, entry),
     )
 

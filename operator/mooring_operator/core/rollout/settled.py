@@ -13,6 +13,7 @@ from mooring_operator.core.conditions import (
 )
 from mooring_operator.core.revision import quarantine_entry
 from mooring_operator.core.rollout.blame import is_held_against, look_back, remark
+from mooring_operator.core.rollout.budget import pending
 from mooring_operator.core.rollout.candidate import all_ready
 from mooring_operator.core.rollout.soak import is_soaking, soak_end
 from mooring_operator.core.rollout.turn import (
@@ -93,8 +94,8 @@ def _held_reason(situation: Situation) -> Reason:
 
 def _held_message(situation: Situation, entry: QuarantineEntry) -> str:
     remedy = (
-        f"ask for another version, or annotate {Annotation.RETRY}={entry.revision}@AGAIN to try it"
-        " again"
+        f"ask for another version{pending(situation)}, or annotate"
+        f" {Annotation.RETRY}={entry.revision}@AGAIN to try it again"
     )
     return (
         f"{named(situation.stable)} serves: {named(situation.desired)} was rolled back here"

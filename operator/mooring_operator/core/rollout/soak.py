@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from mooring_operator.api.base import parse_duration
 from mooring_operator.api.conditions import Reason
 from mooring_operator.api.deployment_status import Outcome, StableStatus
+from mooring_operator.core.rollout.budget import after_soak
 from mooring_operator.core.rollout.turn import Situation, changed
 
 
@@ -31,7 +32,8 @@ def soak(situation: Situation) -> Situation:
         for entry in situation.status.history
     ]
     good = stable.model_copy(update={"soaked_at": situation.now})
-    return situation.on(changed(situation.status, stable=good, history=history))
+    budget = after_soak(situation.status)
+    return situation.on(changed(situation.status, stable=good, history=history, budget=budget))
 
 
 def is_soaking(situation: Situation) -> bool:

@@ -7,6 +7,7 @@ from mooring_operator.api.deployment_status import CandidateStage, CandidateStat
 from mooring_operator.core.revision import quarantine_entry
 from mooring_operator.core.rollout.approval import awaits_approval
 from mooring_operator.core.rollout.blame import pods_failed
+from mooring_operator.core.rollout.budget import is_cooling, is_frozen
 from mooring_operator.core.rollout.steps import takes_traffic
 from mooring_operator.core.rollout.turn import Situation, Unresolved
 
@@ -52,6 +53,10 @@ class State(StrEnum):
     """The candidate passed and is scaled to full."""
     STABLE = "Stable"
     """The desired revision serves."""
+    BUDGET_EXHAUSTED = "BudgetExhausted"
+    """The spec asks for a new revision, and too many were rolled back lately."""
+    COOLING_DOWN = "CoolingDown"
+    """The spec asks for a new revision too soon after a rollback."""
     AWAITING_APPROVAL = "AwaitingApproval"
     """The spec asks for a revision that a person must let in."""
     QUARANTINED = "Quarantined"
@@ -140,4 +145,8 @@ def _settled(situation: Situation) -> State:
         return State.STABLE
     if quarantine_entry(situation.status, desired) is not None:
         return State.QUARANTINED
+    if is_frozen(situation):
+        return State.BUDGET_EXHAUSTED
+    if is_cooling(situation):
+        return State.COOLING_DOWN
     return State.AWAITING_APPROVAL if waits else State.NEW

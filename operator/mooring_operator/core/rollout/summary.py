@@ -18,6 +18,7 @@ from mooring_operator.core.quality.fact import fairness_fact, quality_fact
 from mooring_operator.core.quality.told import quality_status
 from mooring_operator.core.revision import quarantine_entry
 from mooring_operator.core.rollout.achieved import weight_column, with_weight
+from mooring_operator.core.rollout.budget import told
 from mooring_operator.core.rollout.monitoring import (
     data_quality_fact,
     drift_column,
@@ -37,6 +38,7 @@ def summarize(situation: Situation, standing: Standing) -> ModelDeploymentStatus
         drift=latched_drift(situation),
         quality=_quality(situation),
         candidate=with_weight(situation),
+        budget=told(situation.status, situation.spec.rollback, situation.now),
     )
     situation = situation.on(status)
     generation = situation.observation.resource.metadata.generation

@@ -30,6 +30,7 @@ from mooring_operator.core.decision import EventNote
 from mooring_operator.core.revision import quarantine_entry, reference
 from mooring_operator.core.rollout.analysing import begin_promotion
 from mooring_operator.core.rollout.approval import awaits_approval
+from mooring_operator.core.rollout.budget import is_cooling, is_frozen, without
 from mooring_operator.core.rollout.revert import begin_revert
 from mooring_operator.core.rollout.rollback import begin_rollback
 from mooring_operator.core.rollout.turn import (
@@ -278,18 +279,20 @@ def _retry(situation: Situation, token: Token) -> Turn | None:
         return None
     desired = situation.desired
     entry = quarantine_entry(situation.status, desired.revision)
-    if entry is None:
+    waits = is_frozen(situation) or is_cooling(situation)
+    if entry is None and not waits:
         return None
-    others = [known for known in situation.status.quarantine if known is not entry]
-    message = f"{named(desired)} is tried again: {token.said}"
+    done = "starts without waiting" if waits else "is tried again"
+    message = f"{named(desired)} {done}: {token.said}"
     return Turn(
-        changed(situation.status, quarantine=others), events=(normal(Reason.RETRIED, message),)
+        without(situation.status, desired.revision), events=(normal(Reason.RETRIED, message),)
     )
 
 
 def _retry_objection(situation: Situation, token: Token) -> str:
     status, desired = situation.status, situation.desired
-    if quarantine_entry(status, desired.revision) is not None:
+    waits = is_frozen(situation) or is_cooling(situation)
+    if waits or quarantine_entry(status, desired.revision) is not None:
         return (
             f"the spec asks for {named(desired)}; if you mean it, annotate"
             f" {token.annotation}={desired.revision}"
@@ -303,7 +306,7 @@ def _retry_objection(situation: Situation, token: Token) -> str:
             f" {named(desired)}: ask for {held.version} first, then annotate"
             f" {token.annotation}={held.revision}@AGAIN"
         )
-    return f"it is not in quarantine; {_where(situation, token)}"
+    return f"it is neither in quarantine nor waiting for a cooldown; {_where(situation, token)}"
 
 
 def _approve(situation: Situation, token: Token) -> Turn | None:
@@ -345,6 +348,8 @@ def _where(situation: Situation, token: Token) -> str:
     if token.names(status.desired):
         if awaits_approval(situation):
             return f"{named(situation.desired)} waits for approval ({Annotation.APPROVE})"
+        if is_frozen(situation) or is_cooling(situation):
+            return f"{named(situation.desired)} waits ({Annotation.RETRY} lets it in)"
         return f"{named(situation.desired)} is not let in yet; say it again when it is"
     return "the spec does not ask for the revision that it names"
 
