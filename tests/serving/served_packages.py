@@ -162,18 +162,31 @@ def regression_package() -> Path:
 
 
 @functools.cache
-def multiclass_package() -> Path:
-    """Three classes, ONNX, thirteen numeric features."""
+def wine_table(rows: int = 0) -> Any:
+    """178 wines, 13 numeric features, `cultivar` of three; or so many drawn from them, blurred."""
     data = _datasets.load_wine(as_frame=True)
+    table = data.data.rename(columns=_underscored)
+    table["cultivar"] = data.target
+    if not rows:
+        return table
+    rng = np.random.default_rng(3)
+    drawn = table.sample(rows, replace=True, random_state=3).reset_index(drop=True)
+    features = drawn.columns[:-1]
+    drawn[features] += rng.normal(size=(rows, 13)) * 0.2 * table[features].std().to_numpy()
+    return drawn
+
+
+@functools.cache
+def multiclass_package(rows: int = 0) -> Path:
+    """Three classes, ONNX, thirteen numeric features; `rows` as in `wine_table`."""
     linear: Any = importlib.import_module("sklearn.linear_model")
     pipeline: Any = importlib.import_module("sklearn.pipeline")
     preprocessing: Any = importlib.import_module("sklearn.preprocessing")
-    table = data.data.rename(columns=_underscored)
-    table["cultivar"] = data.target
+    table = wine_table(rows)
     model = pipeline.make_pipeline(
         preprocessing.StandardScaler(), linear.LogisticRegression(max_iter=1000)
     )
     model.fit(table.drop(columns="cultivar"), table["cultivar"])
-    out = _root() / "multiclass"
+    out = _root() / f"multiclass-{rows}"
     package(model, table, target="cultivar", out=out, name="wine")
     return out
