@@ -11,7 +11,7 @@ CODE := operator serving tests
 export PYTHONUNBUFFERED := 1
 
 .PHONY: help demo test verify static crds proto images cluster-up cluster-down cluster-check clean \
-        bench-compare bench-detector bench-false-alarms bench-serving bench-recording bench-profile bench-overload bench-soak prove-availability prove-rollouts-traffic conformance judge-status \
+        bench-compare bench-detector bench-false-alarms bench-serving bench-recording bench-profile bench-overload bench-soak prove-availability prove-rollouts-traffic prove-flux conformance judge-status \
         bench-drift bench-operator sim-update lock faults faults-steady
 
 help: ## list the commands
@@ -111,6 +111,9 @@ prove-availability: $(STAMP) ## 100,000 requests across restarts, kills and drai
 
 prove-rollouts-traffic: $(STAMP) ## 100,000 requests across promotions, flips, rollbacks, aborts and kills (25 minutes)
 	@MOORING_PROOF=full $(BIN)/python -m pytest tests/cluster/test_traffic_end_to_end.py -s
+
+prove-flux: $(STAMP) ## Flux' own controllers through a rollback, ten minutes at rest; builds them once
+	@MOORING_PROOF=full $(BIN)/python -m pytest tests/cluster/test_flux_end_to_end.py -s
 
 faults: $(STAMP) ## every fault plan against a real API server, a table, build/faults.json
 	@$(BIN)/python -m tests.faults $(ARGS)

@@ -24,6 +24,7 @@ class Asked:
         name: of the object; empty for lists and creations.
         code: HTTP status of the answer.
         fields: top-level fields of the object that was sent.
+        dry_run: whether nothing was to be stored.
     """
 
     verb: str
@@ -32,6 +33,7 @@ class Asked:
     name: str
     code: int
     fields: frozenset[str]
+    dry_run: bool
 
     @property
     def writes_ours(self) -> bool:
@@ -77,4 +79,5 @@ def _asked(event: Mapping[str, Any]) -> Asked:
         name=place.get("name", ""),
         code=event.get("responseStatus", {}).get("code", 0),
         fields=frozenset(sent),
+        dry_run="dryRun=All" in event["requestURI"],
     )

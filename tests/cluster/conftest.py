@@ -21,7 +21,7 @@ from tests.cluster_tools.cluster import Cluster, borrow, open_provider
 from tests.cluster_tools.images import OPERATOR, SERVING, STORE_IMAGE, ensure_images
 from tests.cluster_tools.layout import default_layout
 from tests.cluster_tools.progress import Progress
-from tests.cluster_tools.provider import chosen_provider
+from tests.cluster_tools.provider import ProviderName, chosen_provider
 
 ROOT = Path(__file__).parents[2]
 
@@ -122,6 +122,18 @@ def fleet(cluster: Cluster, images: Images, tmp_path_factory: pytest.TempPathFac
     """Three versions of a small model in a store of the cluster."""
     cluster.kubectl("apply", "--server-side", "--force-conflicts", "-k", ROOT / "crds")
     return build_fleet(cluster, tmp_path_factory.mktemp("packages"))
+
+
+@pytest.fixture
+def audit_log(cluster: Cluster) -> Path:
+    """The log of the embedded cluster's API server."""
+    if cluster.provider.name is not ProviderName.EMBEDDED:
+        pytest.skip("only the embedded cluster's audit log can be read")
+    path = default_layout().audit_log
+    assert path.exists(), (
+        "this cluster was started without an audit log, by an earlier checkout: make cluster-down"
+    )
+    return path
 
 
 @pytest.fixture

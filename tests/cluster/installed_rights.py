@@ -51,14 +51,16 @@ def installed_account(cluster: Cluster, namespace: str) -> Generator[str]:
         cluster.kubectl("delete", "clusterrole,clusterrolebinding", own)
 
 
-def account_kubeconfig(cluster: Cluster, namespace: str, place: Path) -> Path:
+def account_kubeconfig(
+    cluster: Cluster, namespace: str, place: Path, account: str = ACCOUNT
+) -> Path:
     """A kubeconfig with nothing but the account's token."""
-    token = cluster.kubectl("create", "token", ACCOUNT, "-n", namespace).strip()
+    token = cluster.kubectl("create", "token", account, "-n", namespace).strip()
     config = json.loads(cluster.kubectl("config", "view", "--raw", "--flatten", "-o", "json"))
     context = next(c for c in config["contexts"] if c["name"] == config["current-context"])
-    context["context"]["user"] = "operator"
-    config["users"] = [{"name": "operator", "user": {"token": token}}]
-    path = place / "kubeconfig"
+    context["context"]["user"] = account
+    config["users"] = [{"name": account, "user": {"token": token}}]
+    path = place / f"{account}.kubeconfig"
     path.write_text(json.dumps(config))
     path.chmod(0o600)
     return path

@@ -28,8 +28,6 @@ from tests.cluster.operator_process import OperatorProcess, start_operator, unti
 from tests.cluster.scene import Scene
 from tests.cluster.small_model import MODEL, Fleet, open_namespace, policy_manifest
 from tests.cluster_tools.cluster import Cluster
-from tests.cluster_tools.layout import default_layout
-from tests.cluster_tools.provider import ProviderName
 from tests.demo.world import is_true
 
 KINDS = ("models", "modeldeployments", "retrainpolicies")
@@ -39,18 +37,6 @@ the API server looks whether an owner reference may block. Not on here: the plug
 of kinds whose CRD is younger than half a minute."""
 ABSENT = "https://store.invalid/v9"
 pytestmark = pytest.mark.timeout(400)
-
-
-@pytest.fixture
-def audit_log(cluster: Cluster) -> Path:
-    """The log of the embedded cluster's API server."""
-    if cluster.provider.name is not ProviderName.EMBEDDED:
-        pytest.skip("only the embedded cluster's audit log can be read")
-    path = default_layout().audit_log
-    assert path.exists(), (
-        "this cluster was started without an audit log, by an earlier checkout: make cluster-down"
-    )
-    return path
 
 
 @pytest.fixture

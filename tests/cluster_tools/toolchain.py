@@ -90,6 +90,12 @@ RUNTIME = Module(
 )
 DNS = Module(name="dns", programs={"coredns": "."})
 JUDGES = Module(name="judges", programs={"judges": "."})
+FLUX = Module(
+    name="flux",
+    programs={
+        name: f"github.com/fluxcd/{name}" for name in ("source-controller", "kustomize-controller")
+    },
+)
 STORE = Module(name="s3", programs={"versitygw": "github.com/versity/versitygw/cmd/versitygw"})
 
 
@@ -136,6 +142,34 @@ def ensure_programs(modules: tuple[Module, ...], layout: Layout, progress: Progr
                 _build(module, package, target, layout, progress)
             paths[name] = target
     return Programs(paths)
+
+
+def is_built(module: Module, layout: Layout) -> bool:
+    """Whether the cache has every program of the module."""
+    folder = layout.cache / "bin" / f"{module.name}-{content_hash(module)}"
+    return all((folder / name).exists() for name in module.programs)
+
+
+def fetch_sources(module: Module, path: str, layout: Layout, progress: Progress) -> Path:
+    """Where Go keeps the files of a module that ours requires, e.g. its CRDs; read-only.
+
+    Args:
+        module: ours.
+        path: the required one, e.g. `github.com/fluxcd/source-controller`.
+        layout: where a toolchain may be.
+        progress: told when a toolchain is installed.
+
+    Raises:
+        ClusterError: no Go toolchain can be had, or the module cannot be fetched.
+    """
+    go = _ensure_go(module, layout, progress)
+    answer = run(
+        [go, "mod", "download", "-json", path],
+        cwd=module.folder,
+        env={"GOTOOLCHAIN": "local", "GOFLAGS": ""},
+        timeout=300,
+    )
+    return Path(json.loads(answer)["Dir"])
 
 
 def content_hash(module: Module) -> str:
