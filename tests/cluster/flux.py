@@ -111,7 +111,12 @@ class Flux:
 
 @contextmanager
 def run_flux(
-    cluster: Cluster, namespace: str, programs: Programs, definitions: list[Path], folder: Path
+    cluster: Cluster,
+    namespace: str,
+    programs: Programs,
+    definitions: list[Path],
+    folder: Path,
+    gates: str = "",
 ) -> Generator[Flux]:
     """Installs Flux's CRDs and runs its controllers until the end.
 
@@ -121,6 +126,7 @@ def run_flux(
         programs: the controllers.
         definitions: folders with their CRDs.
         folder: for logs, artifacts and kubeconfigs.
+        gates: feature gates of the kustomize-controller, `NAME=true,…`.
     """
     for place in definitions:
         cluster.kubectl("apply", "--server-side", "--force-conflicts", "-f", place)
@@ -132,7 +138,7 @@ def run_flux(
             f"--storage-addr={storage}",
             f"--storage-adv-addr={storage}",
         ],
-        KUSTOMIZE: [],
+        KUSTOMIZE: [f"--feature-gates={gates}"] if gates else [],
     }
     flux = Flux(cluster, namespace, folder)
     with ExitStack() as running:

@@ -91,8 +91,9 @@ class Scene:
             f"a candidate {stage}",
         )
 
-    def traffic(self) -> Replay:
-        replay = Replay(service_url(self.cluster, MODEL, self.namespace), MODEL, requests(), RATE)
+    def traffic(self, rate: float = RATE) -> Replay:
+        """Starts to send so many requests a second; their event times pass much faster."""
+        replay = Replay(service_url(self.cluster, MODEL, self.namespace), MODEL, requests(), rate)
         replay.start()
         return replay
 

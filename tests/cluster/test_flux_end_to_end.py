@@ -20,7 +20,14 @@ import yaml
 from _pytest.capture import CaptureManager
 
 from tests.cluster.audit_log import READING, Asked, asked_by
-from tests.cluster.flux import INTERVAL_SECONDS, KUSTOMIZE, NAME, Flux, run_flux
+from tests.cluster.flux import (
+    INTERVAL_SECONDS,
+    KUSTOMIZE,
+    NAME,
+    REPOSITORIES,
+    Flux,
+    run_flux,
+)
 from tests.cluster.git_repository import BRANCH, Repository, serve_repository
 from tests.cluster.operator_process import until
 from tests.cluster.scene import Scene
@@ -39,11 +46,19 @@ from tests.demo.world import Object, condition, is_true
 
 FULL = os.environ.get("MOORING_PROOF") == "full"
 WATCH_SECONDS = float(os.environ.get("MOORING_PROOF_SECONDS", "600" if FULL else "30"))
+RATE = 20.0 if FULL else 60.0
+"""Requests a second. Their event times pass at 100 a day and must stay in the past all the time."""
 RECONCILE_SECONDS = 60.0
 ROLLOUT_SECONDS = 180.0
 OURS = ("models.mooring.dev", "modeldeployments.mooring.dev")
 PATHS = "/apis/mooring.dev/v1alpha1/namespaces/{}/modeldeployments"
 RESULT = Path(__file__).parents[2] / "build" / "flux.json"
+LONG = {
+    "steps": [{"weight": 50, "minRows": 1_000_000}],
+    "analysis": {"metrics": ["errors"], "margins": {"errors": 0.2}},
+}
+"""Ends by a verdict in hours."""
+whole = pytest.mark.skipif(not FULL, reason="make prove-flux: Flux' ways, not ours")
 pytestmark = pytest.mark.timeout(4500 if FULL else 500)
 
 
@@ -63,13 +78,13 @@ class Delivery:
     flux: Flux
     repository: Repository
 
-    def commit(self, version: str) -> str:
+    def commit(self, version: str, **spec: Any) -> str:
         """Asks in Git for a version; returns the revision as Flux calls it."""
         versions = list(self.scene.fleet.versions.values())
         files = {
             "models/model.yaml": without_namespace(model_manifest("", versions)),
             "models/deployment.yaml": without_namespace(
-                deployment_manifest(self.scene.namespace, {"version": version})
+                deployment_manifest(self.scene.namespace, {"version": version}, **spec)
             ),
         }
         return f"{BRANCH}@sha1:{self.repository.commit(files, f'Serve {version}')}"
@@ -110,8 +125,13 @@ def controllers(request: pytest.FixtureRequest) -> Controllers:
 
 @pytest.fixture
 def delivery(
-    controllers: Controllers, audit_log: Path, scene: Scene, tmp_path: Path
+    request: pytest.FixtureRequest,
+    controllers: Controllers,
+    audit_log: Path,
+    scene: Scene,
+    tmp_path: Path,
 ) -> Generator[Delivery]:
+    """A parameter of it is feature gates of the kustomize-controller."""
     assert audit_log.exists()
     with (
         serve_repository(tmp_path / "git") as repository,
@@ -121,6 +141,7 @@ def delivery(
             controllers.programs,
             controllers.definitions,
             tmp_path,
+            getattr(request, "param", ""),
         ) as flux,
     ):
         yield Delivery(scene, flux, repository)
@@ -134,7 +155,7 @@ def test_flux_and_the_operator_leave_each_other_alone_through_a_rollback(
     flux.reconcile(delivery.repository.url, BRANCH)
     delivery.wait_applied(good, "True")
     scene.wait_ready("v1")
-    replay = scene.traffic()
+    replay = scene.traffic(RATE)
 
     bad = delivery.commit("v2")
     failed = delivery.wait_applied(bad, "False")
@@ -158,6 +179,56 @@ def test_flux_and_the_operator_leave_each_other_alone_through_a_rollback(
     RESULT.parent.mkdir(exist_ok=True)
     RESULT.write_text(json.dumps(document, indent=1))
     print(json.dumps(document, indent=1), flush=True)
+
+
+@whole
+@pytest.mark.parametrize("delivery", ["CancelHealthCheckOnNewRevision=true"], indirect=True)
+def test_flux_with_a_gate_takes_a_revert_at_once_while_a_candidate_is_analysed(
+    delivery: Delivery,
+) -> None:
+    start_long_analysis(delivery)
+    delivery.wait_applied(delivery.commit("v1"), "True")
+    settled = delivery.scene.wait_ready("v1")
+    assert settled["status"]["history"][0]["outcome"] == "Superseded"
+    assert settled["status"].get("quarantine", []) == []
+
+
+@whole
+def test_flux_as_it_comes_takes_a_revert_when_a_verdict_or_an_abort_ended_the_analysis(
+    delivery: Delivery,
+) -> None:
+    scene = delivery.scene
+    analysed = start_long_analysis(delivery)
+    reverted = delivery.commit("v1")
+    in_source = f"{REPOSITORIES}/{NAME}"
+    artifact = f"jsonpath={{.status.artifact.revision}}={reverted}"
+    scene.cluster.kubectl(
+        *("wait", in_source, "-n", scene.namespace, f"--for={artifact}", "--timeout=60s")
+    )
+    ends = time.monotonic() + 6 * INTERVAL_SECONDS
+    until(lambda: time.monotonic() > ends, RECONCILE_SECONDS)
+    waiting = scene.mdep()
+    assert waiting["spec"]["model"]["version"] == "v3"
+    assert {one.revision for one in delivery.flux.applies()[-1:]} == {analysed}
+
+    token = waiting["status"]["candidate"]["revision"]
+    annotation = f"mooring.dev/abort={token}"
+    scene.cluster.kubectl("annotate", "mdep", MODEL, "-n", scene.namespace, annotation)
+    delivery.wait_applied(reverted, "True")
+    kept = scene.wait_ready("v1")
+    assert kept["metadata"]["annotations"]["mooring.dev/abort"] == token
+    assert kept["status"]["handled"]["abort"] == token
+
+
+def start_long_analysis(delivery: Delivery) -> str:
+    """v1 serves, and a candidate is analysed that will not be judged; its revision in Flux."""
+    first = delivery.commit("v1")
+    delivery.flux.reconcile(delivery.repository.url, BRANCH)
+    delivery.wait_applied(first, "True")
+    analysed = delivery.commit("v3", rollout=LONG)
+    delivery.scene.wait_stage("Analysing")
+    until(lambda: delivery.flux.applies()[-1].revision == analysed, RECONCILE_SECONDS)
+    return analysed
 
 
 def watch_at_rest(delivery: Delivery, audit_log: Path, revision: str) -> dict[str, Any]:
