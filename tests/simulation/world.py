@@ -25,7 +25,7 @@ from mooring_operator.core.runtime import Answered, Look, RuntimeWatch, fold
 from mooring_operator.ids import Revision
 from tests.builders.resources import CONFIG, DEPLOYMENT, EPOCH, deployment, model, spec
 from tests.simulation import invariants
-from tests.simulation.cluster import Behaviour, Cluster, Workload
+from tests.simulation.cluster import Behaviour, Cluster, Pod, Workload
 from tests.simulation.transcript import Transcript
 from tests.simulation.witness import show, sighting_of
 
@@ -75,6 +75,9 @@ class World:
         self.cluster = Cluster(known, seed, config.sync_ttl)
         self.foreign: tuple[str, ...] = ()
         self.metrics_lost = False
+        self.deaf = False
+        """Whether the newest pod of the stable revision is not reached any more."""
+        self.coverage = 1.0
         self.transcript = Transcript(EPOCH)
         self.crash_at = crash_at
         self.effects = 0
@@ -318,7 +321,7 @@ class World:
         pods = [
             (pod, routes.get(Revision(workload.revision)))
             for workload in self.cluster.workloads.values()
-            for pod in workload.ready(self.now)
+            for pod in self.reached(workload)
         ]
         changes = any(pod.route != route for pod, route in pods)
 
@@ -332,6 +335,11 @@ class World:
             # The pods cannot be reached: neither routes nor counters travel.
             return Effect(lambda: None, changes=False)
         return Effect(act, changes)
+
+    def reached(self, workload: Workload) -> list[Pod]:
+        """The ready pods that messages come to."""
+        ready = workload.ready(self.now)
+        return ready[:-1] if self.deaf and workload is self.stable else ready
 
     def observe(self) -> DeploymentObservation:
         """What the operator's gatherer would find."""
@@ -369,9 +377,9 @@ class World:
         pods = sum(len(w.ready(self.now)) for w in self.cluster.workloads.values())
         return TelemetryObservation(
             at=self._round,
-            fresh=not self.metrics_lost,
+            fresh=not self.metrics_lost and not self.deaf,
             serving=pods,
-            answering=0 if self.metrics_lost else pods,
+            answering=0 if self.metrics_lost else pods - self.deaf,
             routes={
                 Revision(w.revision): tuple(pod.route for pod in w.ready(self.now))
                 for w in self.cluster.workloads.values()
@@ -379,7 +387,7 @@ class World:
             phases=dict(self.cluster.phases),
             stable=None if stable is None else Revision(stable),
             labelled=self.cluster.labelled.get(stable or "", LossCounts()),
-            coverage=1.0,
+            coverage=self.coverage,
             drift=self.drift,
             runtime=self._runtime,
         )

@@ -143,6 +143,9 @@ class Analysis(ApiModel):
     """How far the share of answers below any score may be from stable's. Where it is farther, the
     rollout is held, likewise."""
     max_duration: Duration = "24h"
+    metrics_grace: Duration = "2m"
+    """How long counters may be missing before the candidate gives its weight back until they come.
+    """
     on_undecided: OnUndecided = OnUndecided.PAUSE
 
 

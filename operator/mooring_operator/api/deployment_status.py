@@ -163,6 +163,10 @@ class CandidateStatus(RevisionRef):
     """Since when the analysis clock stands still: paused, or no fresh counters."""
     held_seconds: Annotated[float, Field(ge=0)] = 0.0
     """How long the analysis clock stood still before that."""
+    metrics_missing_since: datetime | None = None
+    """Since when it cannot be judged for want of counters."""
+    withheld: bool = False
+    """Whether its weight was given back until counters are there again."""
     rollback_reason: ShortText = ""
     rollback_evidence: Sentence = ""
     weight_requested: Annotated[int, Field(ge=0, le=100)] = 0
@@ -321,6 +325,12 @@ class RetiredRevision(RevisionRef):
     keep_until: datetime
     rolled_back: bool = False
     """Left by a rollback: its pods hand over what they still get, and are no way back."""
+
+
+class KeptRevision(RevisionRef):
+    """A revision that was rolled back, of which one pod is kept for people to look at."""
+
+    keep_until: datetime
 
 
 class DriftedFeature(ApiModel):
@@ -489,6 +499,7 @@ class ModelDeploymentStatus(ApiModel):
     stable: StableStatus | None = None
     candidate: CandidateStatus | None = None
     retired: RetiredRevision | None = None
+    kept: KeptRevision | None = None
     revert: RevertStatus | None = None
     analysis: AnalysisStatus | None = None
     drift: DriftStatus | None = None

@@ -58,6 +58,12 @@ class Rollback(ApiModel):
     max_errors: Share = 0.05
     """Share of failed requests, invalid outputs included, that Runtime takes for a fault."""
     probe: Probe = Probe()
+    quarantine_ttl: Annotated[Duration | None, Field(alias="quarantineTTL")] = None
+    """How long a revision that was taken back stays out. Without it until a person says so, or the
+    spec asks for another revision."""
+    keep_failed: Duration = "0s"
+    """How long one pod of a revision that could not start, or could not run any more, is kept
+    without traffic for people to look at; at most a day."""
     cooldown: Duration = "30m"
     """How long a new candidate waits after an automatic rollback; twice as long after each further
     one in a row, 24 h at most. A soak that a promotion survives ends the row."""

@@ -12,6 +12,7 @@ from mooring_operator.api.base import ApiModel
 from mooring_operator.api.deployment_status import (
     CandidateStatus,
     HistoryEntry,
+    KeptRevision,
     LastRollback,
     ModelDeploymentStatus,
     Outcome,
@@ -37,6 +38,7 @@ class Memory(ApiModel):
     stable: StableStatus
     candidate: CandidateStatus | None = None
     retired: RetiredRevision | None = None
+    kept: KeptRevision | None = None
     revert: RevertStatus | None = None
     promoted: tuple[HistoryEntry, ...] = ()
     quarantine: tuple[QuarantineEntry, ...] = ()
@@ -58,6 +60,7 @@ def remember(status: ModelDeploymentStatus) -> str:
         stable=status.stable,
         candidate=_lasting(status.candidate),
         retired=status.retired,
+        kept=status.kept,
         revert=status.revert,
         promoted=tuple(e for e in status.history if e.outcome is Outcome.PROMOTED)[:REMEMBERED],
         quarantine=tuple(status.quarantine),
@@ -93,6 +96,7 @@ def recall(observation: DeploymentObservation) -> ModelDeploymentStatus:
             "stable": memory.stable,
             "candidate": memory.candidate,
             "retired": memory.retired,
+            "kept": memory.kept,
             "revert": memory.revert,
             "history": list(memory.promoted),
             "quarantine": list(memory.quarantine),

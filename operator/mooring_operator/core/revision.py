@@ -84,6 +84,8 @@ def next_seq(status: ModelDeploymentStatus) -> int:
     # A probe leaves no history, but pods hold what they counted for it.
     numbers += [probe.seq for probe in (status.stable.probes if status.stable else ())]
     # After a lost status the quarantine is the only trace of rollouts since the stable one.
+    if status.last_rollback is not None:
+        numbers.append(int(status.last_rollback.id.removeprefix("r-")))
     numbers += [int(entry.rollback_id.removeprefix("r-")) for entry in status.quarantine]
     return max(numbers, default=0) + 1
 

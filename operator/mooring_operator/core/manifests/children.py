@@ -91,9 +91,13 @@ def obsolete(
 
 
 def live_revisions(status: ModelDeploymentStatus) -> tuple[RevisionRef, ...]:
-    """Revisions that have pods: stable, candidate, and the former stable one while warm."""
-    roles = (status.stable, status.candidate, status.retired)
-    return tuple(ref for ref in roles if ref is not None)
+    """Revisions that have pods: stable, candidate, the former one while warm, and a kept one.
+
+    A kept revision that is still retired has all its pods until it is not.
+    """
+    roles = (status.stable, status.candidate, status.retired, status.kept)
+    found = {ref.revision: ref for ref in reversed(roles) if ref is not None}
+    return tuple(ref for ref in roles if ref is not None and found[ref.revision] is ref)
 
 
 def _serving(status: ModelDeploymentStatus) -> RevisionRef | None:
@@ -110,6 +114,8 @@ def _workloads(
         candidate = status.candidate
         if candidate is not None and ref is candidate:
             replicas = candidate_replicas(owner.spec, candidate)
+        if ref is status.kept:
+            replicas = 1
         annotations = {Annotation.MEMORY.value: remember(status)} if ref is status.stable else {}
         yield workload(
             owner,

@@ -11,12 +11,19 @@ from mooring_operator.api.base import parse_duration
 from mooring_operator.api.conditions import Reason
 from mooring_operator.api.deployment import OnUndecided
 from mooring_operator.api.deployment_status import AnalysisStatus, CandidateStage
+from mooring_operator.api.group import Annotation
 from mooring_operator.core.conditions import Standing, reconciling, stalled
 from mooring_operator.core.rollout.analysis import evaluate, evidence_of, failed_metric, reason_of
 from mooring_operator.core.rollout.candidate import step_name
 from mooring_operator.core.rollout.distribution import in_words
+from mooring_operator.core.rollout.monitoring import counters_missing
 from mooring_operator.core.rollout.rollback import begin_rollback
-from mooring_operator.core.rollout.steps import current_step, describe, is_last_step
+from mooring_operator.core.rollout.steps import (
+    current_step,
+    describe,
+    is_last_step,
+    share_step,
+)
 from mooring_operator.core.rollout.turn import (
     Situation,
     Turn,
@@ -33,15 +40,27 @@ def analyse(situation: Situation) -> Turn:
     """Analysing: judge, then hold, advance, promote, wait, or end by the clock."""
     if situation.candidate.promoted_by:
         return begin_promotion(situation, "a person skips its analysis")
+    if stable_is_away(situation):
+        return _without_stable(situation)
     judged = judge(situation)
     failure = None if judged is None else failure_turn(judged)
     if failure is not None:
         return failure
+    seen, missing = judged or situation, counters_missing(situation)
+    marked = _found_again(seen) if missing is None else _missed(seen)
+    if marked is not None:
+        return marked
     if situation.spec.paused:
-        return _paused(judged or situation)
-    if judged is None:
-        return _frozen(situation)
-    return _move_on(_resumed(judged))
+        return _paused(seen)
+    if missing is not None:
+        return _frozen(seen, missing[0])
+    return _move_on(_resumed(seen))
+
+
+def stable_is_away(situation: Situation) -> bool:
+    """Whether no pod of stable serves: then nothing that a candidate does is a comparison."""
+    pods = situation.pods(situation.stable)
+    return pods is None or pods.ready == 0
 
 
 def judge(situation: Situation) -> Situation | None:
@@ -115,20 +134,89 @@ def _paused(situation: Situation) -> Turn:
     )
 
 
-def _frozen(situation: Situation) -> Turn:
-    """No fresh counters: the clock stands still since the last look that saw any."""
+def _without_stable(situation: Situation) -> Turn:
+    """No pod of stable serves: that is not the candidate's fault, and its clock stands still."""
+    candidate, stable = situation.candidate, situation.stable
+    pods = situation.pods(stable)
+    failure = f" ({pods.failure})" if pods is not None and pods.failure else ""
+    message = (
+        f"No pod of {named(stable)} is ready{failure}: {named(candidate)} is held at"
+        f" {step_name(situation)} and not judged. It goes on when they are; to let it serve"
+        f" instead, annotate {Annotation.PROMOTE}={candidate.revision}"
+    )
+    return Turn(
+        with_candidate(situation, held_since=candidate.held_since or situation.now),
+        reconciling(Reason.NOT_ENOUGH_PODS, message),
+        requeue_after=_interval(situation),
+    )
+
+
+def _missed(situation: Situation) -> Turn | None:
+    """Counters are missing: since when, and the weight is given back when that is too long."""
+    candidate = situation.candidate
+    since = candidate.metrics_missing_since
+    if since is None:
+        return Turn(with_candidate(situation, metrics_missing_since=situation.now))
+    if candidate.withheld or _grace_left(situation) > timedelta():
+        return None
+    steps, grace = situation.spec.rollout.steps, situation.spec.rollout.analysis.metrics_grace
+    back = candidate.model_copy(update={"withheld": True})
+    index = share_step(steps, back)
+    if index == candidate.step:
+        return None
+    kept = "nothing" if index is None else describe(steps[index])
+    message = (
+        f"Counters are missing for longer than metricsGrace {grace}: {named(candidate)} goes back"
+        f" from {describe(current_step(steps, candidate))} to {kept} until they are there again"
+    )
+    return Turn(
+        with_candidate(situation, withheld=True),
+        events=(warning(Reason.AWAITING_METRICS, message),),
+    )
+
+
+def _grace_left(situation: Situation) -> timedelta:
+    since = situation.candidate.metrics_missing_since or situation.now
+    grace = parse_duration(situation.spec.rollout.analysis.metrics_grace)
+    return max(since + grace - situation.now, timedelta())
+
+
+def _found_again(situation: Situation) -> Turn | None:
+    """Counters are there: a weight that was given back returns."""
+    candidate = situation.candidate
+    if candidate.metrics_missing_since is None:
+        return None
+    step = current_step(situation.spec.rollout.steps, candidate)
+    message = (
+        f"Counters are there again: {named(candidate)} returns to {step_name(situation)},"
+        f" {describe(step)}"
+    )
+    return Turn(
+        with_candidate(situation, metrics_missing_since=None, withheld=False),
+        events=(normal(Reason.ANALYSING, message),) if candidate.withheld else (),
+    )
+
+
+def _frozen(situation: Situation, why: Reason) -> Turn:
+    """Counters are missing: the clock stands still since the last look that saw any."""
     candidate = situation.candidate
     known = situation.status.analysis
     seen = known.evaluated_at if known is not None else candidate.step_started_at
     held = candidate.held_since or max(seen, candidate.analysis_started_at or seen)
-    message = (
-        f"{named(candidate)} is held at {step_name(situation)}: the pods' counters are not fresh;"
+    what = (
+        "too few of the answered rows are recorded; neither weight nor clock moves until more are"
+        if why is Reason.LOW_COVERAGE
+        else "the pods' counters are not fresh;"
         " neither weight nor clock moves until every ready pod answers"
     )
+    given = ". Its weight is given back meanwhile" if candidate.withheld else ""
+    message = f"{named(candidate)} is held at {step_name(situation)}: {what}{given}"
+    left = _grace_left(situation)
+    waits = (_interval(situation), left) if left else (_interval(situation),)
     return Turn(
         with_candidate(situation, held_since=held),
         reconciling(Reason.AWAITING_METRICS, message),
-        requeue_after=_interval(situation),
+        requeue_after=min(waits),
     )
 
 

@@ -127,8 +127,25 @@ def drift_column(drift: DriftStatus | None) -> str:
     return "Yes" if drift.verdict == DRIFTED else "No"
 
 
+def counters_missing(situation: Situation) -> tuple[Reason, str] | None:
+    """Why a candidate cannot be judged for want of counters; None: it can."""
+    telemetry = situation.observation.telemetry
+    if telemetry is None:
+        return Reason.NO_DATA, "No counters were read from the pods yet"
+    return _silent(telemetry) or _thin(situation, telemetry)
+
+
 def _broken(situation: Situation, telemetry: TelemetryObservation) -> tuple[Reason, str] | None:
     """Why counters cannot be judged by; the gravest first."""
+    silent = _silent(telemetry)
+    if silent is not None:
+        return silent
+    if _is_watched(situation) and telemetry.trouble is not None:
+        return telemetry.trouble.reason, f"{telemetry.trouble.message}. {_TROUBLE_NEXT}"
+    return _thin(situation, telemetry)
+
+
+def _silent(telemetry: TelemetryObservation) -> tuple[Reason, str] | None:
     if not telemetry.fresh:
         if not telemetry.serving:
             return Reason.NO_POD_ANSWERS, "No pod is ready, so none was asked. Next: see Available"
@@ -141,14 +158,18 @@ def _broken(situation: Situation, telemetry: TelemetryObservation) -> tuple[Reas
             f"{telemetry.answering} of {telemetry.serving} ready pods answered lately. Next: look"
             " at the others, and at the network between operator and pods (port 8081)"
         )
-    monitoring = situation.spec.monitoring
-    if monitoring.drift is None and monitoring.labels is None:
-        return None
-    if telemetry.trouble is not None:
-        return telemetry.trouble.reason, f"{telemetry.trouble.message}. {_TROUBLE_NEXT}"
-    if _is_low(telemetry):
+    return None
+
+
+def _thin(situation: Situation, telemetry: TelemetryObservation) -> tuple[Reason, str] | None:
+    if _is_watched(situation) and _is_low(telemetry):
         return Reason.LOW_COVERAGE, _low(telemetry)
     return None
+
+
+def _is_watched(situation: Situation) -> bool:
+    monitoring = situation.spec.monitoring
+    return monitoring.drift is not None or monitoring.labels is not None
 
 
 _TROUBLE_NEXT = (

@@ -30,6 +30,7 @@ from mooring_operator.core.rollout.candidate import (
 from mooring_operator.core.rollout.monitoring import monitoring_events
 from mooring_operator.core.rollout.probe import await_probe, drop_probe, judge_probe, leave_probe
 from mooring_operator.core.rollout.promotion import promote
+from mooring_operator.core.rollout.quarantine import still_kept, still_out
 from mooring_operator.core.rollout.resolve import resolve
 from mooring_operator.core.rollout.revert import revert
 from mooring_operator.core.rollout.rollback import begin_withdrawal, roll_back, withdraw
@@ -123,10 +124,13 @@ def _look(
     retired = before.retired
     if retired is not None and now >= retired.keep_until:
         retired = None
+    rollback = observation.resource.spec.rollback
     status = changed(
         before,
         desired=resolution.ref if isinstance(resolution, Resolved) else None,
         retired=retired,
+        quarantine=still_out(before, rollback, now),
+        kept=still_kept(before, now),
         approval=valid_approval(before, resolution),
         budget=valid_budget(before, resolution),
     )
@@ -140,7 +144,8 @@ def _decision(
     requeue_after: timedelta | None,
 ) -> Decision[ModelDeploymentStatus]:
     ignored = ignore_rest(situation)
-    status = summarize(situation.on(ignored.status), standing)
+    kept = changed(ignored.status, kept=still_kept(ignored.status, situation.now))
+    status = summarize(situation.on(kept), standing)
     observation, spec = situation.observation, situation.spec
     return Decision(
         status=status,
@@ -167,10 +172,11 @@ def _standing_event(situation: Situation, standing: Standing) -> tuple[EventNote
 
 
 def _soonest(requeue_after: timedelta | None, situation: Situation) -> timedelta | None:
-    """The handler's wish, or the end of the former stable revision's warmth, a flip, the soak."""
+    """The handler's wish, or the end of what is kept or warm, of a flip, or of the soak."""
     status, now = situation.status, situation.now
     warm = None if status.retired is None else max(status.retired.keep_until - now, timedelta())
     ends = flip_ends(status)
     flip = ends - now if ends is not None and ends > now else None
-    waits = (requeue_after, warm, flip, soak_left(situation))
+    kept = None if status.kept is None else max(status.kept.keep_until - now, timedelta())
+    waits = (requeue_after, warm, kept, flip, soak_left(situation))
     return min((wait for wait in waits if wait is not None), default=None)

@@ -11,7 +11,7 @@ from mooring_operator.api.deployment_status import (
 from mooring_operator.api.group import Annotation
 from mooring_operator.core.conditions import reconciling, stalled
 from mooring_operator.core.revision import reference_fields, with_history
-from mooring_operator.core.rollout.analysing import failure_turn, judge
+from mooring_operator.core.rollout.analysing import failure_turn, judge, stable_is_away
 from mooring_operator.core.rollout.candidate import (
     all_ready,
     deadline_passed,
@@ -29,7 +29,8 @@ def promote(situation: Situation) -> Turn:
     """
     candidate = situation.candidate
     pods = situation.pods(candidate)
-    if candidate.analysis_started_at is not None and not candidate.promoted_by:
+    judged_still = candidate.analysis_started_at is not None and not candidate.promoted_by
+    if judged_still and not stable_is_away(situation):
         judged = judge(situation)
         failure = None if judged is None else failure_turn(judged)
         if failure is not None:

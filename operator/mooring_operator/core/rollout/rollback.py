@@ -7,6 +7,7 @@ ready stable pod acknowledged weight 0, or the time-to-live of the last message 
 from collections.abc import Mapping
 from datetime import timedelta
 
+from mooring_operator.api.base import parse_duration
 from mooring_operator.api.conditions import Reason
 from mooring_operator.api.deployment_status import (
     CandidateStage,
@@ -18,12 +19,14 @@ from mooring_operator.api.deployment_status import (
     RevisionRef,
     Trigger,
 )
-from mooring_operator.core.conditions import reconciling, trimmed
+from mooring_operator.core.conditions import reconciling, stalled, trimmed
 from mooring_operator.core.revision import with_history, with_quarantine
 from mooring_operator.core.rollout.budget import counted
+from mooring_operator.core.rollout.quarantine import kept_after
 from mooring_operator.core.rollout.turn import (
     Situation,
     Turn,
+    Unresolved,
     changed,
     named,
     normal,
@@ -69,6 +72,8 @@ def roll_back(situation: Situation) -> Turn:
         return Turn(
             situation.status, reconciling(Reason.ROLLING_BACK, message), requeue_after=LOOK_AGAIN
         )
+    if not _target_serves(situation):
+        return _await_target(situation)
     rollback = LastRollback(
         id=f"r-{candidate.seq}",
         trigger=_TRIGGERS.get(candidate.rollback_reason, Trigger.CANDIDATE),
@@ -91,6 +96,33 @@ def roll_back(situation: Situation) -> Turn:
         ),
     )
     return Turn(status, events=(warning(Reason.ROLLED_BACK, message),))
+
+
+def _target_serves(situation: Situation) -> bool:
+    """Whether stable has a pod that serves; once the spec asks for something else it is not asked.
+
+    Otherwise a dead stable revision would keep out what should replace it.
+    """
+    pods = situation.pods(situation.stable)
+    if pods is not None and pods.ready:
+        return True
+    unresolved = isinstance(situation.resolution, Unresolved)
+    return unresolved or situation.desired.revision != situation.candidate.revision
+
+
+def _await_target(situation: Situation) -> Turn:
+    """The candidate has no traffic any more, and its pods stay until stable has one that serves."""
+    candidate, stable = situation.candidate, situation.stable
+    message = (
+        f"{named(candidate)} has no traffic any more ({candidate.rollback_reason}), but no pod of"
+        f" {named(stable)} is ready"
+    )
+    deadline = situation.spec.rollout.progress_deadline
+    left = candidate.step_started_at + parse_duration(deadline) - situation.now
+    if left > timedelta():
+        return Turn(situation.status, reconciling(Reason.ROLLING_BACK, message), requeue_after=left)
+    told = f"{message}, longer than progressDeadline {deadline}: correct the cause, or ask for"
+    return Turn(situation.status, stalled(Reason.NO_HEALTHY_REVISION, f"{told} another version"))
 
 
 def rolled_back(
@@ -118,6 +150,8 @@ def rolled_back(
         situation.status,
         last_rollback=rollback,
         budget=counted(situation.status, rollback),
+        kept=kept_after(left, rollback, situation.spec.rollback, situation.now)
+        or situation.status.kept,
         quarantine=with_quarantine(situation.status, entry),
     )
 
@@ -165,6 +199,10 @@ def traffic_is_away(situation: Situation) -> bool:
     if telemetry is None or telemetry.at <= candidate.step_started_at:
         return False
     routes = telemetry.routes.get(Revision(situation.stable.revision), ())
+    pods = situation.pods(situation.stable)
+    if pods is not None and len(routes) < pods.replicas:
+        # One that is not ready is not asked, and follows its last message while that lives.
+        return False
     return bool(routes) and all(
         route is not None and route.weight_percent == 0 and route.shadow_percent == 0
         for route in routes

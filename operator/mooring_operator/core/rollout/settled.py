@@ -15,6 +15,7 @@ from mooring_operator.core.revision import quarantine_entry
 from mooring_operator.core.rollout.blame import is_held_against, look_back, remark
 from mooring_operator.core.rollout.budget import pending
 from mooring_operator.core.rollout.candidate import all_ready
+from mooring_operator.core.rollout.quarantine import quarantine_end
 from mooring_operator.core.rollout.soak import is_soaking, soak_end
 from mooring_operator.core.rollout.turn import (
     Situation,
@@ -23,7 +24,7 @@ from mooring_operator.core.rollout.turn import (
     named,
     with_candidate,
 )
-from mooring_operator.core.timeline import minute
+from mooring_operator.core.timeline import minute, second
 
 
 def serve(situation: Situation) -> Turn:
@@ -74,7 +75,12 @@ def stay_back(situation: Situation) -> Turn:
     entry = quarantine_entry(situation.status, desired.revision)
     if entry is None:
         raise ValueError(f"{named(desired)} is not in quarantine")
-    return Turn(situation.status, stalled(_held_reason(situation), _held_message(situation, entry)))
+    ends = quarantine_end(entry, situation.spec.rollback)
+    return Turn(
+        situation.status,
+        stalled(_held_reason(situation), _held_message(situation, entry)),
+        requeue_after=None if ends is None else ends - situation.now,
+    )
 
 
 def _held_reason(situation: Situation) -> Reason:
@@ -97,6 +103,11 @@ def _held_message(situation: Situation, entry: QuarantineEntry) -> str:
         f"ask for another version{pending(situation)}, or annotate"
         f" {Annotation.RETRY}={entry.revision}@AGAIN to try it again"
     )
+    ends, kept = quarantine_end(entry, situation.spec.rollback), situation.status.kept
+    if ends is not None:
+        remedy += f"; it may be tried again by itself at {second(ends)} (rollback.quarantineTTL)"
+    if kept is not None and kept.revision == entry.revision:
+        remedy += f"; one pod of it is kept until {second(kept.keep_until)} (rollback.keepFailed)"
     return (
         f"{named(situation.stable)} serves: {named(situation.desired)} was rolled back here"
         f" ({entry.reason}: {entry.evidence}); {remedy}"

@@ -32,6 +32,18 @@ def is_last_step(steps: Sequence[RolloutStep], candidate: CandidateStatus) -> bo
     return candidate.step >= len(steps) - 1
 
 
+def share_step(steps: Sequence[RolloutStep], candidate: CandidateStatus) -> int | None:
+    """Index of the step whose share the candidate has now; None: it has none.
+
+    Its own, or while its weight is withheld the last shadow before it: there no client sees its
+    answers.
+    """
+    last = min(candidate.step, len(steps) - 1)
+    if not candidate.withheld:
+        return last
+    return next((i for i in range(last, -1, -1) if steps[i].shadow is not None), None)
+
+
 def phase_key(candidate: CandidateStatus, step: int | None = None) -> str:
     """The name that pods count a step's requests by.
 
@@ -62,7 +74,10 @@ def shares(status: ModelDeploymentStatus, spec: ModelDeploymentSpec) -> tuple[in
         return 0, 0
     if candidate.probe is not None:
         return candidate.probe.weight, candidate.probe.shadow
-    step = current_step(spec.rollout.steps, candidate)
+    index = share_step(spec.rollout.steps, candidate)
+    if index is None:
+        return 0, 0
+    step = spec.rollout.steps[index]
     return step.weight or 0, step.shadow or 0
 
 
@@ -87,6 +102,8 @@ def routes(status: ModelDeploymentStatus, spec: ModelDeploymentSpec) -> dict[Rev
     """What the pods of every live revision are told."""
     out: dict[Revision, Route] = {}
     candidate, stable = status.candidate, status.stable
+    if status.kept is not None:
+        out[Revision(status.kept.revision)] = _retired(status, spec)
     if status.retired is not None:
         out[Revision(status.retired.revision)] = _retired(status, spec)
     if candidate is not None:
@@ -97,7 +114,7 @@ def routes(status: ModelDeploymentStatus, spec: ModelDeploymentSpec) -> dict[Rev
         header = spec.traffic.sticky_header
         out[Revision(stable.revision)] = Route(
             RouteRole.STABLE,
-            phase=None if analysed is None else phase_key(analysed),
+            phase=None if analysed is None else _phase(analysed, spec),
             candidate_revision=None if analysed is None else Revision(analysed.revision),
             weight_percent=weight,
             shadow_percent=shadow,
@@ -105,6 +122,13 @@ def routes(status: ModelDeploymentStatus, spec: ModelDeploymentSpec) -> dict[Rev
             sticky_header=header.lower() if header is not None and weight else None,
         )
     return out
+
+
+def _phase(candidate: CandidateStatus, spec: ModelDeploymentSpec) -> str:
+    """Where the requests of now count: a withheld candidate's count for its shadow's step."""
+    if not candidate.withheld:
+        return phase_key(candidate)
+    return phase_key(candidate, share_step(spec.rollout.steps, candidate))
 
 
 def _of_candidate(
