@@ -66,7 +66,17 @@ class Workload:
     created_at: datetime
     replicas: int = 0
     memory: str | None = None
+    settings: str = ""
+    """Hash of the settings that its pods must have."""
+    serving: str = ""
+    """Hash of the settings that its ready pods have."""
+    rolled_at: datetime | None = None
+    """When all pods have them; None: the new ones do not start."""
     pods: list[Pod] = field(default_factory=list[Pod])
+
+    def updated(self, now: datetime) -> int:
+        """Its pods that have the settings. Old ones serve until new ones do: none is missing."""
+        return len(self.pods) if self.rolled_at is not None and now >= self.rolled_at else 0
 
     def ready(self, now: datetime) -> list[Pod]:
         """Its pods that serve."""
@@ -100,6 +110,8 @@ class Cluster:
         self.labelled: dict[str, LossCounts] = {}
         self.answered: dict[str, Answered] = {}
         """Requests that each revision answered or failed as stable, since ever."""
+        self.unfit: set[str] = set()
+        """Hashes of settings with which no new pod starts."""
         self._random = np.random.default_rng(seed)
 
     def scale(self, name: str, replicas: int, now: datetime) -> None:
@@ -111,6 +123,18 @@ class Cluster:
             start = timedelta(seconds=behaviour.start_seconds)
             workload.pods.append(Pod(now, now + start if behaviour.starts else None))
         del workload.pods[replicas:]
+
+    def configure(self, name: str, settings: str, now: datetime) -> None:
+        """What becomes of a Deployment whose pods must have other settings."""
+        workload = self.workloads[name]
+        start = timedelta(seconds=self.behaviours[workload.version].start_seconds)
+        present = workload.serving in ("", settings)
+        workload.settings = settings
+        if settings in self.unfit:
+            workload.rolled_at = None
+            return
+        workload.rolled_at = now if present else now + start
+        workload.serving = settings
 
     def revision(self, revision: str) -> Workload | None:
         """The Deployment of a revision, if it exists."""

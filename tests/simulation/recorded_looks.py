@@ -15,7 +15,7 @@ from mooring_operator.core.observation import DeploymentObservation
 from mooring_operator.core.rollout.plan import decide
 from tests.builders.resources import DEPLOYMENT, NAMESPACE, model, version_status
 from tests.simulation.cluster import Behaviour
-from tests.simulation.world import STEPS, World
+from tests.simulation.world import LARGE, STEPS, World, unfit
 
 BAD = Behaviour(error_rate=0.15)
 BROKEN = Behaviour(starts=False, failure="crash loop")
@@ -228,4 +228,12 @@ def _cooling() -> dict[str, Look]:
     return world.looks
 
 
-_SCENARIOS = (_good, _bad, _paused, _undecided, _gated, _unresolved, _broken, _cooling)
+def _unfit() -> dict[str, Look]:
+    world = _serving(rollout={"steps": STEPS, "progressDeadline": "2m"})
+    unfit(world, LARGE)
+    world.edit(resources=LARGE)
+    world.run(200)
+    return world.looks
+
+
+_SCENARIOS = (_good, _bad, _paused, _undecided, _gated, _unresolved, _broken, _cooling, _unfit)

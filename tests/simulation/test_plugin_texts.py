@@ -42,6 +42,7 @@ TEXTS = {
     "model-missing": "Stalled/ModelNotFound",
     "rollback-cleared": "Ready/RollbackCleared",
     "cooling-down": "Reconciling/CoolingDown",
+    "pod-update-failed": "Stalled/PodUpdateFailed",
     "budget-exhausted": "Stalled/RollbackBudgetExhausted",
 }
 

@@ -58,6 +58,8 @@ def relevant(look: Look, verb: str) -> set[str]:
         return set()
     if verb == "retry":
         ready = next(c for c in status.conditions if c.type == "Ready")
+        if status.pods is not None and status.pods.failed is not None:
+            return {desired}
         waits = ready.reason in ("CoolingDown", "RollbackBudgetExhausted")
         return {desired} if waits else {desired} & quarantined
     waits = spec.rollout.approval.required and status.candidate is None

@@ -20,6 +20,7 @@ from mooring_operator.core.observation import (
     RevisionObservation,
     TelemetryObservation,
 )
+from mooring_operator.core.pod_settings import settings_hash, wanted_settings
 from mooring_operator.core.rollout.plan import decide
 from mooring_operator.core.runtime import Answered, Look, RuntimeWatch, fold
 from mooring_operator.ids import Revision
@@ -38,6 +39,10 @@ STEPS = [
 """The rollout of most simulations: short enough to read, with every kind of step."""
 MOST_LOOKS = 6
 """Status writes wake the operator up again; more than this many in a tick is a livelock."""
+
+
+LARGE = {"requests": {"memory": "900Gi"}}
+"""More than any node has."""
 
 
 class Crash(Exception):
@@ -283,9 +288,12 @@ class World:
 
     def _apply_workload(self, name: str, manifest: Manifest) -> Effect:
         replicas = manifest["spec"]["replicas"]
-        memory = manifest["metadata"].get("annotations", {}).get("mooring.dev/memory")
+        annotations = manifest["metadata"]["annotations"]
+        memory = annotations.get("mooring.dev/memory")
+        settings = annotations["mooring.dev/pod-settings"]
         known = self.cluster.workloads.get(name)
-        changes = known is None or known.replicas != replicas or known.memory != memory
+        held = None if known is None else (known.replicas, known.memory, known.settings)
+        changes = held != (replicas, memory, settings)
 
         def act() -> None:
             workload = known
@@ -305,6 +313,11 @@ class World:
                     self.now, f"Deployment {name} {workload.replicas} -> {replicas} pods"
                 )
                 self.cluster.scale(name, replicas, self.now)
+            if workload.settings != settings:
+                if workload.settings:
+                    limits = manifest["spec"]["template"]["spec"]["containers"][0]["resources"]
+                    self.transcript.child(self.now, f"Deployment {name} pods with {limits}")
+                self.cluster.configure(name, settings, self.now)
             workload.memory = memory
 
         return Effect(act, changes)
@@ -366,10 +379,14 @@ class World:
             created_at=workload.created_at,
             replicas=workload.replicas,
             ready=ready,
-            updated=len(workload.pods),
+            updated=workload.updated(self.now),
             available=ready >= workload.replicas,
-            failure=None if behaviour.starts else behaviour.failure,
+            failure=behaviour.failure if not behaviour.starts else self._unfit(workload),
+            annotations={"mooring.dev/pod-settings": workload.settings},
         )
+
+    def _unfit(self, workload: Workload) -> str | None:
+        return "Unschedulable: Insufficient memory" if workload.rolled_at is None else None
 
     def _telemetry(self, stable: str | None) -> TelemetryObservation | None:
         if self._round is None:
@@ -391,3 +408,9 @@ class World:
             drift=self.drift,
             runtime=self._runtime,
         )
+
+
+def unfit(world: World, resources: Mapping[str, Any]) -> None:
+    """From now on no pod starts that has these resources."""
+    fields = dict(world.spec or {}) | {"resources": resources}
+    world.cluster.unfit.add(settings_hash(wanted_settings(deployment(fields).spec)))

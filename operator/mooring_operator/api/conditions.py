@@ -89,6 +89,7 @@ class Reason(StrEnum):
     ANALYSIS_UNDECIDED = "AnalysisUndecided"
     PROGRESS_DEADLINE_EXCEEDED = "ProgressDeadlineExceeded"
     NO_HEALTHY_REVISION = "NoHealthyRevision"
+    POD_UPDATE_FAILED = "PodUpdateFailed"
     ROLLBACK_BUDGET_EXHAUSTED = "RollbackBudgetExhausted"
     NAME_CONFLICT = "NameConflict"
     INVALID_SPEC = "InvalidSpec"

@@ -17,6 +17,7 @@ from mooring_operator.api.base import (
     list_map,
 )
 from mooring_operator.api.conditions import Condition
+from mooring_operator.api.pod_settings import PodsStatus
 from mooring_operator.api.rollback import BudgetStatus
 from mooring_operator.api.verbs import Approval, Handled, LastVerb, TokenText
 
@@ -508,6 +509,7 @@ class ModelDeploymentStatus(ApiModel):
     history: Annotated[list[HistoryEntry], Field(max_length=10)] = []
     last_rollback: LastRollback | None = None
     budget: BudgetStatus | None = None
+    pods: PodsStatus | None = None
     approval: Approval | None = None
     """Of the desired revision, from the word until its rollout begins."""
     handled: Handled = Handled()

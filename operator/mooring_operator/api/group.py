@@ -69,5 +69,7 @@ class Annotation(StrEnum):
     """Verb on a RetrainPolicy: any new token starts a run by the manual trigger."""
     MEMORY = "mooring.dev/memory"
     """On the stable Deployment: quarantine and last rollback, to rebuild a lost status from."""
+    POD_SETTINGS = "mooring.dev/pod-settings"
+    """On a revision's Deployment: hash of the settings that its pods must have."""
     INTENT = "mooring.dev/intent"
     """On every child: hash of what was applied, so that an unchanged child is not written."""

@@ -21,6 +21,7 @@ from mooring_operator.api.deployment_status import (
     RevertStatus,
     StableStatus,
 )
+from mooring_operator.api.pod_settings import PodsStatus
 from mooring_operator.api.rollback import BudgetStatus
 from mooring_operator.api.verbs import Approval, Handled
 from mooring_operator.core.observation import DeploymentObservation
@@ -44,6 +45,7 @@ class Memory(ApiModel):
     quarantine: tuple[QuarantineEntry, ...] = ()
     last_rollback: LastRollback | None = None
     budget: BudgetStatus | None = None
+    pods: PodsStatus | None = None
     approval: Approval | None = None
     handled: Handled = Handled()
 
@@ -66,6 +68,7 @@ def remember(status: ModelDeploymentStatus) -> str:
         quarantine=tuple(status.quarantine),
         last_rollback=status.last_rollback,
         budget=status.budget,
+        pods=status.pods,
         approval=status.approval,
         handled=status.handled,
     )
@@ -102,6 +105,7 @@ def recall(observation: DeploymentObservation) -> ModelDeploymentStatus:
             "quarantine": list(memory.quarantine),
             "last_rollback": memory.last_rollback,
             "budget": memory.budget,
+            "pods": memory.pods,
             "approval": memory.approval,
             "handled": memory.handled,
         }

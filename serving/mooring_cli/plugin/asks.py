@@ -99,6 +99,10 @@ def retry(deployment: Deployment, wanted: str = "") -> Ask:
     """
     desired = _desired(deployment)
     entry, waits = deployment.in_quarantine(desired.revision), _is_held_back(deployment)
+    if _pods_failed(deployment, desired):
+        _check(desired, wanted, "the spec asks for")
+        will = f"the pods of {desired} are replaced again by ones with the settings of the spec"
+        return Ask(RETRY, desired, will, lambda seen: _serves(seen, desired))
     if entry is None and not waits:
         raise refused(
             f"{desired}, which the spec asks for, is neither in quarantine nor waiting for a"
@@ -266,6 +270,13 @@ def _elsewhere(deployment: Deployment) -> str:
 
 def _but_paused(deployment: Deployment) -> str:
     return " when the pause ends (spec.paused is true)" if deployment.paused else ""
+
+
+def _pods_failed(deployment: Deployment, desired: Revision) -> bool:
+    """Whether pods of what serves, and is asked for, could not get the settings of the spec."""
+    stable = deployment.stable
+    failed = inside(deployment.status, "pods").get("failed")
+    return bool(failed) and stable is not None and stable.revision == desired.revision
 
 
 def _is_held_back(deployment: Deployment) -> bool:

@@ -316,7 +316,7 @@ def test_forward_port_is_open_to_the_deployments_own_pods_alone() -> None:
 def test_memory_is_on_the_stable_deployment_and_never_on_its_pods() -> None:
     made = children(BOTH)
     assert "mooring.dev/memory" in workload("v1", made)["metadata"]["annotations"]
-    assert "annotations" not in workload("v2", made)["metadata"]
+    assert set(workload("v2", made)["metadata"]["annotations"]) == {"mooring.dev/pod-settings"}
     assert "annotations" not in workload("v1", made)["spec"]["template"]["metadata"]
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
+from mooring_operator.api.deployment import ModelDeployment
 from mooring_operator.api.deployment_status import (
     ModelDeploymentStatus,
     RevisionRef,
@@ -13,6 +14,7 @@ from mooring_operator.core.manifests import access, names, traffic
 from mooring_operator.core.manifests.workload import workload
 from mooring_operator.core.memory import remember
 from mooring_operator.core.observation import DeploymentObservation
+from mooring_operator.core.pod_settings import settings_hash, wanted_settings, with_settings
 from mooring_operator.core.rollout.steps import candidate_replicas
 
 FLIP = timedelta(seconds=10)
@@ -33,12 +35,12 @@ def children_of(
     serving = _serving(status)
     if serving is None:
         return ()
-    owner = observation.resource
+    owner = with_settings(observation.resource, status)
     wanted: tuple[Manifest, ...] = (
         access.service_account(owner),
         access.sync_keys(owner, config),
         access.network_policy(owner, config),
-        *_workloads(observation, status, config),
+        *_workloads(owner, observation, status, config),
         access.disruption_budget(owner, serving.revision),
         traffic.stable_service(owner, serving.revision),
         traffic.candidate_service(owner, _second(status, now)),
@@ -106,9 +108,12 @@ def _serving(status: ModelDeploymentStatus) -> RevisionRef | None:
 
 
 def _workloads(
-    observation: DeploymentObservation, status: ModelDeploymentStatus, config: OperatorConfig
+    owner: ModelDeployment,
+    observation: DeploymentObservation,
+    status: ModelDeploymentStatus,
+    config: OperatorConfig,
 ) -> Iterator[Manifest]:
-    owner = observation.resource
+    settings = settings_hash(wanted_settings(owner.spec))
     for ref in live_revisions(status):
         replicas = owner.spec.replicas
         candidate = status.candidate
@@ -116,7 +121,9 @@ def _workloads(
             replicas = candidate_replicas(owner.spec, candidate)
         if ref is status.kept:
             replicas = 1
-        annotations = {Annotation.MEMORY.value: remember(status)} if ref is status.stable else {}
+        annotations = {Annotation.POD_SETTINGS.value: settings}
+        if ref is status.stable:
+            annotations[Annotation.MEMORY.value] = remember(status)
         yield workload(
             owner,
             ref,

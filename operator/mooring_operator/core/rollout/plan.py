@@ -28,6 +28,7 @@ from mooring_operator.core.rollout.candidate import (
     start_candidate,
 )
 from mooring_operator.core.rollout.monitoring import monitoring_events
+from mooring_operator.core.rollout.pod_update import settle_pods, trial_left
 from mooring_operator.core.rollout.probe import await_probe, drop_probe, judge_probe, leave_probe
 from mooring_operator.core.rollout.promotion import promote
 from mooring_operator.core.rollout.quarantine import still_kept, still_out
@@ -103,6 +104,8 @@ def decide(
     situation = _look(observation, config, now, before)
     events: list[EventNote] = []
     for _ in range(MOST_TURNS):
+        situation, noticed = settle_pods(situation)
+        events.extend(noticed)
         turn = heed(situation) or TABLE[state_of(situation)](situation)
         events.extend(turn.events)
         situation = situation.on(turn.status)
@@ -178,5 +181,5 @@ def _soonest(requeue_after: timedelta | None, situation: Situation) -> timedelta
     ends = flip_ends(status)
     flip = ends - now if ends is not None and ends > now else None
     kept = None if status.kept is None else max(status.kept.keep_until - now, timedelta())
-    waits = (requeue_after, warm, kept, flip, soak_left(situation))
+    waits = (requeue_after, warm, kept, flip, trial_left(situation), soak_left(situation))
     return min((wait for wait in waits if wait is not None), default=None)

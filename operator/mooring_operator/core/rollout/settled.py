@@ -15,6 +15,7 @@ from mooring_operator.core.revision import quarantine_entry
 from mooring_operator.core.rollout.blame import is_held_against, look_back, remark
 from mooring_operator.core.rollout.budget import pending
 from mooring_operator.core.rollout.candidate import all_ready
+from mooring_operator.core.rollout.pod_update import trial_message, update_failed
 from mooring_operator.core.rollout.quarantine import quarantine_end
 from mooring_operator.core.rollout.soak import is_soaking, soak_end
 from mooring_operator.core.rollout.turn import (
@@ -47,8 +48,12 @@ def serve(situation: Situation) -> Turn:
     if count == 0 and failure:
         remedy = f"{message}{failure}; correct the cause, or ask for another version"
         return Turn(situation.status, stalled(Reason.NO_HEALTHY_REVISION, remedy))
+    failed_update = update_failed(situation)
+    if failed_update is not None:
+        return Turn(situation.status, stalled(Reason.POD_UPDATE_FAILED, failed_update))
     if not complete:
-        return Turn(situation.status, reconciling(Reason.NOT_ENOUGH_PODS, f"{message}{failure}"))
+        told = f"{message}{trial_message(situation)}{failure}"
+        return Turn(situation.status, reconciling(Reason.NOT_ENOUGH_PODS, told))
     if situation.desired.version != stable.version:
         message += f"; {situation.desired.version} is the same package"
     if is_soaking(situation):

@@ -24,6 +24,7 @@ from mooring_operator.api.deployment_status import (
     Trigger,
 )
 from mooring_operator.api.group import Annotation
+from mooring_operator.api.pod_settings import PodsStatus
 from mooring_operator.api.verbs import TOKEN_LIMIT, Approval, LastVerb, VerbOutcome
 from mooring_operator.core.conditions import trimmed
 from mooring_operator.core.decision import EventNote
@@ -31,6 +32,7 @@ from mooring_operator.core.revision import quarantine_entry, reference
 from mooring_operator.core.rollout.analysing import begin_promotion
 from mooring_operator.core.rollout.approval import awaits_approval
 from mooring_operator.core.rollout.budget import is_cooling, is_frozen, without
+from mooring_operator.core.rollout.pod_update import try_again
 from mooring_operator.core.rollout.revert import begin_revert
 from mooring_operator.core.rollout.rollback import begin_rollback
 from mooring_operator.core.rollout.turn import (
@@ -280,6 +282,12 @@ def _retry(situation: Situation, token: Token) -> Turn | None:
     desired = situation.desired
     entry = quarantine_entry(situation.status, desired.revision)
     waits = is_frozen(situation) or is_cooling(situation)
+    again = _pods_again(situation)
+    if again is not None:
+        message = f"The pods of {named(desired)} are tried again with the spec's: {token.said}"
+        return Turn(
+            changed(situation.status, pods=again), events=(normal(Reason.RETRIED, message),)
+        )
     if entry is None and not waits:
         return None
     done = "starts without waiting" if waits else "is tried again"
@@ -289,9 +297,17 @@ def _retry(situation: Situation, token: Token) -> Turn | None:
     )
 
 
+def _pods_again(situation: Situation) -> PodsStatus | None:
+    """The pods' settings that failed, to be tried again; None: stable is not asked for, or none."""
+    stable = situation.status.stable
+    if stable is None or stable.revision != situation.desired.revision:
+        return None
+    return try_again(situation)
+
+
 def _retry_objection(situation: Situation, token: Token) -> str:
     status, desired = situation.status, situation.desired
-    waits = is_frozen(situation) or is_cooling(situation)
+    waits = is_frozen(situation) or is_cooling(situation) or _pods_again(situation)
     if waits or quarantine_entry(status, desired.revision) is not None:
         return (
             f"the spec asks for {named(desired)}; if you mean it, annotate"
