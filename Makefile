@@ -32,8 +32,14 @@ $(STAMP): pyproject.toml
 demo: $(STAMP) ## the whole loop on real flights, on a real Kubernetes; leaves the cluster up
 	@$(BIN)/python -m tests.demo
 
+# These start what they need themselves; all others share the cluster, and its programs are built there.
+ALONE := tests/unit tests/contract tests/simulation tests/statistics tests/serving
+
 test: static $(STAMP) ## every test, the ones against the real Kubernetes included
-	@$(BIN)/python -m pytest tests
+	@echo "[mooring] tests against Kubernetes"
+	@$(BIN)/python -m pytest tests $(ALONE:%=--ignore=%) && failed=0 || failed=1; \
+	  echo "[mooring] all others, as many at a time as there are cores, four at most"; \
+	  $(BIN)/python -m pytest $(ALONE) -q -n logical --maxprocesses 4 --dist loadfile && exit $$failed
 
 verify: static ## what must hold at each commit: format, lint, types, contracts, fast tests, CRDs
 	@$(BIN)/python -m pytest tests/unit tests/contract tests/simulation -q
