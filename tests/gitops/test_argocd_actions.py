@@ -13,7 +13,7 @@ from tests.gitops.lives import as_object
 from tests.simulation.cluster import Behaviour
 from tests.simulation.test_rollouts import serving_v1
 from tests.simulation.witness import sighting_of
-from tests.simulation.world import World
+from tests.simulation.world import LARGE, STEPS, World, unfit
 
 VERBS = {"promote", "abort", "retry", "rollback-to", "approve"}
 pytestmark = pytest.mark.timeout(3600 if FULL else 1500)  # the first run builds the judges
@@ -97,3 +97,18 @@ def test_retry_by_an_action_ends_the_wait_after_rollbacks(judges: Path) -> None:
     world.tick()
     assert world.standing == "Reconciling/CandidateStarting"
     assert look(judges, world).actions["retry"].disabled
+
+
+def test_retry_by_an_action_tries_failed_pod_settings_again(judges: Path) -> None:
+    world = serving_v1(rollout={"steps": STEPS, "progressDeadline": "2m"})
+    world.run(20)
+    unfit(world, LARGE)
+    world.edit(resources=LARGE)
+    world.run_until("Stalled/PodUpdateFailed", within=200)
+    take(judges, world, "retry")
+    world.tick()
+    assert world.standing == "Reconciling/NotEnoughPods"
+    world.run_until("Stalled/PodUpdateFailed", within=200)
+    world.cluster.unfit.clear()
+    take(judges, world, "retry")
+    world.run_until("Ready/Initialized", within=60)
