@@ -15,7 +15,7 @@ from hypothesis.stateful import run_state_machine_as_test
 
 from mooring_operator.api.group import Kind
 from tests.gitops.judges import an_object
-from tests.simulation import test_registry_properties, test_retrain_properties, test_state_machine
+from tests.simulation import machine, test_registry_properties, test_retrain_properties
 from tests.simulation.witness import Sighting, watched_by
 
 SIMULATION = Path(__file__).parents[1] / "simulation"
@@ -41,7 +41,7 @@ def random_lives(rollouts: int) -> Iterator[Callable[[], None]]:
         database=None,
         suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
     )
-    yield lambda: run_state_machine_as_test(test_state_machine.Rollouts, settings=chosen)
+    yield lambda: run_state_machine_as_test(machine.Deployments, settings=chosen)
     yield test_registry_properties.test_model_keeps_every_verdict_whatever_happens
     yield test_retrain_properties.test_policy_trains_once_for_a_token_and_loses_no_version
 

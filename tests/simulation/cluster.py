@@ -42,6 +42,8 @@ class Pod:
     ready_at: datetime | None
     route: Route | None = None
     route_at: datetime | None = None
+    silent: bool = False
+    """Whether the operator cannot reach it: neither routes nor counters travel."""
 
     def is_ready(self, now: datetime) -> bool:
         """Whether it serves."""
@@ -92,6 +94,8 @@ class Traffic:
     sent: int = 0
     failed: int = 0
     """Requests that no pod could answer."""
+    excused: int = 0
+    """Those among them that failed because the world took the pods away."""
     by_candidate: dict[str, int] = field(default_factory=dict[str, int])
     """Requests forwarded to each candidate revision."""
 
@@ -112,6 +116,8 @@ class Cluster:
         """Requests that each revision answered or failed as stable, since ever."""
         self.unfit: set[str] = set()
         """Hashes of settings with which no new pod starts."""
+        self.harmed: set[str] = set()
+        """Revisions whose pods the world took away, until they are all back."""
         self._random = np.random.default_rng(seed)
 
     def scale(self, name: str, replicas: int, now: datetime) -> None:
@@ -147,6 +153,30 @@ class Cluster:
             if workload.version == version:
                 self.kill_pods(workload.revision, now)
 
+    def behave(self, version: str, behaviour: Behaviour, now: datetime) -> None:
+        """From now on the pods of a version are so; those that could not start begin again."""
+        before = self.behaviours[version]
+        self.behaviours[version] = behaviour
+        if behaviour.starts == before.starts:
+            return
+        for workload in list(self.workloads.values()):
+            if workload.version == version:
+                self.kill_pods(workload.revision, now)
+
+    def delete(self, name: str) -> None:
+        """Somebody deletes a Deployment, or a Service, that is not theirs."""
+        workload = self.workloads.pop(name, None)
+        if workload is not None:
+            self.harmed.add(workload.revision)
+        self.services.pop(name, None)
+
+    def silence(self, revision: str, count: int) -> None:
+        """The operator reaches all pods of a revision but so many."""
+        workload = self.revision(revision)
+        assert workload is not None
+        for index, pod in enumerate(workload.pods):
+            pod.silent = index < count
+
     def kill_pods(self, revision: str, now: datetime) -> None:
         """All pods of a revision die; new ones start."""
         workload = self.revision(revision)
@@ -154,6 +184,7 @@ class Cluster:
         replicas = workload.replicas
         name = next(n for n, w in self.workloads.items() if w is workload)
         workload.pods.clear()
+        self.harmed.add(revision)
         self.scale(name, replicas, now)
 
     def serve(self, deployment: str, now: datetime) -> None:
@@ -162,10 +193,13 @@ class Cluster:
         workload = None if selected is None else self.revision(selected)
         pods = [] if workload is None else workload.ready(now)
         count = self.traffic.per_tick
+        if workload is not None and pods and len(pods) == workload.replicas:
+            self.harmed.discard(workload.revision)
         if workload is None or not pods:
             if selected is not None:
                 self.traffic.sent += count
                 self.traffic.failed += count
+                self.traffic.excused += count if selected in self.harmed else 0
             return
         self.traffic.sent += count
         shares = self._random.multinomial(count, [1 / len(pods)] * len(pods))

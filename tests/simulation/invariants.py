@@ -17,6 +17,7 @@ from mooring_operator.core.rollout.plan import decide
 from mooring_operator.ids import Revision
 from tests.builders.resources import DEPLOYMENT
 from tests.contract.kstatus_rules import ALWAYS_ON_DEPLOYMENT, kstatus, violations
+from tests.simulation.census import note_state
 
 if TYPE_CHECKING:
     from tests.simulation.cluster import Workload
@@ -31,6 +32,7 @@ def check_decision(
 ) -> None:
     """Every decision: idempotent, at most one candidate, weight only towards ready pods."""
     wire = decision.status.to_wire()
+    note_state(observation, world.config, world.now)
     again = decide(
         replace(observation, resource=_with_status(observation, wire)), world.config, world.now
     )
@@ -93,6 +95,8 @@ def check_traffic(world: World) -> None:
     before.update(by_candidate)
     quarantined = {entry["revision"] for entry in world.status.get("quarantine", ())}
     assert not moved & quarantined, f"P2: quarantined revisions answered: {moved & quarantined}"
+    lost = world.cluster.traffic.failed - world.cluster.traffic.excused
+    assert not lost, f"{lost} requests failed although nobody took the pods away"
 
 
 def check_status(world: World) -> None:

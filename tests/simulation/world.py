@@ -27,6 +27,7 @@ from mooring_operator.ids import Revision
 from tests.builders.resources import CONFIG, DEPLOYMENT, EPOCH, deployment, model, spec
 from tests.simulation import invariants
 from tests.simulation.cluster import Behaviour, Cluster, Pod, Workload
+from tests.simulation.ledger import Ledger
 from tests.simulation.transcript import Transcript
 from tests.simulation.witness import show, sighting_of
 
@@ -37,6 +38,8 @@ STEPS = [
     {"weight": 50, "minRows": 1000},
 ]
 """The rollout of most simulations: short enough to read, with every kind of step."""
+NEW: dict[str, Any] = {"rollout": {"steps": STEPS}, "rollback": {"cooldown": "0s"}}
+"""What a spec has where a test says nothing."""
 MOST_LOOKS = 6
 """Status writes wake the operator up again; more than this many in a tick is a livelock."""
 
@@ -76,6 +79,7 @@ class World:
         self.spec: dict[str, Any] | None = None
         self.generation = 0
         self.annotations: dict[str, str] = {}
+        self.deleted: datetime | None = None
         self.status: dict[str, Any] = {"observedGeneration": -1}
         self.cluster = Cluster(known, seed, config.sync_ttl)
         self.foreign: tuple[str, ...] = ()
@@ -84,6 +88,7 @@ class World:
         """Whether the newest pod of the stable revision is not reached any more."""
         self.coverage = 1.0
         self.transcript = Transcript(EPOCH)
+        self.ledger = Ledger()
         self.crash_at = crash_at
         self.effects = 0
         """Side effects that changed something, so far."""
@@ -100,13 +105,8 @@ class World:
 
     def apply(self, version: str | None = None, channel: str | None = None, **fields: Any) -> None:
         """`kubectl apply` of the manifest; an identical one changes nothing."""
-        kept = {
-            k: v
-            for k, v in (
-                self.spec or {"rollout": {"steps": STEPS}, "rollback": {"cooldown": "0s"}}
-            ).items()
-            if k != "model"
-        }
+        kept = dict(self.spec or NEW)
+        kept.pop("model", None)
         wire = spec(version, channel, **(kept | fields))
         self.transcript.user(self.now, f"apply {channel or version}", fields)
         if wire != self.spec:
@@ -127,6 +127,11 @@ class World:
         self.transcript.user(self.now, f"annotate {name}={value}", {})
         self.annotations[name] = value
 
+    def delete(self) -> None:
+        """`kubectl delete --cascade=foreground`: the object stays until its children are gone."""
+        self.transcript.user(self.now, "kubectl delete", {})
+        self.deleted = self.now
+
     def upgrade(self, image: str) -> None:
         """The operator is replaced by one with another serving image."""
         self.transcript.user(self.now, f"operator upgraded, serving image {image}", {})
@@ -143,7 +148,11 @@ class World:
     def resource(self) -> ModelDeployment:
         """The ModelDeployment as the API server holds it."""
         return deployment(
-            self.spec, self.status, generation=self.generation, annotations=self.annotations
+            self.spec,
+            self.status,
+            generation=self.generation,
+            annotations=self.annotations,
+            deleted=self.deleted,
         )
 
     def condition(self, type_: str) -> Mapping[str, Any] | None:
@@ -212,16 +221,19 @@ class World:
             self._round = self.now
             self._look()
         try:
-            for _ in range(MOST_LOOKS):
-                if not self.reconcile():
-                    break
-            else:
-                raise AssertionError(f"the operator is never content at {self.standing}")
+            self.settle()
         except Crash:
             self.transcript.user(self.now, "kill -9 of the operator", {})
             self.down_until = self.now + 3 * TICK
             self._round = self._runtime = None
         invariants.check_status(self)
+
+    def settle(self) -> None:
+        """The operator looks and acts until it is content with this moment."""
+        for _ in range(MOST_LOOKS):
+            if not self.reconcile():
+                return
+        raise AssertionError(f"the operator is never content at {self.standing}")
 
     def _look(self) -> None:
         """The round of sync looks at the stable revision, unless the pods cannot be reached."""
@@ -264,6 +276,7 @@ class World:
     def _write(self, decision: Decision[Any], wire: dict[str, Any]) -> None:
         if wire != self.status:
             self.writes += 1
+            self.ledger.written(self.status, wire, self.resource.spec.rollback, self.now)
         self.status = wire
         show(sighting_of(self))
         self.transcript.decided(self.now, self, decision.events)
@@ -351,7 +364,7 @@ class World:
 
     def reached(self, workload: Workload) -> list[Pod]:
         """The ready pods that messages come to."""
-        ready = workload.ready(self.now)
+        ready = [pod for pod in workload.ready(self.now) if not pod.silent]
         return ready[:-1] if self.deaf and workload is self.stable else ready
 
     def observe(self) -> DeploymentObservation:
@@ -391,12 +404,15 @@ class World:
     def _telemetry(self, stable: str | None) -> TelemetryObservation | None:
         if self._round is None:
             return None
-        pods = sum(len(w.ready(self.now)) for w in self.cluster.workloads.values())
+        workloads = list(self.cluster.workloads.values())
+        pods = sum(len(workload.ready(self.now)) for workload in workloads)
+        heard = sum(len(self.reached(workload)) for workload in workloads)
+        answering = 0 if self.metrics_lost else heard
         return TelemetryObservation(
             at=self._round,
-            fresh=not self.metrics_lost and not self.deaf,
+            fresh=not self.metrics_lost and answering == pods,
             serving=pods,
-            answering=0 if self.metrics_lost else pods - self.deaf,
+            answering=answering,
             routes={
                 Revision(w.revision): tuple(pod.route for pod in w.ready(self.now))
                 for w in self.cluster.workloads.values()

@@ -54,7 +54,7 @@ class Rollback(ApiModel):
     soak: Duration = "1h"
     """How long it must serve without a fault to be known as good."""
     keep_warm: Duration = "1h"
-    """How long the former stable revision keeps its pods after a promotion."""
+    """How long the former stable revision keeps its pods after a promotion, 2 s at least."""
     max_errors: Share = 0.05
     """Share of failed requests, invalid outputs included, that Runtime takes for a fault."""
     probe: Probe = Probe()

@@ -152,7 +152,7 @@ def test_prediction_log_reaches_the_server_with_its_salt_and_makes_no_revision()
         "sample": 0.1,
         "fields": {"hash": ["customer"], "saltSecretName": "mooring-salt"},
         "retention": "30d",
-        "rotate": {"size": "2Mi", "age": "90s"},
+        "rotate": {"rows": 5000, "size": "2Mi", "age": "90s"},
     }
     (server,) = pod_of(workload("v1", children(BOTH, spec("v1", predictionLog=log))))["containers"]
     told = {item["name"]: item for item in server["env"]}
@@ -160,7 +160,7 @@ def test_prediction_log_reaches_the_server_with_its_salt_and_makes_no_revision()
         "sample": 0.1,
         "hash": ["customer"],
         "retentionSeconds": 2_592_000,
-        "rotate": {"bytes": 2_097_152, "seconds": 90},
+        "rotate": {"rows": 5000, "bytes": 2_097_152, "seconds": 90},
     }
     salt = {"secretKeyRef": {"name": "mooring-salt", "key": "salt"}}
     assert told["MOORING_PREDICTION_LOG_SALT"]["valueFrom"] == salt

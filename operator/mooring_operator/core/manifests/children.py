@@ -80,8 +80,10 @@ def obsolete(
     """Deployments of revisions that nothing needs any more.
 
     While the first revision starts, others that still have ready pods stay: after a lost status
-    and memory they may be what serves.
+    and memory they may be what serves. Before it, all stay: what has no pod now may have some soon.
     """
+    if _serving(status) is None:
+        return ()
     live = {ref.revision for ref in live_revisions(status)}
     starting = status.stable is None
     deployment = observation.resource.metadata.name

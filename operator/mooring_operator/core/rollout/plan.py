@@ -88,7 +88,11 @@ TABLE: Mapping[State, Callable[[Situation], Turn]] = {
 
 
 def decide(
-    observation: DeploymentObservation, config: OperatorConfig, now: datetime
+    observation: DeploymentObservation,
+    config: OperatorConfig,
+    now: datetime,
+    *,
+    most_turns: int = MOST_TURNS,
 ) -> Decision[ModelDeploymentStatus]:
     """Everything that must be true of one ModelDeployment now.
 
@@ -96,19 +100,23 @@ def decide(
         observation: what was gathered of it.
         config: the operator's settings.
         now: aware UTC time of the decision.
+        most_turns: state changes after which a decision counts as one that never ends.
+
+    Raises:
+        RuntimeError: it does not end; a defect of the table.
     """
     if observation.resource.metadata.deletion_timestamp is not None:
         # Children go by their owner references.
         return Decision(status=observation.resource.status)
-    before = recall(observation)
-    situation = _look(observation, config, now, before)
+    situation = look(observation, config, now)
     events: list[EventNote] = []
-    for _ in range(MOST_TURNS):
+    for _ in range(most_turns):
         situation, noticed = settle_pods(situation)
         events.extend(noticed)
         turn = heed(situation) or TABLE[state_of(situation)](situation)
         events.extend(turn.events)
-        situation = situation.on(turn.status)
+        # A revision whose soak has no length is known as good in the look that lets it serve.
+        situation = soak(situation.on(turn.status))
         if turn.standing is not None:
             return _decision(situation, turn.standing, tuple(events), turn.requeue_after)
     raise RuntimeError(
@@ -117,12 +125,9 @@ def decide(
     )
 
 
-def _look(
-    observation: DeploymentObservation,
-    config: OperatorConfig,
-    now: datetime,
-    before: ModelDeploymentStatus,
-) -> Situation:
+def look(observation: DeploymentObservation, config: OperatorConfig, now: datetime) -> Situation:
+    """Where a decision begins: what is remembered, what is asked for, what time has ended."""
+    before = recall(observation)
     resolution = resolve(observation, before, config)
     retired = before.retired
     if retired is not None and now >= retired.keep_until:

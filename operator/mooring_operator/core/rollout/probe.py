@@ -139,8 +139,9 @@ def judge_probe(situation: Situation) -> Turn:
             reconciling(Reason.PROBING, message),
             requeue_after=min(_interval(situation), left),
         )
-    judged = _judged(situation, telemetry)
-    return _concluded(judged, left)
+    analysis = _compared(situation, telemetry)
+    judged = situation.on(changed(situation.status, analysis=analysis))
+    return _concluded(judged, analysis, left)
 
 
 def leave_probe(situation: Situation) -> Turn:
@@ -173,8 +174,8 @@ def _answers(situation: Situation) -> bool:
     return not any(route is not None and route.role is RouteRole.RETIRED for route in routes)
 
 
-def _concluded(judged: Situation, left: timedelta) -> Turn:
-    probe, analysis = _probe(judged), _analysis(judged)
+def _concluded(judged: Situation, analysis: AnalysisStatus, left: timedelta) -> Turn:
+    probe = _probe(judged)
     settings = _settings(judged).analysis
     worse = [m for m in analysis.metrics if m.verdict == Verdict.FAIL]
     better = [m for m in analysis.metrics if m.upper < -margin_of(AnalysisMetric(m.name), settings)]
@@ -238,8 +239,8 @@ def _said(situation: Situation, verdict: ProbeVerdict, why: str) -> str:
     return f"{older} {found}, so nothing is rolled back{advice} ({why})"
 
 
-def _judged(situation: Situation, telemetry: TelemetryObservation) -> Situation:
-    """With the verdicts in status: stable's arm minus the older revision's."""
+def _compared(situation: Situation, telemetry: TelemetryObservation) -> AnalysisStatus:
+    """The verdicts: stable's arm minus the older revision's."""
     candidate, probe, rollout = situation.candidate, _probe(situation), _settings(situation)
     key = phase_key(candidate)
     counts = telemetry.phases.get(key, PhaseCounts())
@@ -260,8 +261,8 @@ def _judged(situation: Situation, telemetry: TelemetryObservation) -> Situation:
     )
     known = situation.status.analysis
     if known is not None and known == found.model_copy(update={"evaluated_at": known.evaluated_at}):
-        found = known
-    return situation.on(changed(situation.status, analysis=found))
+        return known
+    return found
 
 
 def _settings(situation: Situation) -> Rollout:
@@ -304,12 +305,6 @@ def _probe(situation: Situation) -> ProbeStatus:
     if situation.candidate.probe is None:
         raise ValueError("the candidate is no probe")
     return situation.candidate.probe
-
-
-def _analysis(situation: Situation) -> AnalysisStatus:
-    if situation.status.analysis is None:
-        raise ValueError("the probe was not judged yet")
-    return situation.status.analysis
 
 
 def _interval(situation: Situation) -> timedelta:

@@ -1,5 +1,7 @@
 """Promotion: the candidate takes the stable role. Roles are swapped, nothing is copied."""
 
+from datetime import timedelta
+
 from mooring_operator.api.base import parse_duration
 from mooring_operator.api.conditions import Reason
 from mooring_operator.api.deployment_status import (
@@ -19,6 +21,9 @@ from mooring_operator.core.rollout.candidate import (
     time_left,
 )
 from mooring_operator.core.rollout.turn import Situation, Turn, changed, named, normal
+
+LEAST_WARM = timedelta(seconds=2)
+"""The former pods hand over what the nodes still lead to them: a second or two after the flip."""
 
 
 def promote(situation: Situation) -> Turn:
@@ -62,15 +67,14 @@ def _swap(situation: Situation) -> Turn:
         reference_fields(candidate)
         | {"since": situation.now, "seq": candidate.seq, "reason": Reason.PROMOTED}
     )
-    keep_warm = parse_duration(situation.spec.rollback.keep_warm)
+    asked = situation.spec.rollback.keep_warm
+    keep_warm = max(parse_duration(asked), LEAST_WARM)
+    told = asked if keep_warm > LEAST_WARM else f"{LEAST_WARM.total_seconds():g}s"
     retired = RetiredRevision.model_validate(
         reference_fields(former) | {"keep_until": situation.now + keep_warm}
     )
     cause = _cause(candidate)
-    message = (
-        f"{named(stable)} serves now ({cause}); {named(former)} stays warm for"
-        f" {situation.spec.rollback.keep_warm}"
-    )
+    message = f"{named(stable)} serves now ({cause}); {named(former)} stays warm for {told}"
     status = changed(
         situation.status,
         stable=stable,
