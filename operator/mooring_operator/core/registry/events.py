@@ -4,6 +4,7 @@ An Event's reason is the reason of the state that was entered.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import assert_never
 
 from mooring_operator.api.conditions import Reason
 from mooring_operator.api.model import ModelStatus, VersionPhase, VersionStatus
@@ -65,6 +66,8 @@ def _version(
             reason = Reason.VERSION_CONFLICT if conflict else VERSION_REASONS[after.phase]
             message = f"version {after.name} is refused ({after.reason}): {after.message}"
             return EventNote(EventType.WARNING, reason, message)
+        case _:
+            assert_never(after.phase)
 
 
 def _verifying(after: VersionStatus) -> EventNote:

@@ -7,6 +7,7 @@ Jobs that exist say everything: how many attempts there were, and when the next 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import assert_never
 
 from mooring_operator.api.conditions import Reason
 from mooring_operator.api.model import VersionPhase, VersionReport, VersionStatus
@@ -174,6 +175,8 @@ def _attempted(
             if silent >= MAX_SILENT:
                 return _without_verdict(version, silent, cause)
             waiting = Assessment(version, VersionPhase.VERIFYING, reason=NO_VERDICT, message=cause)
+        case _:
+            assert_never(answer)
     return _next_attempt(waiting, base, number, job.created_at, now)
 
 

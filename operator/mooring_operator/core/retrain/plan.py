@@ -7,6 +7,7 @@ that the status forgot is adopted, not repeated.
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import assert_never
 
 from mooring_operator.api.conditions import ConditionType, Reason
 from mooring_operator.api.retrain import (
@@ -152,7 +153,8 @@ def _with_run(
     now: datetime,
 ) -> _Course:
     """Carries a run on, or ends it."""
-    match advance(run, observation, records, now):
+    progress = advance(run, observation, records, now)
+    match progress:
         case Ended(result):
             return replace(
                 course,
@@ -176,6 +178,8 @@ def _with_run(
                 children=_jobs(observation, run, running.job, config),
                 look_at=running.retry_at,
             )
+        case _:
+            assert_never(progress)
 
 
 def _jobs(

@@ -7,7 +7,7 @@ ControllerRevision before the run leaves the status, so that no crash loses it.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, cast
+from typing import Any, assert_never, cast
 
 from pydantic import ValidationError
 
@@ -95,6 +95,8 @@ def advance(
         case None:
             cause = job.failure or "it ended without an answer"
             return Ended(_failed(policy, run, f"Job {job.name} failed: {cause}", now))
+        case _:
+            assert_never(answer)
 
 
 def attempts_of(run: str, jobs: Mapping[str, JobObservation]) -> dict[int, JobObservation]:
