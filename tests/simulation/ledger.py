@@ -1,9 +1,9 @@
 """What one deployment's statuses must not forget, kept beside the operator and never read by it.
 
 The invariants of a single look are in `invariants.py`. Here is what only the order of statuses
-shows: P2 a hash leaves the quarantine by a person's token alone, P7 no more than one automatic
-step back for each time that a revision was let in by a person and no candidate beyond the budget,
-and that no rollout counts on top of what an earlier one left in the pods.
+shows: P2 a hash leaves the quarantine by a person's token or by its time, P7 each time lets at
+most one automatic step back follow and no candidate begins beyond the budget, and no rollout counts
+on top of what an earlier one left in the pods.
 """
 
 from __future__ import annotations
@@ -53,11 +53,11 @@ class Ledger:
                 self.steps_back.clear()
                 self.ended.clear()
         else:
-            self._quarantine(before, after)
+            self._quarantine(before, after, rollback, now)
         self._step_back(before, after, now)
         self._rollout(before, after, rollback, now)
 
-    def _quarantine(self, before: Wire, after: Wire) -> None:
+    def _quarantine(self, before: Wire, after: Wire, rollback: Rollback, now: datetime) -> None:
         left = _held(before) - _held(after)
         told, known = _token(after, "retry"), _token(before, "retry")
         desired = after.get("desired")
@@ -67,6 +67,9 @@ class Ledger:
             freed = {revision for revision in left if told.startswith(revision)}
             self.retries.update(freed)
             left -= freed
+        over = left & _over(before, rollback, now)
+        self.retries.update(over)
+        left -= over
         crowded = len(after.get("quarantine", ())) == QUARANTINE_LIMIT
         assert not left or crowded, f"P2: {left} left the quarantine without a token"
 
@@ -101,6 +104,15 @@ class Ledger:
 
 def _held(status: Wire) -> set[str]:
     return {entry["revision"] for entry in status.get("quarantine", ())}
+
+
+def _over(status: Wire, rollback: Rollback, now: datetime) -> set[str]:
+    """Revisions whose quarantine is over by `rollback.quarantineTTL`."""
+    if rollback.quarantine_ttl is None:
+        return set()
+    length = parse_duration(rollback.quarantine_ttl)
+    entries = status.get("quarantine", ())
+    return {e["revision"] for e in entries if now >= datetime.fromisoformat(e["at"]) + length}
 
 
 def _token(status: Wire, verb: str) -> str:
