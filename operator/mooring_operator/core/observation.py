@@ -84,7 +84,7 @@ class TelemetryObservation:
     """What the pods' counters say, merged over pods. Gathered by sync."""
 
     at: datetime
-    """When the newest complete round ended."""
+    """When the newest complete round ended; 1970: there was none, and some pod is silent."""
     fresh: bool
     """Every ready pod answered within the last two intervals."""
     routes: Mapping[Revision, tuple[Route | None, ...]]

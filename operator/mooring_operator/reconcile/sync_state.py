@@ -6,7 +6,7 @@ again, and their counters are cumulative.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 
 from mooring_operator.core.decision import Route, RouteRole
 from mooring_operator.core.drift import DriftWatch
@@ -21,6 +21,7 @@ from mooring_profile.duplicates import find_duplicates
 
 _MOST_LOST = 256
 _MOST_GONE_SAMPLES = 32
+_NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -206,21 +207,21 @@ class DeploymentState:
     def telemetry(
         self, ready: Iterable[ReadyPod], now: float, patience: float
     ) -> TelemetryObservation | None:
-        """The observation; None before the first complete round.
+        """The observation; None before the first complete round, unless a pod is silent too long.
 
         Args:
             ready: the pods that serve now.
             now: monotonic seconds.
             patience: seconds within which every ready pod must have answered to be fresh.
         """
-        if self.at is None:
-            return None
         serving = [self.pods.get(pod.uid) or PodState(pod, now) for pod in ready]
+        answering = sum(_is_fresh(state, now, patience) for state in serving)
+        if self.at is None and answering == len(serving):
+            return None
         totals = self.gone.plus(self.snapshots())
         stable, watch = self.stable, self.watch
-        answering = sum(_is_fresh(state, now, patience) for state in serving)
         return TelemetryObservation(
-            at=self.at,
+            at=self.at or _NEVER,
             fresh=bool(serving) and answering == len(serving),
             routes={
                 revision: tuple(

@@ -112,6 +112,37 @@ def test_metrics_available_says_why_not(
     assert words in condition.message
 
 
+@pytest.mark.parametrize(
+    "heard",
+    [
+        telemetry(drift=watch("WithinTolerance")),
+        telemetry(fresh=False, serving=3, answering=2, drift=watch("Drifted", features=[DELAY])),
+        telemetry(coverage=0.67, drift=watch("WithinTolerance")),
+        telemetry(trouble=Trouble(Reason.NO_REFERENCE_PROFILE, "profile.rows is absent")),
+        telemetry(trouble=Trouble(Reason.FOREIGN_COUNTS, "Pod 1: x has 3 bins")),
+        None,
+    ],
+    ids=["calm", "stale and drifted", "coverage", "no profile", "foreign", "never asked"],
+)
+def test_operator_that_has_just_begun_says_what_was_said_until_it_asked(
+    heard: TelemetryObservation | None,
+) -> None:
+    before = decided(heard)
+    after = decided(None, before.status)
+    assert after.status == before.status
+    assert after.events == ()
+
+
+def test_operator_that_has_just_begun_does_not_repeat_words_that_it_does_not_know() -> None:
+    before = decided(telemetry()).status
+    foreign = [
+        item.model_copy(update={"reason": "OfTomorrow"}) if item.type == "MetricsAvailable" else item
+        for item in before.conditions
+    ]
+    after = decided(None, before.model_copy(update={"conditions": foreign}))
+    assert said(after, "MetricsAvailable").reason == "NoData"
+
+
 def test_one_event_is_told_for_each_transition() -> None:
     calm = decided(telemetry(drift=watch("WithinTolerance")))
     assert not [note for note in calm.events if "Drifted" in note.message]

@@ -13,7 +13,7 @@ from mooring_operator.metrics import OperatorMetrics
 from mooring_operator.reconcile.cache import Cache
 from mooring_operator.reconcile.messages import Messages
 from mooring_operator.reconcile.sync import Sync, SyncTools
-from tests.unit.shell.manual_clock import ManualClock, settle
+from tests.unit.shell.manual_clock import START, ManualClock, settle
 from tests.unit.shell.memory_pods import MemoryPod, MemoryPods
 from tests.unit.shell.objects import deployment_resource, pod
 
@@ -187,6 +187,24 @@ async def test_unreachable_pod_makes_the_counters_stale_and_is_tried_soon() -> N
     assert world.seen().at == first, "no complete round since"
     await world.clock.advance(16.0)
     assert not world.seen().fresh
+
+
+async def test_new_operator_knows_nothing_until_pods_answered_or_were_silent_for_too_long() -> None:
+    world = World()
+    world.add("1", R1)
+    world.add("2", R1)
+    world.pods.unreachable.add("10.0.0.2")
+    world.sync.push(KEY, {R1: STABLE})
+    await world.sync.round(KEY)
+    await world.clock.advance(29.0)
+    assert world.sync.telemetry(KEY) is None, "it may just be slow"
+    await world.clock.advance(2.0)
+    await world.sync.round(KEY)
+    seen = world.seen()
+    assert not seen.fresh
+    assert (seen.serving, seen.answering) == (2, 1)
+    assert seen.at < START, "no round was complete"
+    assert KEY in world.woken
 
 
 async def test_new_pod_is_scheduled_at_once_and_unacknowledged_until_it_answered() -> None:

@@ -30,6 +30,10 @@ _DRIFT_NEXT = (
     "Next: look whether the source changed; if the change will last, train on it (a RetrainPolicy"
     " with a drift trigger does). It is no reason to roll back: every version sees these inputs"
 )
+_HEARD_FROM_PODS = frozenset(
+    {Reason.LOW_COVERAGE, Reason.NO_REFERENCE_PROFILE, Reason.FOREIGN_COUNTS}
+)
+"""Why drift cannot be judged, by what pods said: holds until they are asked again."""
 _QUALITY_NEXT = "Next: look at the source of these values; predictions made from them are suspect"
 
 
@@ -48,9 +52,16 @@ def latched_drift(situation: Situation) -> DriftStatus | None:
 
 
 def metrics_fact(situation: Situation) -> Fact:
-    """Whether the pods' counters can be judged by."""
+    """Whether the pods' counters can be judged by.
+
+    An operator that has just begun has asked nobody yet: until it has, or pods were silent for too
+    long, what its predecessor said holds. So a restart is no news of any deployment.
+    """
     type_, telemetry = ConditionType.METRICS_AVAILABLE, situation.observation.telemetry
     if telemetry is None:
+        known = _told_before(situation, type_)
+        if known is not None:
+            return known
         message = "No counters were read from the pods yet"
         return Fact(type_, ConditionStatus.UNKNOWN, Reason.NO_DATA, message)
     broken = _broken(situation, telemetry)
@@ -62,7 +73,7 @@ def metrics_fact(situation: Situation) -> Fact:
 def drift_fact(situation: Situation) -> Fact:
     """Whether inputs or scores left the reference profile."""
     type_, drift = ConditionType.DRIFTED, situation.status.drift
-    unwatched = _unwatched(situation)
+    unwatched = _unwatched(situation, type_)
     if unwatched is not None or drift is None:
         return _unknown(type_, unwatched)
     if drift.verdict != DRIFTED:
@@ -83,7 +94,7 @@ def drift_fact(situation: Situation) -> Fact:
 def data_quality_fact(situation: Situation) -> Fact:
     """Whether values are missing, invalid or unseen more often than in the reference."""
     type_, drift = ConditionType.DATA_QUALITY, situation.status.drift
-    unwatched = _unwatched(situation)
+    unwatched = _unwatched(situation, type_)
     if unwatched is not None or drift is None:
         return _unknown(type_, unwatched)
     if not drift.data_quality:
@@ -178,11 +189,15 @@ _TROUBLE_NEXT = (
 )
 
 
-def _unwatched(situation: Situation) -> tuple[Reason, str] | None:
+def _unwatched(situation: Situation, type_: ConditionType) -> tuple[Reason, str] | None:
     """Why nothing can be said about drift and data quality, if so."""
     if situation.spec.monitoring.drift is None:
         return Reason.NOT_MONITORED, "spec.monitoring.drift is not set"
     drift, telemetry = situation.status.drift, situation.observation.telemetry
+    if telemetry is None:
+        known = _told_before(situation, type_)
+        if known is not None and known.reason in _HEARD_FROM_PODS:
+            return known.reason, known.message
     if drift is None or drift.verdict == NO_DATA:
         if telemetry is not None and telemetry.trouble is not None:
             return telemetry.trouble.reason, telemetry.trouble.message
@@ -190,6 +205,15 @@ def _unwatched(situation: Situation) -> tuple[Reason, str] | None:
     if drift.verdict != DRIFTED and telemetry is not None and _is_low(telemetry):
         return Reason.LOW_COVERAGE, _low(telemetry)
     return None
+
+
+def _told_before(situation: Situation, type_: ConditionType) -> Fact | None:
+    """What the status says, in words that this release knows; None: nothing."""
+    known = condition_of(situation.status.conditions, type_)
+    reason = next((word for word in Reason if known is not None and word == known.reason), None)
+    if known is None or reason is None:
+        return None
+    return Fact(type_, known.status, reason, known.message)
 
 
 def _unknown(type_: ConditionType, why: tuple[Reason, str] | None) -> Fact:
