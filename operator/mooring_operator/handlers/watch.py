@@ -7,7 +7,6 @@ it closed its connections is left behind.
 
 import asyncio
 import logging
-import socket
 import ssl
 import threading
 from collections.abc import Callable
@@ -23,7 +22,7 @@ from mooring_operator.core.decision import Manifest
 from mooring_operator.handlers.apart import Apart
 from mooring_operator.handlers.configure import kopf_settings
 from mooring_operator.io.clock import Clock
-from mooring_operator.io.keepalive import keepalive
+from mooring_operator.io.keepalive import lively_socket
 from mooring_operator.io.kube_login import Connection
 from mooring_operator.io.resources import WATCHED, ResourceType
 from mooring_operator.metrics import OperatorMetrics
@@ -165,7 +164,7 @@ class Watch:
             if not present.sessions and present.ending_since is None:
                 present.ending_since = self._clock.monotonic()
 
-        connector = _Connector(limit=0, ssl=tls, socket_factory=_lively_socket)
+        connector = _Connector(limit=0, ssl=tls, socket_factory=lively_socket)
         connector.when_closed = closed
         return aiohttp.ClientSession(
             connector=connector,
@@ -209,11 +208,3 @@ class _Connector(aiohttp.TCPConnector):
 
 def _nobody_asks(_: str) -> None:
     """What happens on a list until somebody wants to know."""
-
-
-def _lively_socket(address: tuple[Any, ...]) -> socket.socket:
-    family, kind, protocol, *_ = address
-    made = socket.socket(family, kind, protocol)
-    for option in keepalive():
-        made.setsockopt(*option)
-    return made

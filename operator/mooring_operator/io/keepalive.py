@@ -6,6 +6,7 @@ stays open for hours (client-go's HTTP/2 pings serve the same end).
 
 import socket
 import sys
+from typing import Any
 
 _IDLE_SECONDS, _INTERVAL_SECONDS, _PROBES = 5, 2, 3
 
@@ -29,3 +30,12 @@ def keepalive() -> tuple[SocketOption, ...]:
         (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _PROBES),
         (socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * patience),
     )
+
+
+def lively_socket(address: tuple[Any, ...]) -> socket.socket:
+    """A socket for an address as `getaddrinfo` gives it, with these options."""
+    family, kind, protocol, *_ = address
+    made = socket.socket(family, kind, protocol)
+    for option in keepalive():
+        made.setsockopt(*option)
+    return made

@@ -1,15 +1,12 @@
-"""A thin asynchronous Kubernetes client on httpx: six verbs, paging, rate limit, error mapping.
+"""A thin asynchronous Kubernetes client: six verbs, paging, rate limit, error mapping.
 
 It is also where an outage is noticed: who was cut off from the API server must not believe that
 its watches told everything, or that its connections still live.
 """
 
 import asyncio
-import json
 from collections.abc import Callable
 from typing import Any
-
-import httpx
 
 from mooring_operator.core.decision import Manifest
 from mooring_operator.errors import (
@@ -21,13 +18,13 @@ from mooring_operator.errors import (
     Transient,
 )
 from mooring_operator.io.clock import Clock
-from mooring_operator.io.connection_pool import ConnectionPool
+from mooring_operator.io.connection_pool import ConnectionPool, Reply, Unanswered
 from mooring_operator.io.fields import objects_at, text_at
-from mooring_operator.io.keepalive import keepalive
 from mooring_operator.io.kube import Listing, ObjectRef
 from mooring_operator.io.kube_login import Connection
 from mooring_operator.io.resources import ResourceType
 from mooring_operator.io.token_bucket import TokenBucket
+from mooring_operator.io.wire_json import from_bytes, to_bytes
 from mooring_operator.metrics import OperatorMetrics
 
 _PAGE = 500
@@ -38,8 +35,6 @@ _JSON = "application/json"
 _ANSWER_SECONDS = 10.0
 """Longest silence within a request. Kubernetes promises 1 s for an object, 30 s for everything at
 once; a page is neither. What hangs longer hangs in the network."""
-MOST_CONNECTIONS = 64
-"""Requests and watches at once; more wait for one to end."""
 _OUTAGE_SECONDS = 3.0
 """A silence after which watches may have missed something."""
 _LEASES = "/apis/coordination.k8s.io/"
@@ -66,16 +61,15 @@ class HttpKubeClient:
         patience: float = _ANSWER_SECONDS,
     ) -> None:
         """Takes, besides its tools, the longest silence within a request, in seconds."""
-        self._patience = patience
         self._connection, self._clock, self._metrics = connection, clock, metrics
         self._limit = limit
-        self._pool = ConnectionPool(self._client)
+        self._pool = ConnectionPool(connection.server, connection.tls(), patience=patience)
         self._answered_at = clock.monotonic()
         self._silent_since: float | None = None
         self.fence: Callable[[], None] = _anybody
-        """Raises LeadershipLost when this process may not write. Asked when the last part
-        of a write is sent, which may be long after it was wanted: the rate limit makes it wait,
-        and so does the connection."""
+        """Raises LeadershipLost when this process may not write. Asked in the step in which a write
+        is sent, which may be long after it was wanted: the rate limit makes it wait, and so does
+        the connection."""
         self.on_return: Callable[[], None] = _nobody_asks
         """Called when the API server answers again after an outage."""
         self._bearer = connection.bearer()
@@ -83,18 +77,6 @@ class HttpKubeClient:
     async def aclose(self) -> None:
         """Closes the connections."""
         await self._pool.aclose()
-
-    def _client(self) -> httpx.AsyncClient:
-        transport = httpx.AsyncHTTPTransport(
-            verify=self._connection.tls(),
-            limits=httpx.Limits(max_connections=MOST_CONNECTIONS, max_keepalive_connections=32),
-            trust_env=False,
-            socket_options=keepalive(),
-        )
-        timeout = httpx.Timeout(self._patience, connect=5.0)
-        return httpx.AsyncClient(
-            base_url=self._connection.server, transport=transport, timeout=timeout
-        )
 
     async def get(self, ref: ObjectRef) -> Manifest:
         """Reads one object."""
@@ -175,13 +157,13 @@ class HttpKubeClient:
     ) -> dict[str, Any]:
         await self._clock.sleep(self._limit.reserve(self._clock.monotonic()))
         response = await self._send(method, path, what, query, body, content_type)
-        if response.status_code == _UNAUTHORIZED:
+        if response.status == _UNAUTHORIZED:
             # The projected token rotates about hourly; read it again, once.
             self._bearer = self._connection.bearer()
             response = await self._send(method, path, what, query, body, content_type)
-        self._metrics.requests.labels(str(response.status_code), method).inc()
+        self._metrics.requests.labels(str(response.status), method).inc()
         if response.is_success:
-            return response.json()
+            return from_bytes(response.content)
         raise error_of(response, method, what)
 
     async def _send(
@@ -192,14 +174,14 @@ class HttpKubeClient:
         query: dict[str, Any] | None,
         body: dict[str, Any] | None,
         content_type: str,
-    ) -> httpx.Response:
+    ) -> Reply:
         headers = {"accept": _JSON}
         if self._bearer:
             headers["authorization"] = f"Bearer {self._bearer}"
         content = None
         if body is not None:
             headers["content-type"] = content_type
-            content = json.dumps(body, separators=(",", ":")).encode()
+            content = to_bytes(body)
         free = method == "GET" or path.startswith(_LEASES)
         started = self._clock.monotonic()
         try:
@@ -214,12 +196,10 @@ class HttpKubeClient:
         except asyncio.CancelledError:
             self._fell_silent(started)
             raise
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            self._fell_silent(started, hung=isinstance(error, httpx.ReadTimeout))
+        except Unanswered as error:
+            self._fell_silent(started, hung=error.hung)
             self._metrics.requests.labels("error", method).inc()
-            raise Transient(
-                f"The API server did not answer {method} {what}: {type(error).__name__} {error}"
-            ) from error
+            raise Transient(f"The API server did not answer {method} {what}: {error}") from error
         self._answered()
         return response
 
@@ -242,14 +222,15 @@ class HttpKubeClient:
             self.on_return()
 
 
-def error_of(response: httpx.Response, method: str, what: str) -> MooringError:
+def error_of(reply: Reply, method: str, what: str) -> MooringError:
     """The exception of ours that an error answer of the API server stands for."""
     try:
-        status: object = response.json()
+        status: object = from_bytes(reply.content)
     except ValueError:
         status = None
-    said = f"{method} {what}: {text_at(status, 'message') or response.text[:200]}"
-    match response.status_code:
+    plain = reply.content[:200].decode(errors="replace")
+    said = f"{method} {what}: {text_at(status, 'message') or plain}"
+    match reply.status:
         case 404:
             return NotFound(said)
         case 409 if text_at(status, "reason") == "AlreadyExists":
@@ -259,5 +240,5 @@ def error_of(response: httpx.Response, method: str, what: str) -> MooringError:
         case 400 | 403 | 405 | 413 | 415 | 422:
             return Refused(said)
         case _:
-            after = response.headers.get("retry-after", "")
+            after = reply.retry_after
             return Transient(said, retry_after=float(after) if after.isdigit() else None)

@@ -136,7 +136,9 @@ def test_operator_that_has_just_begun_says_what_was_said_until_it_asked(
 def test_operator_that_has_just_begun_does_not_repeat_words_that_it_does_not_know() -> None:
     before = decided(telemetry()).status
     foreign = [
-        item.model_copy(update={"reason": "OfTomorrow"}) if item.type == "MetricsAvailable" else item
+        item.model_copy(update={"reason": "OfTomorrow"})
+        if item.type == "MetricsAvailable"
+        else item
         for item in before.conditions
     ]
     after = decided(None, before.model_copy(update={"conditions": foreign}))

@@ -17,6 +17,7 @@ from mooring_operator.errors import (
     Refused,
     Transient,
 )
+from mooring_operator.io.connection_pool import Reply
 from mooring_operator.io.http_server import Answer, serve_pages
 from mooring_operator.io.kube_client import error_of
 from mooring_operator.io.pods import LARGEST_ANSWER, HttpPodClient
@@ -42,20 +43,20 @@ from mooring_operator.io.token_bucket import TokenBucket
 def test_every_answer_of_the_api_server_has_its_handling(
     code: int, reason: str, error: type[MooringError]
 ) -> None:
-    answer = httpx.Response(code, json={"reason": reason, "message": "the sentence"})
+    answer = Reply(code, json.dumps({"reason": reason, "message": "the sentence"}).encode())
     found = error_of(answer, "PATCH", "Service a/d")
     assert type(found) is error
     assert str(found) == "PATCH Service a/d: the sentence"
 
 
 def test_pause_that_the_api_server_asks_for_is_kept() -> None:
-    found = error_of(httpx.Response(429, headers={"retry-after": "3"}), "GET", "x")
+    found = error_of(Reply(429, b"", retry_after="3"), "GET", "x")
     assert isinstance(found, Transient)
     assert found.retry_after == 3.0
 
 
 def test_answer_that_is_no_status_is_quoted() -> None:
-    found = error_of(httpx.Response(502, text="<html>bad gateway"), "GET", "x")
+    found = error_of(Reply(502, b"<html>bad gateway"), "GET", "x")
     assert "bad gateway" in str(found)
 
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 import pytest
 
 from mooring_operator.errors import LeadershipLost, Transient
+from mooring_operator.io.connection_pool import MOST_CONNECTIONS
 from mooring_operator.io.kube import ObjectRef
-from mooring_operator.io.kube_client import MOST_CONNECTIONS, HttpKubeClient
+from mooring_operator.io.kube_client import HttpKubeClient
 from mooring_operator.io.kube_login import Connection
 from mooring_operator.io.resources import RESOURCES
 from mooring_operator.io.token_bucket import TokenBucket
@@ -32,6 +33,7 @@ class Server:
 
     silent: bool = False
     connections: int = 0
+    heads: int = 0
     requests: list[str] = field(default_factory=list[str])
     port: int = 0
     _open: set[asyncio.StreamWriter] = field(default_factory=set[asyncio.StreamWriter])
@@ -43,6 +45,7 @@ class Server:
         self._open.add(writer)
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             while head := await reader.readuntil(b"\r\n\r\n"):
+                self.heads += 1
                 length = head.lower().partition(b"content-length:")[2].split(b"\r\n")[0]
                 await reader.readexactly(int(length or 0))
                 self.requests.append(head.split(b" ", 1)[0].decode())
@@ -138,25 +141,29 @@ async def test_write_is_not_sent_when_leadership_was_lost_while_it_waited_for_a_
         await kube.aclose()
 
 
-async def test_write_is_not_completed_when_leadership_was_lost_between_its_head_and_its_body() -> (
-    None
-):
+async def test_nothing_of_a_write_is_sent_before_the_fence_is_asked_for_the_last_time() -> None:
     clock = ManualClock()
-    asked = 0
-
-    def lost_after_the_head() -> None:
-        nonlocal asked
-        asked += 1
-        if asked > 1:
-            raise LeadershipLost("somebody else leads")
+    asked: list[int] = []
 
     async with _served() as server:
         kube = _client(server, clock)
-        kube.fence = lost_after_the_head
-        with pytest.raises(LeadershipLost):
-            await kube.apply(SERVICE, manager="mooring")
         await kube.get(REF)
-        assert server.requests == ["GET"]
+
+        def lost() -> None:
+            asked.append(server.heads)
+            raise LeadershipLost("somebody else leads")
+
+        kube.fence = lost
+        for _ in range(3):
+            with pytest.raises(LeadershipLost):
+                await kube.apply(SERVICE, manager="mooring")
+        await kube.get(REF)
+        assert asked == [1, 1, 1]
+        assert server.heads == 2, "not even the head of a write"
+        kube.fence = lambda: asked.append(server.heads)
+        await kube.apply(SERVICE, manager="mooring")
+        assert asked[3:] == [2]
+        assert server.requests == ["GET", "GET", "PATCH"]
         await kube.aclose()
 
 
