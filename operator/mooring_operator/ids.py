@@ -10,7 +10,7 @@ Digest = NewType("Digest", str)
 """`sha256:` and 64 hex digits of a package's canonical manifest."""
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True, order=True, slots=True)
 class ObjectKey:
     """One object of ours in the cluster; the key of the queue, the cache and the workers."""
 

@@ -10,6 +10,14 @@ def to_bytes(document: object) -> bytes:
     return orjson.dumps(document)
 
 
+def to_kept_bytes(document: object) -> bytes:
+    """As `to_bytes`, in as much memory as it needs: for what is kept for long.
+
+    What the library returns occupies the buffer that it was written to, three times its length.
+    """
+    return memoryview(orjson.dumps(document)).tobytes()
+
+
 def from_bytes(content: bytes) -> Any:
     """What the JSON says.
 

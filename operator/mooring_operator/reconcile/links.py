@@ -3,6 +3,8 @@
 Pure. The cache indexes by these links, so that waking and observing cost O(1) per object.
 """
 
+import sys
+
 from mooring_operator.api.group import Kind, Label
 from mooring_operator.core.decision import Manifest
 from mooring_operator.ids import ObjectKey
@@ -18,9 +20,10 @@ _BY_LABEL = {
 
 def key_of(manifest: Manifest) -> ObjectKey:
     """The key of an object that has its kind and metadata."""
+    # Of kinds and namespaces there are few, of keys many: they share these words.
     return ObjectKey(
-        text_at(manifest, "kind"),
-        text_at(manifest, "metadata", "namespace"),
+        sys.intern(text_at(manifest, "kind")),
+        sys.intern(text_at(manifest, "metadata", "namespace")),
         text_at(manifest, "metadata", "name"),
     )
 

@@ -6,7 +6,7 @@ from mooring_operator.ids import ObjectKey
 from mooring_operator.io.fields import text_at
 from mooring_operator.reconcile.assignment import assigned_to
 from mooring_operator.reconcile.cache import Cache, Change
-from mooring_operator.reconcile.links import key_of, links_of
+from mooring_operator.reconcile.links import links_of
 
 _OWN_KINDS = frozenset(kind.value for kind in Kind)
 
@@ -29,12 +29,12 @@ def _speaking_of(manifest: Manifest | None) -> set[ObjectKey]:
 def _dependants(cache: Cache, key: ObjectKey) -> set[ObjectKey]:
     policy = Kind.RETRAIN_POLICY.value
     if key.kind == Kind.MODEL_DEPLOYMENT:
-        return {key_of(item) for item in cache.linked(policy, key)}
+        return set(cache.keys_linked(policy, key))
     if key.kind != Kind.MODEL:
         return set()
-    deployments = {key_of(item) for item in cache.linked(Kind.MODEL_DEPLOYMENT.value, key)}
+    deployments = set(cache.keys_linked(Kind.MODEL_DEPLOYMENT.value, key))
     policies = {
-        key_of(item) for deployment in deployments for item in cache.linked(policy, deployment)
+        item for deployment in deployments for item in cache.keys_linked(policy, deployment)
     }
     return deployments | policies
 

@@ -1,3 +1,6 @@
+import json
+import tracemalloc
+
 from mooring_operator.ids import ObjectKey
 from mooring_operator.reconcile.cache import Cache
 from tests.unit.shell.objects import deployment_resource, pod, thing
@@ -91,3 +94,42 @@ def test_bulk_that_nobody_reads_is_not_kept() -> None:
     assert "managedFields" not in stored["metadata"]
     assert stored["spec"] == {"initContainers": [], "containers": [{"name": "server"}]}
     assert "managedFields" in big["metadata"], "what came in is not changed"
+
+
+def test_reader_cannot_change_what_is_kept() -> None:
+    cache = Cache()
+    cache.apply("ADDED", _child("s", 5))
+    key = ObjectKey("Service", "a", "s")
+    (mine,) = cache.linked("Service", D)
+    mine["metadata"]["labels"].clear()
+    kept = cache.get(key)
+    assert kept is not None
+    assert kept["metadata"]["labels"] == {"mooring.dev/deployment": "d"}
+
+
+def test_object_that_speaks_of_another_one_now_is_found_there_alone() -> None:
+    cache = Cache()
+    cache.apply("ADDED", _child("s", 5))
+    other = ObjectKey("ModelDeployment", "a", "e")
+    labels = {"mooring.dev/deployment": "e"}
+    cache.apply("MODIFIED", thing("Service", "s", version=6, labels=labels))
+    assert cache.linked("Service", D) == ()
+    assert cache.keys_linked("Service", other) == [ObjectKey("Service", "a", "s")]
+
+
+def test_kept_object_takes_little_more_memory_than_its_json() -> None:
+    def child(number: int) -> dict[str, object]:
+        labels = {"mooring.dev/deployment": f"d{number}"}
+        spec = {"ports": [{"name": f"p{port}", "port": port} for port in range(30)]}
+        return thing("Service", f"s{number}", version=5, labels=labels, spec=spec)
+
+    cache = Cache()
+    wire = sum(len(json.dumps(child(number))) for number in range(500))
+    tracemalloc.start()
+    try:
+        for number in range(500):
+            cache.apply("ADDED", child(number))
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert taken < 1.6 * wire, f"{taken / 500:.0f} bytes each, {wire / 500:.0f} as JSON"
