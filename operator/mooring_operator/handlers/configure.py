@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 import kopf
 
 from mooring_operator.api.group import GROUP
+from mooring_operator.handlers.forgetful import NoDiffBase, NoProgress
 from mooring_operator.io.resources import WATCHED
 
 _FIRST_PAUSE = 0.2
@@ -46,6 +47,8 @@ def kopf_settings(jitter: Callable[[], float]) -> kopf.OperatorSettings:
     settings.queueing.idle_timeout = 1
     settings.process.ultimate_exiting_timeout = None  # it would kill the whole process
     settings.persistence.finalizer = f"{GROUP}/finalizer"  # never set; ours if it ever were
+    settings.persistence.diffbase_storage = NoDiffBase()
+    settings.persistence.progress_storage = NoProgress()
     for type_ in WATCHED:
         if type_.selector:
             place = (type_.group, type_.version, type_.plural)

@@ -1,6 +1,8 @@
 import asyncio
 from datetime import timedelta
 
+import kopf
+
 from mooring_operator.errors import Transient
 from mooring_operator.handlers.configure import JitteredForever, kopf_settings
 from mooring_operator.io.resources import WATCHED
@@ -147,6 +149,18 @@ def test_patience_with_the_api_server_never_ends_and_begins_anew() -> None:
     assert first[:3] == [0.2, 0.4, 0.8]
     assert first[-1] == 30.0
     assert next(iter(pauses)) == 0.2
+
+
+def test_kopf_compares_no_object_with_its_past() -> None:
+    persistence = kopf_settings(no_jitter).persistence
+    body = kopf.Body({"metadata": {"labels": {"a": "b"}}, "spec": {"big": [1, 2]}})
+    patch = kopf.Patch()
+    essence = persistence.diffbase_storage.build(body=body)
+    assert persistence.progress_storage.clear(essence=essence) == {}
+    persistence.diffbase_storage.store(body=body, patch=patch, essence=essence)
+    persistence.progress_storage.touch(body=body, patch=patch, value="now")
+    assert persistence.diffbase_storage.fetch(body=body) is None
+    assert not patch
 
 
 def test_kopf_is_kept_from_writing_and_filters_on_the_server() -> None:

@@ -30,6 +30,7 @@ _DRIFT_NEXT = (
     "Next: look whether the source changed; if the change will last, train on it (a RetrainPolicy"
     " with a drift trigger does). It is no reason to roll back: every version sees these inputs"
 )
+_REASONS = {reason.value: reason for reason in Reason}
 _HEARD_FROM_PODS = frozenset(
     {Reason.LOW_COVERAGE, Reason.NO_REFERENCE_PROFILE, Reason.FOREIGN_COUNTS}
 )
@@ -210,7 +211,7 @@ def _unwatched(situation: Situation, type_: ConditionType) -> tuple[Reason, str]
 def _told_before(situation: Situation, type_: ConditionType) -> Fact | None:
     """What the status says, in words that this release knows; None: nothing."""
     known = condition_of(situation.status.conditions, type_)
-    reason = next((word for word in Reason if known is not None and word == known.reason), None)
+    reason = None if known is None else _REASONS.get(known.reason)
     if known is None or reason is None:
         return None
     return Fact(type_, known.status, reason, known.message)
