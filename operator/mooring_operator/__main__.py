@@ -232,7 +232,7 @@ async def build(settings: OperatorSettings, make_deciders: MakeDeciders = decide
         edges.jitter,
         namespaces=settings.watch_namespaces,
     )
-    _connect(edges, resync, watch)
+    _connect(edges, ingest, resync, watch)
     decide = make_deciders(cache, _config(settings, edges.signer), sync.telemetry)
     hands = _hands(edges, cache, ingest, sync, (queue, rounds))
     return Process(
@@ -254,8 +254,12 @@ async def build(settings: OperatorSettings, make_deciders: MakeDeciders = decide
     )
 
 
-def _connect(edges: _Edges, resync: Resync, watch: Watch) -> None:
+def _connect(edges: _Edges, ingest: Ingest, resync: Resync, watch: Watch) -> None:
     """Who hears of what: writes of the fence, lists of the watch's gaps, both of outages."""
+
+    def begun(kind: str, version: int) -> None:
+        ingest.begun(kind, version)
+        resync.doubt(kind)
 
     def returned() -> None:
         log.warning("the API server answers again: listing everything, watching anew")
@@ -264,7 +268,7 @@ def _connect(edges: _Edges, resync: Resync, watch: Watch) -> None:
 
     edges.kube.fence = edges.leadership.require
     edges.kube.on_return = returned
-    watch.on_list = resync.doubt
+    watch.on_list = begun
 
 
 def _sync(edges: _Edges, cache: Cache, queue: Queue, rounds: Queue) -> Sync:

@@ -3,6 +3,10 @@
 kopf ends when a stream ends in an error that it does not expect, and cancels everything that
 started on its loop after it. So it gets its own, and is started again; what does not end although
 it closed its connections is left behind.
+
+kopf lists before it watches, and holds a task and the whole object for everything that it listed:
+with thousands of deployments more memory than all else. We list ourselves, page by page, so its
+lists are answered with nothing but the version from which on it watches.
 """
 
 import asyncio
@@ -22,20 +26,25 @@ from mooring_operator.core.decision import Manifest
 from mooring_operator.handlers.apart import Apart
 from mooring_operator.handlers.configure import kopf_settings
 from mooring_operator.io.clock import Clock
+from mooring_operator.io.fields import text_at
 from mooring_operator.io.keepalive import lively_socket
 from mooring_operator.io.kube_login import Connection
 from mooring_operator.io.resources import WATCHED, ResourceType
+from mooring_operator.io.wire_json import from_bytes
 from mooring_operator.metrics import OperatorMetrics
 
 log = logging.getLogger(__name__)
 
 OnEvent = Callable[[str | None, Manifest], None]
 """Takes the event's type (None: listed) and the object."""
-OnList = Callable[[str], None]
-"""Told the kind that the watch has listed: it does not tell what was deleted before that."""
+OnList = Callable[[str, int], None]
+"""Told a kind and the resourceVersion after which the watch tells everything: nothing of before."""
+_NOTHING = {"fieldSelector": "metadata.name=NONE"}
+"""No object has a name in capitals."""
 _LOGIN_LIFETIME = timedelta(minutes=10)
 """How long kopf uses a token before it asks again. Projected tokens rotate about hourly."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
+_OK = 200
 _ENDING_SECONDS = 4.0
 """How long kopf may take to end once it was asked to, or closed its connections."""
 
@@ -151,9 +160,7 @@ class Watch:
     def _session(
         self, token: str | None, main: asyncio.AbstractEventLoop, present: _Round
     ) -> aiohttp.ClientSession:
-        """As kopf's own session, but for connections that notice their end, and our trace."""
-        trace = aiohttp.TraceConfig()
-        trace.on_request_end.append(self._tracer(main))
+        """As kopf's own session, but for connections that notice their end, and empty lists."""
         plain = self._connection.server.startswith("http://")
         tls: ssl.SSLContext | bool = True if plain else self._connection.tls()
         present.sessions += 1
@@ -169,29 +176,31 @@ class Watch:
         return aiohttp.ClientSession(
             connector=connector,
             headers={"Authorization": f"Bearer {token}"} if token else {},
-            trace_configs=[trace],
+            middlewares=(self._empty_lists(main),),
         )
 
-    def _tracer(self, main: asyncio.AbstractEventLoop):
+    def _empty_lists(self, main: asyncio.AbstractEventLoop):
         places = {
             type_.path(namespace): type_.kind
             for type_ in WATCHED
             for namespace in (self._namespaces if type_.namespaced else ()) or ("",)
         }
 
-        async def ended(
-            _: aiohttp.ClientSession, __: object, request: aiohttp.TraceRequestEndParams
-        ) -> None:
-            asked = request.url
-            if asked.query.get("watch") or asked.query.get("continue"):
-                return
-            place = next((known for known in places if asked.path.endswith(known)), None)
-            if place is None:
-                return
-            if not self._stop.is_set():
-                main.call_soon_threadsafe(self.on_list, places[place])
+        async def send(
+            request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+        ) -> aiohttp.ClientResponse:
+            place = next((known for known in places if request.url.path.endswith(known)), None)
+            if place is None or request.url.query.get("watch"):
+                return await handler(request)
+            request.url = request.url.update_query(_NOTHING)
+            response = await handler(request)
+            if response.status == _OK and not self._stop.is_set():
+                version = text_at(from_bytes(await response.read()), "metadata", "resourceVersion")
+                begins = int(version) if version.isdigit() else 0
+                main.call_soon_threadsafe(self.on_list, places[place], begins)
+            return response
 
-        return ended
+        return send
 
 
 class _Connector(aiohttp.TCPConnector):
@@ -206,5 +215,5 @@ class _Connector(aiohttp.TCPConnector):
         return super().close(**given)
 
 
-def _nobody_asks(_: str) -> None:
+def _nobody_asks(_: str, __: int) -> None:
     """What happens on a list until somebody wants to know."""

@@ -3,6 +3,7 @@
 Errors of every method: Transient, Conflict, Refused, NotFound, AlreadyExists of `errors.py`.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -38,7 +39,8 @@ class ObjectRef:
 class Listing:
     """A complete list, and the state of the store that it shows."""
 
-    items: tuple[Manifest, ...]
+    items: Iterable[Manifest]
+    """May be many: whoever can, takes them one by one."""
     resource_version: str
 
 

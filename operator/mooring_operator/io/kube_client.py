@@ -24,7 +24,7 @@ from mooring_operator.io.kube import Listing, ObjectRef
 from mooring_operator.io.kube_login import Connection
 from mooring_operator.io.resources import ResourceType
 from mooring_operator.io.token_bucket import TokenBucket
-from mooring_operator.io.wire_json import from_bytes, to_bytes
+from mooring_operator.io.wire_json import from_bytes, to_bytes, to_kept_bytes
 from mooring_operator.metrics import OperatorMetrics
 
 _PAGE = 500
@@ -90,7 +90,7 @@ class HttpKubeClient:
             return await self._pages(type_, namespace)
 
     async def _pages(self, type_: ResourceType, namespace: str) -> Listing:
-        items: list[Manifest] = []
+        items: list[bytes] = []
         query: dict[str, Any] = {"limit": _PAGE}
         if type_.selector:
             query["labelSelector"] = type_.selector
@@ -101,10 +101,10 @@ class HttpKubeClient:
             for item in objects_at(page, "items"):
                 item.setdefault("kind", type_.kind)
                 item.setdefault("apiVersion", type_.api_version)
-                items.append(item)
+                items.append(to_kept_bytes(item))
             following = text_at(page, "metadata", "continue")
             if not following:
-                return Listing(tuple(items), text_at(page, "metadata", "resourceVersion"))
+                return Listing(map(from_bytes, items), text_at(page, "metadata", "resourceVersion"))
             query["continue"] = following
 
     async def apply(self, manifest: Manifest, *, manager: str) -> Manifest:

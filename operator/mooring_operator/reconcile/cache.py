@@ -9,7 +9,7 @@ five times the memory, and reading one takes some ten microseconds.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from mooring_operator.core.decision import Manifest
@@ -140,27 +140,27 @@ class Cache:
         del self._objects[key.kind][key]
         return Change(key, from_bytes(before.document), None)
 
-    def replace(self, kind: str, items: Iterable[Manifest], resource_version: str) -> list[Change]:
-        """Takes a complete list in. What it lacks and is not newer than it, is gone.
+    def replace(
+        self, kind: str, items: Iterable[Manifest], resource_version: str
+    ) -> Iterator[Change]:
+        """Takes a complete list in, change by change. What it lacks and is not newer, is gone.
 
         Args:
             kind: the kind that was listed.
             items: all its objects.
             resource_version: the state of the store that the list shows.
         """
-        changes: list[Change] = []
         listed: set[ObjectKey] = set()
         for item in items:
             listed.add(key_of(item))
             if change := self.store(item):
-                changes.append(change)
+                yield change
         horizon = _number(resource_version)
         for key, known in list(self._objects.get(kind, {}).items()):
             if key not in listed and known.version <= horizon:
                 change = self._end(key, known.uid, horizon)
                 if change is not None:
-                    changes.append(change)
-        return changes
+                    yield change
 
     def _known(self, key: ObjectKey) -> _Kept | None:
         return self._objects.get(key.kind, {}).get(key)

@@ -1,13 +1,13 @@
 """The one door into the cache: takes news in and wakes whom it concerns."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from mooring_operator.api.group import Kind
 from mooring_operator.core.decision import Manifest
 from mooring_operator.ids import ObjectKey
 from mooring_operator.io.clock import Clock
 from mooring_operator.metrics import OperatorMetrics
-from mooring_operator.reconcile.cache import Cache, Change
+from mooring_operator.reconcile.cache import Cache, Change, version_of
 from mooring_operator.reconcile.routing import keys_to_wake
 from mooring_operator.reconcile.streams import Streams
 
@@ -41,6 +41,10 @@ class Ingest:
         self._metrics.watch_last_event.labels(kind).set(self._clock.now().timestamp())
         self._told(self._cache.apply(event_type, manifest), listed=event_type is None)
 
+    def begun(self, kind: str, version: int) -> None:
+        """Takes in that a watch tells of everything after this version."""
+        self._streams.begun(kind, version)
+
     def written(self, manifest: Manifest, by: ObjectKey) -> None:
         """Takes the answer to a write of ours in; its writer knows already."""
         self._told(self._cache.store(manifest), but=by)
@@ -51,12 +55,18 @@ class Ingest:
 
     def listed(self, kind: str, items: Iterable[Manifest], resource_version: str) -> int:
         """Takes a complete list in; returns how many deletions no watch had told of."""
-        listed = tuple(items)
-        self._streams.shown(kind, listed, self._clock.monotonic())
-        changes = self._cache.replace(kind, listed, resource_version)
-        for change in changes:
+        newest = lost = 0
+
+        def noted() -> Iterator[Manifest]:
+            nonlocal newest
+            for item in items:
+                newest = max(newest, version_of(item))
+                yield item
+
+        for change in self._cache.replace(kind, noted(), resource_version):
             self._told(change, listed=True)
-        lost = sum(1 for change in changes if change.after is None)
+            lost += change.after is None
+        self._streams.shown(kind, newest, self._clock.monotonic())
         if lost:
             self._metrics.synthetic_deletes.labels(kind).inc(lost)
         self._metrics.cache_objects.labels(kind).set(self._cache.size(kind))

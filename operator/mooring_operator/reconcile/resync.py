@@ -1,13 +1,14 @@
 """Complete lists: at the start, every ten minutes or so, and whenever a stream is doubted.
 
 A stream is doubted when it seems blind, when the API server was away, and each time that the watch
-has listed: from then on it tells everything, but not what was deleted between our list and that.
+begins anew: from then on it tells everything, but not what happened between our list and that.
 """
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
+from itertools import chain
 
 from mooring_operator.core.decision import Manifest
 from mooring_operator.errors import MooringError
@@ -93,13 +94,13 @@ class Resync:
     async def _list(self, type_: ResourceType) -> bool:
         doubted = type_.kind in self._doubted
         self._doubted.discard(type_.kind)  # what is doubted from now on needs another list
-        items: list[Manifest] = []
+        items: list[Iterable[Manifest]] = []
         horizons: list[int] = []
         everywhere = not self._namespaces or not type_.namespaced
         try:
             for namespace in ("",) if everywhere else self._namespaces:
                 listing = await self._kube.list(type_, namespace)
-                items.extend(listing.items)
+                items.append(listing.items)
                 version = listing.resource_version
                 horizons.append(int(version) if version.isdigit() else 0)
         except MooringError as error:
@@ -107,7 +108,7 @@ class Resync:
             if doubted:
                 self._doubted.add(type_.kind)
             return False
-        lost = self._ingest.listed(type_.kind, items, str(min(horizons)))
+        lost = self._ingest.listed(type_.kind, chain(*items), str(min(horizons)))
         if lost:
             log.warning("%d deletions of %s were not told by the watch", lost, type_.plural)
         return True

@@ -5,7 +5,6 @@ must tell soon; a stream that still owes it after a while, confirmed by another 
 Silence alone proves nothing: a quiet cluster has no events.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mooring_operator.core.decision import Manifest
@@ -28,15 +27,21 @@ class Streams:
         self._owed: dict[str, _Debt] = {}
         self._wanted: dict[str, int] = {}
 
+    def begun(self, kind: str, version: int) -> None:
+        """A watch was begun that tells everything after this version, and nothing of before."""
+        self._reached(kind, version)
+
     def heard(self, kind: str, manifest: Manifest) -> None:
         """A watch event came in."""
-        self._newest[kind] = max(self._newest.get(kind, 0), version_of(manifest))
+        self._reached(kind, version_of(manifest))
+
+    def _reached(self, kind: str, version: int) -> None:
+        self._newest[kind] = max(self._newest.get(kind, 0), version)
         if self._newest[kind] >= self._wanted.get(kind, 0):
             self._owed.pop(kind, None)
 
-    def shown(self, kind: str, items: Sequence[Manifest], now: float) -> None:
-        """A complete list came in."""
-        newest = max((version_of(item) for item in items), default=0)
+    def shown(self, kind: str, newest: int, now: float) -> None:
+        """A complete list came in; `newest` is the highest version in it, 0 of an empty one."""
         self._wanted[kind] = newest
         if newest <= self._newest.get(kind, 0):
             self._owed.pop(kind, None)

@@ -34,7 +34,7 @@ def test_list_finds_deletion_that_no_watch_told_of() -> None:
     cache = Cache()
     cache.apply("ADDED", _child("kept", 5))
     cache.apply("ADDED", _child("lost", 6))
-    changes = cache.replace("Service", [_child("kept", 5)], "10")
+    changes = list(cache.replace("Service", [_child("kept", 5)], "10"))
     assert [(change.key.name, change.after) for change in changes] == [("lost", None)]
     assert cache.linked("Service", D) == (cache.get(ObjectKey("Service", "a", "kept")),)
 
@@ -42,7 +42,7 @@ def test_list_finds_deletion_that_no_watch_told_of() -> None:
 def test_object_younger_than_the_list_survives_it() -> None:
     cache = Cache()
     cache.apply("ADDED", _child("young", 11))
-    assert cache.replace("Service", [], "10") == []
+    assert list(cache.replace("Service", [], "10")) == []
     assert cache.get(ObjectKey("Service", "a", "young")) is not None
 
 
