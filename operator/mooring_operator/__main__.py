@@ -46,6 +46,8 @@ from mooring_operator.settings import OperatorSettings, SettingInvalid
 
 log = logging.getLogger("mooring_operator")
 Queue = WorkQueue[ObjectKey]
+_WATCHES_SECONDS = 5.0
+"""How long the first list waits for the watches. What is not watched by then is listed twice."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +110,7 @@ class Process:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.health.watch_lag())
             group.create_task(self.watch.run())
-            # Beside the watch: a kind that we list after it did needs no list again.
+            await self.resync.watches_begun(_WATCHES_SECONDS)
             await self.resync.first()
             group.create_task(self.resync.run(self.settings.resync_interval, self.jitter))
             group.create_task(self._lead())

@@ -9,13 +9,14 @@ import httpx
 import pytest
 
 from mooring_operator.api.group import Kind
+from mooring_operator.io.resources import WATCHED
 from tests.builders.resources import DEPLOYMENT
 from tests.cluster.operator_process import free_port
 from tests.cluster_tools.progress import Progress
 from tests.faults.api import Server
 from tests.faults.control_plane import control_plane
 from tests.faults.run import run_name, tools_for
-from tests.faults.scenarios import SCENARIOS, answers
+from tests.faults.scenarios import SCENARIOS, answers, serving_v1
 from tests.faults.stage import stage_of
 from tests.faults.steady import AT_REST
 
@@ -74,3 +75,20 @@ async def _writes_of_a_restart(server: Server, scenario: str) -> list[str]:
 @pytest.mark.parametrize("scenario", AT_REST)
 def test_restart_writes_nothing_when_nothing_changed(server: Server, scenario: str) -> None:
     assert asyncio.run(_writes_of_a_restart(server, scenario)) == []
+
+
+async def _lists_of_a_start(server: Server) -> set[str]:
+    async with tools_for(server) as tools, stage_of(tools, run_name(), None, answers) as stage:
+        await serving_v1(stage)
+        return {target.replace(stage.room.name, "NS") for target in stage.journal.lists}
+
+
+@pytest.mark.timeout(120)
+def test_watch_lists_nothing_and_we_list_every_kind(server: Server) -> None:
+    lists = asyncio.run(_lists_of_a_start(server))
+    for type_ in WATCHED:
+        place = type_.path("NS" if type_.namespaced else "")
+        ours = [target for target in lists if target.startswith(f"{place}?")]
+        assert sorted("fieldSelector=metadata.name%3DNONE" in t for t in ours) == [False, True], (
+            ours
+        )

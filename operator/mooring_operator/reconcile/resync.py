@@ -5,6 +5,7 @@ begins anew: from then on it tells everything, but not what happened between our
 """
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable, Iterable
 from datetime import timedelta
@@ -43,6 +44,18 @@ class Resync:
         self._doubt = asyncio.Event()
         self.complete = False
         """Whether every kind was listed once: decisions may be made."""
+
+    async def watches_begun(self, seconds: float) -> None:
+        """Returns when every kind is watched, or after so many seconds.
+
+        A list after that needs no other one: the first pass over thousands of objects is made once.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while len(self._doubted) < len(WATCHED):
+                    self._doubt.clear()
+                    await self._doubt.wait()
+        self._doubt.set()
 
     async def first(self) -> None:
         """Returns when every kind was listed; tries for as long as it takes."""

@@ -99,6 +99,30 @@ async def test_deletion_between_our_first_list_and_that_of_the_watch_is_found() 
     running.cancel()
 
 
+async def test_first_list_is_the_only_one_when_every_kind_was_watched_before_it() -> None:
+    world = World()
+    begun = asyncio.create_task(world.resync.watches_begun(60.0))
+    for type_ in WATCHED:
+        await settle()
+        assert not begun.done()
+        world.resync.doubt(type_.kind)
+    await begun
+    await world.resync.first()
+    world.kube.calls.clear()
+    running = asyncio.create_task(world.resync.run(timedelta(minutes=10), no_jitter))
+    await settle()
+    assert world.kube.calls == []
+    running.cancel()
+
+
+async def test_first_list_does_not_wait_for_a_watch_for_ever() -> None:
+    world = World()
+    world.resync.doubt("Model")
+    await world.resync.watches_begun(0.01)
+    await world.resync.first()
+    assert world.resync.complete
+
+
 async def test_doubt_stays_until_the_list_succeeds_and_then_everybody_looks_again() -> None:
     world = World()
     world.kube.put(deployment_resource())
