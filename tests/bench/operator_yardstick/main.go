@@ -342,6 +342,8 @@ func (r *reconciler) carries(wanted *unstructured.Unstructured, live client.Obje
 	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(wanted.Object, typed); err != nil {
 		return false
 	}
+	// Typed objects of the cache carry no kind: it would differ each time.
+	typed.GetObjectKind().SetGroupVersionKind(schema.GroupVersionKind{})
 	return equality.Semantic.DeepDerivative(typed, live)
 }
 
