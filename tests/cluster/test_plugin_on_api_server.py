@@ -171,7 +171,7 @@ def test_candidate_is_aborted_and_the_operators_word_is_told(plugin: Plugin, sta
 @on("stage", [ANALYSING], indirect=True)
 def test_nothing_is_written_when_the_verb_fits_nothing(plugin: Plugin, stage: Stage) -> None:
     for arguments, said in (
-        (("retry", DEPLOYMENT), "is not in quarantine"),
+        (("retry", DEPLOYMENT), "is neither in quarantine nor waiting"),
         (("approve", DEPLOYMENT), "does not wait for approval"),
         (("promote", DEPLOYMENT, "--revision", "v9"), "the candidate is v"),
         (("promote", "nobody"), "NotFound"),
