@@ -63,12 +63,16 @@ def serving(
     *,
     drifted_at: datetime | None = None,
     drift_revision: str = STABLE_REVISION,
+    drift_over: bool = False,
     bad_values: tuple[str, ...] = (),
     data_quality: str | None = None,
     candidate: str | None = None,
     log: Mapping[str, Any] | None = LOG,
 ) -> ModelDeployment:
-    """The deployment that a policy watches; `bad_values` are signals such as Missing."""
+    """The deployment that a policy watches; `bad_values` are signals such as Missing.
+
+    `drift_over`: the alarm of `drifted_at` does not hold any more.
+    """
     revision = {"uri": f"s3://models/{version}", "image": IMAGE, "digest": digest_of(version)}
     status: dict[str, Any] = {
         "stable": revision
@@ -81,7 +85,7 @@ def serving(
         },
         "conditions": [
             _condition("DataQuality", data_quality or str(not bad_values), "QualityChanged"),
-            _condition("Drifted", "False" if drifted_at is None else "True", "InputDrift"),
+            _condition("Drifted", str(drifted_at is not None and not drift_over), "InputDrift"),
         ],
     }
     if drifted_at is not None:

@@ -9,6 +9,7 @@ import pytest
 
 from mooring_operator.api.deployment import Analysis
 from mooring_operator.api.deployment_status import (
+    BudgetStatus,
     HistoryEntry,
     JudgedQuality,
     ModelDeploymentStatus,
@@ -21,9 +22,11 @@ from mooring_operator.api.deployment_status import (
     Trigger,
 )
 from mooring_operator.api.group import Annotation
+from mooring_operator.api.pod_settings import PodsStatus
 from mooring_operator.core.decision import Decision
 from mooring_operator.core.memory import remember
 from mooring_operator.core.observation import DeploymentObservation, PhaseCounts
+from mooring_operator.core.pod_settings import wanted_settings
 from mooring_operator.core.revision import reference_fields
 from mooring_operator.core.rollout.analysing import progress_message
 from mooring_operator.core.rollout.distribution import judge_distribution
@@ -37,10 +40,11 @@ from mooring_operator.core.rollout.turn import Situation
 from mooring_operator.core.runtime import RuntimeWatch
 from mooring_operator.ids import Revision
 from tests.builders.observed import arm, candidate, look, pods, ref, stable, status, telemetry
-from tests.builders.resources import CONFIG, EPOCH, spec
+from tests.builders.resources import CONFIG, EPOCH, deployment, spec
 
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
+NARROW = {"cpu": "1", "memory": "1Gi"}
 V1, V2 = Revision(ref("v1").revision), Revision(ref("v2").revision)
 
 
@@ -218,6 +222,13 @@ def test_rollback_to_is_ignored_when_the_older_revision_is_in_quarantine() -> No
     assert f"v1 ({V1}) is in quarantine (ErrorsIncreased): choose another one" in said
 
 
+def test_rollback_to_is_ignored_when_an_older_operator_did_not_keep_where_the_revision_is() -> None:
+    before = promoted(history=[entry("v2", 2), entry("v1", 1, uri=None)])
+    said = ignored(before, Annotation.ROLLBACK_TO, V1, "v2")
+    assert f"v1 ({V1}) is not kept in the history with all that it is made of" in said
+    assert "ask for its version" in said
+
+
 def test_retry_of_what_the_spec_does_not_ask_for_says_to_ask_for_it_first() -> None:
     before = promoted(quarantine=[held("v1")])
     said = ignored(before, Annotation.RETRY, V1, "v2")
@@ -225,6 +236,23 @@ def test_retry_of_what_the_spec_does_not_ask_for_says_to_ask_for_it_first() -> N
 
 
 # After a promotion
+
+
+@pytest.mark.parametrize(
+    ("minutes", "left"),
+    [(-61, 0), (-59, 2)],
+    ids=["it was promoted after the last rollback", "a candidate was rolled back beside it"],
+)
+def test_row_of_rollbacks_ends_only_with_a_later_promotion_that_survives_its_soak(
+    minutes: int, left: int
+) -> None:
+    rolled_back = [EPOCH + minutes * MINUTE, EPOCH - 9 * HOUR]
+    budget = BudgetStatus(consecutive_rollbacks=2, rolled_back_at=rolled_back)
+    observation = look(promoted(budget=budget), pods("v2"), wire_spec=spec("v2"))
+    after = decided(observation, 30 * HOUR).status
+    assert after.history[0].soaked
+    assert after.budget is not None
+    assert after.budget.consecutive_rollbacks == left
 
 
 def faulty(revision: Revision = V2) -> RuntimeWatch:
@@ -327,3 +355,13 @@ def test_decision_that_does_not_settle_says_where_it_was() -> None:
     before = status(stable=stable(), desired=ref("v1"))
     with pytest.raises(RuntimeError, match="ModelDeployment delays: no state settles; last was St"):
         decide(look(before, pods("v1"), wire_spec=spec("v2")), CONFIG, EPOCH, most_turns=1)
+
+
+def test_replaced_pods_are_told_by_the_fields_that_differ_alone() -> None:
+    good = wanted_settings(deployment(spec(resources={"requests": NARROW})).spec)
+    before = status(stable=stable(), desired=ref("v1"), pods=PodsStatus(good=good))
+    wider = spec("v1", resources={"requests": {**NARROW, "memory": "2Gi"}})
+    reason, message = condition(decided(look(before, pods("v1", 1), wire_spec=wider)), "Ready")
+    assert reason == "NotEnoughPods"
+    assert 'for spec.resources.requests.memory ("2Gi", was "1Gi")' in message
+    assert "cpu" not in message

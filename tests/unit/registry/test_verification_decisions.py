@@ -1,5 +1,6 @@
 """Which Jobs and records each version of a Model needs, and what is said of it."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -355,6 +356,12 @@ def test_broken_record_is_ignored() -> None:
     decision = look(registry_model("v1"), records=records)
     assert [version.name for version in decision.status.versions] == ["v1"]
     assert only(decision, "v1").phase is VersionPhase.VERIFYING
+
+
+def test_record_of_a_sort_that_only_another_release_knows_is_ignored() -> None:
+    records = [replace(version_record("v2", 7), record="promotion"), version_record("v3", 1)]
+    decision = look(registry_model("v1"), records=records)
+    assert {version.name for version in decision.status.versions} == {"v1", "v3"}
 
 
 def test_correction_is_waited_for_when_another_version_is_refused() -> None:

@@ -148,6 +148,13 @@ def test_accepted_version_is_recorded_before_the_run_ends() -> None:
     )
 
 
+def test_record_names_no_secret_and_no_snapshot_where_the_run_had_none() -> None:
+    resource, run = begun(output={"uri": "s3://models/retrained"})
+    (record,) = look(resource, jobs=[run_job(run, comparison(run, snapshotDigest=None))]).children
+    assert record["data"]["uri"] == f"s3://models/retrained/{run}"
+    assert {"secretName", "snapshotDigest"}.isdisjoint(record["data"])
+
+
 def test_recorded_run_ends_accepted_when_its_job_is_gone() -> None:
     resource, run = begun()
     record = version_record(run, evaluation=comparison(run) | {"alpha": 0.05})

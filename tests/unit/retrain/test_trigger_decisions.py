@@ -110,6 +110,7 @@ def test_new_alarm_starts_another_run() -> None:
     [
         pytest.param(serving(), id="no drift"),
         pytest.param(serving(drifted_at=ALARM, drift_revision="c" * 12), id="an old revision's"),
+        pytest.param(serving(drifted_at=ALARM, drift_over=True), id="an alarm that is over"),
     ],
 )
 def test_drift_is_not_due_without_an_alarm_of_the_stable_revision(watched: Any) -> None:

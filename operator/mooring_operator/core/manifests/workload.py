@@ -82,8 +82,7 @@ def workload(
     }
     manifest = child(DEPLOYMENT_API, "Deployment", name, owner, body)
     manifest["metadata"]["labels"] = revision_labels(deployment, ref.revision)
-    if annotations:
-        manifest["metadata"]["annotations"] = annotations
+    manifest["metadata"]["annotations"] = annotations
     return manifest
 
 

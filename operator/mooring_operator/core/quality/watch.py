@@ -18,7 +18,7 @@ from mooring_operator.core.quality.groups import (
 )
 from mooring_operator.core.quality.settings import QualitySettings
 from mooring_operator.core.timeline import minute
-from mooring_profile.calibration import CalibrationTask
+from mooring_profile.calibration import CalibrationMap, CalibrationTask
 from mooring_profile.cohorts import (
     Cohort,
     CohortReport,
@@ -101,7 +101,7 @@ def judge_scores(
     if calibration.task is not CalibrationTask.BINARY:
         return after
     if settings.column is not None:
-        after = _judge_groups(after, settings, counts)
+        after = _judge_groups(after, settings, calibration.maps[0], counts)
     score = counts.counts.get(SCORE_STREAM)
     labelled = watch.worth is not None and watch.worth.labelled
     if settings.matrix is not None and score is not None and not labelled:
@@ -156,18 +156,16 @@ def _confusion(cohorts: Iterable[Cohort]) -> Confusion:
     return total
 
 
-def _judge_groups(watch: QualityWatch, settings: QualitySettings, counts: Sketch) -> QualityWatch:
+def _judge_groups(
+    watch: QualityWatch, settings: QualitySettings, whole: CalibrationMap, counts: Sketch
+) -> QualityWatch:
     """Selection rates by segment: sums of score bins, so that no label is needed."""
-    calibration = watch.profile.calibration
-    if calibration is None:
-        return watch
     new: dict[str, Hits] = {}
     for part in watch.profile.segments:
         found = counts.counts.get(f"{part.segment}/{SCORE_STREAM}")
         if part.segment.column != settings.column or found is None:
             continue
-        cells = calibration.maps[0].cells_of(found)
-        rows, hits = float(cells.sum()), float(cells @ calibration.maps[0].selected)
+        cells = whole.cells_of(found)
+        rows, hits = float(cells.sum()), float(cells @ whole.selected)
         new[str(part.segment)] = Hits(rows, min(rows, hits))
-    effect = calibration.maps[0].design_effect
-    return replace(watch, groups=add_selected(watch.groups, settings, new, effect))
+    return replace(watch, groups=add_selected(watch.groups, settings, new, whole.design_effect))

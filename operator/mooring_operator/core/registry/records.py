@@ -2,7 +2,7 @@
 
 Two sorts, told apart by the label mooring.dev/record: `version` (a version that a run produced)
 and `verification` (the verdict on one version and digest; the first one counts). Reading ignores
-a record whose data is not of its sort's shape.
+a record whose data is not of its sort's shape, or whose sort only another release knows.
 """
 
 from collections.abc import Iterable, Mapping

@@ -94,7 +94,7 @@ def decide(
     """
     status = observation.resource.status
     records = read_records(observation.records)
-    course = _Course(status.run, _results(status), _watch(observation, records, now))
+    course = _Course(status.run, tuple(status.history), _watch(observation, records, now))
     while course.standing is None:
         if course.run is None:
             course = _without_run(course, observation, records, now)
@@ -108,13 +108,6 @@ def decide(
         events=course.events + _entered(policy, course.standing),
         requeue_after=_next_look(policy, course, now),
     )
-
-
-def _results(status: RetrainPolicyStatus) -> tuple[RunResult, ...]:
-    """Earlier results, newest first."""
-    if status.last_result is None or status.last_result in status.history:
-        return tuple(status.history)
-    return (status.last_result, *status.history)
 
 
 def _watch(observation: RetrainObservation, records: Records, now: datetime) -> Watch:

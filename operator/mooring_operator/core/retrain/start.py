@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from mooring_operator.api.deployment import ModelDeployment
+from mooring_operator.api.deployment_status import StableStatus
 from mooring_operator.api.retrain import (
     ChampionReference,
     RetrainPolicy,
@@ -42,19 +42,20 @@ def consider(
     quiet = Quiet(seen, result, cooldown)
     if not seen.due or deployment is None or blocker(observation) is not None:
         return quiet
+    stable = deployment.status.stable
     forgotten = _forgotten(policy, seen, known_runs(observation, records))
-    if forgotten is not None and deployment.status.stable is not None:
-        return _run(policy, forgotten, deployment, now)
+    if forgotten is not None and stable is not None:
+        return _run(policy, forgotten, stable, now)
     if policy.spec.suspend or cooldown is not None:
         return quiet
     held = unsettled(deployment) or _stray(observation)
-    if held:
+    if stable is None or held:
         return Quiet(seen, result, cooldown, held)
     broken = broken_input(deployment)
     startable = [due for due in seen.due if due.manual or not broken]
     if not startable:
         return Quiet(seen, result, cooldown, broken)
-    return _run(policy, startable[0], deployment, now)
+    return _run(policy, startable[0], stable, now)
 
 
 def known_runs(observation: RetrainObservation, records: Records) -> frozenset[str]:
@@ -77,10 +78,7 @@ def _stray(observation: RetrainObservation) -> str:
     return f"Job {stray[0]} of an earlier run is still under way" if stray else ""
 
 
-def _run(policy: RetrainPolicy, due: Due, deployment: ModelDeployment, now: datetime) -> RunStatus:
-    stable = deployment.status.stable
-    if stable is None:
-        raise ValueError(f"ModelDeployment {deployment.metadata.name} has no stable revision")
+def _run(policy: RetrainPolicy, due: Due, stable: StableStatus, now: datetime) -> RunStatus:
     return RunStatus(
         name=run_name(policy.metadata, due.trigger, due.token),
         trigger=due.trigger,
