@@ -40,6 +40,8 @@ STEPS = [
 """The rollout of most simulations: short enough to read, with every kind of step."""
 NEW: dict[str, Any] = {"rollout": {"steps": STEPS}, "rollback": {"cooldown": "0s"}}
 """What a spec has where a test says nothing."""
+_ROLE = ("revision", "stage", "step", "withheld", "weightRequested")
+"""Of a candidate: what is no time."""
 MOST_LOOKS = 6
 """Status writes wake the operator up again; more than this many in a tick is a livelock."""
 
@@ -178,10 +180,11 @@ class World:
     def outcome(self) -> dict[str, Any]:
         """What must not depend on when the operator died: no times, no numbers of the analysis."""
         stable, retired = self.status.get("stable"), self.status.get("retired")
+        candidate = self.status.get("candidate")
         return {
             "standing": self.standing,
             "stable": stable and stable["revision"],
-            "candidate": self.status.get("candidate"),
+            "candidate": candidate and {name: candidate.get(name) for name in _ROLE},
             "retired": retired and retired["revision"],
             "quarantine": [e["revision"] for e in self.status.get("quarantine", ())],
             # A revision that was asked for only while the operator was away leaves no trace.
@@ -249,12 +252,12 @@ class World:
     # The operator's shell
 
     def reconcile(self) -> bool:
-        """Observe, decide, apply. Returns whether the status changed."""
+        """Observe, decide, apply. Returns whether the status changed, or pods answered first."""
         observation = self.observe()
         decision = decide(observation, self.config, self.now)
         invariants.check_decision(self, observation, decision)
         wire = decision.status.to_wire()
-        moved = wire != self.status
+        moved, unheard = wire != self.status, self._round is None
         for effect in self._effects(decision, wire):
             if effect.changes:
                 if self.effects == self.crash_at:
@@ -262,7 +265,7 @@ class World:
                     raise Crash
                 self.effects += 1
             effect.act()
-        return moved
+        return moved or (unheard and self._round is not None)
 
     def _effects(self, decision: Decision[Any], wire: dict[str, Any]) -> list[Effect]:
         effects = [Effect(lambda: self._write(decision, wire), wire != self.status)]
@@ -278,7 +281,8 @@ class World:
             self.writes += 1
             self.ledger.written(self.status, wire, self.resource.spec.rollback, self.now)
         self.status = wire
-        show(sighting_of(self))
+        if self.deleted is None:  # of what is being deleted every tool says just that
+            show(sighting_of(self))
         self.transcript.decided(self.now, self, decision.events)
 
     def _apply(self, manifest: Manifest) -> Effect:
