@@ -212,6 +212,22 @@ def test_stable_stays_and_says_so_when_the_older_revision_cannot_start_either() 
     check_golden(world, "predecessor-unable")
 
 
+def test_number_of_a_way_back_that_was_given_up_is_given_to_no_other_rollout() -> None:
+    world = cold()
+    crashes(world, "v1")
+    crashes(world, "v2")
+    world.run_until("Reconciling/RollingBack", within=600)
+    given_up = world.status["candidate"]["seq"]
+    world.run_until("Stalled/NoHealthyRevision", within=200)
+    assert "candidate" not in world.status
+    changes(world, v2=Behaviour())
+    world.cluster.kill_pods(world.status["stable"]["revision"], world.now)
+    world.run_until("Ready/Promoted", within=60)
+    world.apply("v3")
+    world.run_until("Reconciling/CandidateStarting", within=60)
+    assert world.status["candidate"]["seq"] == given_up + 1
+
+
 def test_stable_is_not_left_twice_when_the_older_revision_crashes_after_the_return() -> None:
     world = promoted()
     crashes(world, "v2")

@@ -507,6 +507,8 @@ class ModelDeploymentStatus(ApiModel):
     quality: QualityStatus | None = None
     quarantine: Annotated[list[QuarantineEntry], Field(max_length=20)] = []
     history: Annotated[list[HistoryEntry], Field(max_length=10)] = []
+    last_seq: Count = 0
+    """The highest number that a rollout ever had; some leave no other trace."""
     last_rollback: LastRollback | None = None
     budget: BudgetStatus | None = None
     pods: PodsStatus | None = None

@@ -79,7 +79,7 @@ def quarantine_entry(status: ModelDeploymentStatus, revision: str) -> Quarantine
 
 def next_seq(status: ModelDeploymentStatus) -> int:
     """The number of the next rollout: above every one that the status knows of."""
-    numbers = [entry.seq for entry in status.history]
+    numbers = [status.last_seq, *(entry.seq for entry in status.history)]
     numbers += [entry.seq for entry in (status.stable, status.candidate) if entry is not None]
     # A probe leaves no history, but pods hold what they counted for it.
     numbers += [probe.seq for probe in (status.stable.probes if status.stable else ())]

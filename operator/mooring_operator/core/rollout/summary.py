@@ -16,7 +16,7 @@ from mooring_operator.core.conditions import (
 from mooring_operator.core.manifests.labels import selector_text
 from mooring_operator.core.quality.fact import fairness_fact, quality_fact
 from mooring_operator.core.quality.told import quality_status
-from mooring_operator.core.revision import quarantine_entry
+from mooring_operator.core.revision import next_seq, quarantine_entry
 from mooring_operator.core.rollout.achieved import weight_column, with_weight
 from mooring_operator.core.rollout.budget import told
 from mooring_operator.core.rollout.monitoring import (
@@ -38,6 +38,7 @@ def summarize(situation: Situation, standing: Standing) -> ModelDeploymentStatus
         drift=latched_drift(situation),
         quality=_quality(situation),
         candidate=with_weight(situation),
+        last_seq=next_seq(situation.status) - 1,
         budget=told(situation.status, situation.spec.rollback, situation.now),
     )
     situation = situation.on(status)
