@@ -5,9 +5,9 @@ from tests.simulation import drawn
 from tests.simulation.cluster import Behaviour
 from tests.simulation.world import World
 
-QUIET = 30
+QUIET = 45
 """Ticks in which a deployment stands still after which nothing more is expected: longer than any
-wait of the drawn specs but a soak, which moves nothing."""
+wait of the drawn specs, stopped clocks included, but a soak, which moves nothing."""
 READY = 12
 """Such ticks of a deployment that is Ready with the pods of one revision: longer than the looks
 in which a fault of it would show."""

@@ -38,6 +38,8 @@ _VERBS = (
 _REVERTS = 2
 """A rollback that was under way when the spec was set back makes another revision stable, once."""
 
+_UNDECIDED = "Stalled/AnalysisUndecided"
+
 
 class Deployments(RuleBasedStateMachine):
     """One deployment under everything at once."""
@@ -315,6 +317,8 @@ class Deployments(RuleBasedStateMachine):
         for world in (whole, killed):
             calm(world)
             settle(world)
+        if any(world.standing == _UNDECIDED for world in (whole, killed)):
+            return  # still judged: when it ends depends on rows, and the killed one missed some
         assert killed.outcome() == whole.outcome(), "P5: a killed operator ends elsewhere"
 
     @step(image=st.sampled_from(("mooring-serving:1", "mooring-serving:2")))
