@@ -7,7 +7,10 @@ from typing import Any
 from mooring_operator.api.deployment_status import (
     CandidateStage,
     CandidateStatus,
+    HistoryEntry,
     ModelDeploymentStatus,
+    Outcome,
+    QuarantineEntry,
     RevisionRef,
     StableStatus,
 )
@@ -63,6 +66,29 @@ def candidate(version: str = "v2", stage: str = "Analysing", **fields: Any) -> C
             "analysis_started_at": EPOCH if analysed else None,
             **fields,
         }
+    )
+
+
+def entry(
+    version: str, seq: int, outcome: Outcome = Outcome.PROMOTED, **fields: Any
+) -> HistoryEntry:
+    """A rollout that began and ended at the epoch."""
+    known = {"seq": seq, "outcome": outcome, "started_at": EPOCH, "ended_at": EPOCH}
+    return HistoryEntry.model_validate(reference_fields(ref(version)) | known | fields)
+
+
+def quarantined(version: str) -> QuarantineEntry:
+    """A revision that was rolled back at the epoch as rollout 2."""
+    found = ref(version)
+    return QuarantineEntry(
+        revision=found.revision,
+        version=version,
+        digest=found.digest,
+        image=found.image,
+        reason="ErrorsIncreased",
+        evidence="errors +9 points",
+        at=EPOCH,
+        rollback_id="r-2",
     )
 
 

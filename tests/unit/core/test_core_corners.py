@@ -10,13 +10,11 @@ import pytest
 from mooring_operator.api.deployment import Analysis
 from mooring_operator.api.deployment_status import (
     BudgetStatus,
-    HistoryEntry,
     JudgedQuality,
     ModelDeploymentStatus,
     Outcome,
     ProbeStatus,
     QualityStatus,
-    QuarantineEntry,
     RetiredRevision,
     RevertStatus,
     Trigger,
@@ -39,7 +37,18 @@ from mooring_operator.core.rollout.steps import phase_key
 from mooring_operator.core.rollout.turn import Situation
 from mooring_operator.core.runtime import RuntimeWatch
 from mooring_operator.ids import Revision
-from tests.builders.observed import arm, candidate, look, pods, ref, stable, status, telemetry
+from tests.builders.observed import (
+    arm,
+    candidate,
+    entry,
+    look,
+    pods,
+    quarantined,
+    ref,
+    stable,
+    status,
+    telemetry,
+)
 from tests.builders.resources import CONFIG, EPOCH, deployment, spec
 
 MINUTE = timedelta(minutes=1)
@@ -59,11 +68,6 @@ def condition(decision: Decision[ModelDeploymentStatus], type_: str) -> tuple[st
     return found.reason, found.message
 
 
-def entry(version: str, seq: int, **fields: Any) -> HistoryEntry:
-    known = {"seq": seq, "outcome": Outcome.PROMOTED, "started_at": EPOCH, "ended_at": EPOCH}
-    return HistoryEntry.model_validate(reference_fields(ref(version)) | known | fields)
-
-
 def promoted(**fields: Any) -> ModelDeploymentStatus:
     """v2 was promoted in place of v1, an hour before the epoch."""
     serving = stable("v2", seq=2, reason="Promoted", since=EPOCH - HOUR)
@@ -77,20 +81,6 @@ def probing(**fields: Any) -> ModelDeploymentStatus:
     probe = ProbeStatus(trigger=Trigger.RUNTIME, suspicion="too many failures", shadow=100)
     older = candidate("v1", "Probing", seq=3, probe=probe, **fields)
     return promoted(candidate=older)
-
-
-def held(version: str) -> QuarantineEntry:
-    found = ref(version)
-    return QuarantineEntry(
-        revision=found.revision,
-        version=version,
-        digest=found.digest,
-        image=found.image,
-        reason="ErrorsIncreased",
-        evidence="errors +9 points",
-        at=EPOCH,
-        rollback_id="r-2",
-    )
 
 
 # What a handler refuses
@@ -217,7 +207,7 @@ def test_rollback_to_is_ignored_while_stable_is_being_left() -> None:
 
 
 def test_rollback_to_is_ignored_when_the_older_revision_is_in_quarantine() -> None:
-    before = promoted(quarantine=[held("v1")])
+    before = promoted(quarantine=[quarantined("v1")])
     said = ignored(before, Annotation.ROLLBACK_TO, V1, "v2")
     assert f"v1 ({V1}) is in quarantine (ErrorsIncreased): choose another one" in said
 
@@ -230,7 +220,7 @@ def test_rollback_to_is_ignored_when_an_older_operator_did_not_keep_where_the_re
 
 
 def test_retry_of_what_the_spec_does_not_ask_for_says_to_ask_for_it_first() -> None:
-    before = promoted(quarantine=[held("v1")])
+    before = promoted(quarantine=[quarantined("v1")])
     said = ignored(before, Annotation.RETRY, V1, "v2")
     assert "ask for v1 first, then annotate" in said
 

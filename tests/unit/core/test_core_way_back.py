@@ -10,7 +10,6 @@ from mooring_operator.api.deployment_status import (
     HistoryEntry,
     ModelDeploymentStatus,
     Outcome,
-    QuarantineEntry,
     Trigger,
 )
 from mooring_operator.core.revision import HISTORY_LIMIT, reference_fields, with_entry
@@ -18,37 +17,24 @@ from mooring_operator.core.rollout.plan import decide
 from mooring_operator.core.rollout.revert import begin_revert
 from mooring_operator.core.rollout.turn import Resolved, Situation
 from mooring_operator.core.rollout.way_back import last_known_good, reference_of, way_back
-from tests.builders.observed import candidate, look, pods, ref, stable, status, telemetry
+from tests.builders.observed import (
+    candidate,
+    entry,
+    look,
+    pods,
+    quarantined,
+    ref,
+    stable,
+    status,
+    telemetry,
+)
 from tests.builders.resources import CONFIG, EPOCH, model, spec
-
-
-def entry(
-    version: str, seq: int, outcome: Outcome = Outcome.PROMOTED, **fields: Any
-) -> HistoryEntry:
-    return HistoryEntry.model_validate(
-        reference_fields(ref(version))
-        | {"seq": seq, "outcome": outcome, "started_at": EPOCH, "ended_at": EPOCH, **fields}
-    )
 
 
 def after(*history: HistoryEntry, **fields: Any) -> ModelDeploymentStatus:
     """v3 was promoted as number 3, after what `history` says."""
     known = {"stable": stable("v3", seq=3, reason="Promoted"), "desired": ref("v3")}
     return status(**(known | {"history": list(history)} | fields))
-
-
-def quarantined(version: str) -> QuarantineEntry:
-    found = ref(version)
-    return QuarantineEntry(
-        revision=found.revision,
-        version=version,
-        digest=found.digest,
-        image=found.image,
-        reason="ErrorsIncreased",
-        evidence="errors +9 points",
-        at=EPOCH,
-        rollback_id="r-2",
-    )
 
 
 def test_way_back_is_the_newest_good_revision_before_stable() -> None:
