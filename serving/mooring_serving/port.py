@@ -76,7 +76,7 @@ class Port(Generic[_Connection]):
     def share(self, listening: socket.socket, crowding: Crowding) -> None:
         """Start accepting from a socket that other processes accept from too."""
         self._tick()
-        self._acceptor = Acceptor(listening, self._connect, crowding)
+        self._acceptor = Acceptor(listening, self._connect, self._gauge, crowding)
         self._sweeper = asyncio.get_running_loop().create_task(self._sweep())
 
     @property

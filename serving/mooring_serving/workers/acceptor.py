@@ -46,6 +46,9 @@ class Acceptor:
     Args:
         listening: The shared socket, which does not block.
         protocol: Makes a connection's protocol.
+        gauge: Where other processes read how many are open, a view of one number. A connection is
+            in it before it is taken and until its protocol has counted it, so that the number at a
+            death is never less than what the clients lost.
         crowding: Whether to let others go first.
     """
 
@@ -53,11 +56,13 @@ class Acceptor:
         self,
         listening: socket.socket,
         protocol: Callable[[], asyncio.Protocol],
+        gauge: "memoryview[int]",
         crowding: Crowding,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._listening = listening
         self._protocol = protocol
+        self._gauge = gauge
         self._crowding = crowding
         self._tasks: set[asyncio.Task[object]] = set()
         self._deferred: asyncio.TimerHandle | None = None
@@ -104,13 +109,14 @@ class Acceptor:
             self._watch()
 
     def _accept(self) -> bool:
+        self._gauge[0] += 1
         try:
             accepted, _ = self._listening.accept()
-        except (BlockingIOError, ConnectionAbortedError):
-            return False
-        except OSError as error:  # no descriptor is free: others may have one
-            _LOG.warning("cannot accept a connection: %s", error)
-            self._defer(_SHORT_OF_DESCRIPTORS_SECONDS)
+        except OSError as error:
+            self._gauge[0] -= 1
+            if not isinstance(error, BlockingIOError | ConnectionAbortedError):
+                _LOG.warning("cannot accept a connection: %s", error)  # others may have descriptors
+                self._defer(_SHORT_OF_DESCRIPTORS_SECONDS)
             return False
         accepted.settimeout(0)
         connecting = self._loop.create_task(self._connect(accepted))
@@ -123,3 +129,5 @@ class Acceptor:
             await self._loop.connect_accepted_socket(self._protocol, accepted)
         except OSError:  # it hung up meanwhile
             accepted.close()
+        finally:
+            self._gauge[0] -= 1
