@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from statistics import quantiles
 
 from tests.bench.operator_api import Api, together
-from tests.bench.operator_contenders import Contender, ContenderFailed
+from tests.bench.operator_contenders import Contender, ContenderFailed, Limits
 from tests.bench.operator_observer import Latencies, Observer
 from tests.bench.operator_plane import Audit, by_verb, writes_of
 from tests.bench.operator_population import (
@@ -38,12 +38,14 @@ class Plan:
         rate: spec changes a second.
         changing: seconds of it.
         idle: seconds of rest.
+        limits: of the contender's requests, once everything is created.
     """
 
     count: int
     rate: float
     changing: float
     idle: float
+    limits: Limits
 
 
 @dataclass
@@ -226,6 +228,7 @@ async def _create(stage: Stage) -> None:
 async def _restart(stage: Stage) -> None:
     """Everything is as it must be; a fresh process looks at all of it."""
     stage.contender.stop()
+    stage.contender.limits = stage.plan.limits
     stage.contender.start()
     wanted = 2 * stage.plan.count
     async with asyncio.timeout(_PATIENCE):

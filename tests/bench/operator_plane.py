@@ -208,6 +208,8 @@ def _apiserver(programs: Programs, plane: Plane, etcd: str, port: int) -> list[s
         f"--service-account-signing-key-file={pki / 'service-accounts.key'}",
         f"--audit-policy-file={folder / 'audit-policy.json'}",
         f"--audit-log-path={plane.audit_log}",
+        # MiB. What was rotated away would not be counted.
+        "--audit-log-maxsize=10000",
     ]
 
 

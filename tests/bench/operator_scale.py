@@ -1,10 +1,10 @@
 """`make bench-operator`: the operator with many ModelDeployments, beside a minimal Go controller.
 
 Each contender gets, for each size, a control plane of its own (etcd and kube-apiserver) with fresh
-objects, one core to itself, and the same limits on its requests. A status simulator stands in for
-controllers, kubelet and pods. There are no pods but in the last part, which measures how many of
-them one operator can ask for their counters (`operator_collector.py`); before it, sync has nobody
-to talk to.
+objects, one core to itself, and the same limits on its requests, higher ones until all is created.
+A status simulator stands in for controllers, kubelet and pods. There are no pods but in the last
+part, which measures how many of them one operator can ask for their counters
+(`operator_collector.py`); before it, sync has nobody to talk to.
 """
 
 import argparse
@@ -43,6 +43,7 @@ class Options:
 
     counts: Sequence[int]
     contenders: Sequence[str]
+    filling: Limits
     limits: Limits
     rate: float
     changing: float
@@ -62,7 +63,7 @@ async def run_contender(
 
     with control_plane((OURS, YARDSTICK), None) as plane:
         settings = {} if options.defaults else {"MOORING_RECONCILE_RATE": "100000"}
-        contender = Contender(name, plane, options.limits, core, settings)
+        contender = Contender(name, plane, options.filling, core, settings)
         api = Api(plane)
         try:
             with ended(contender):
@@ -93,8 +94,11 @@ def parse_options(arguments: Sequence[str] | None = None) -> Options:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--n", type=int, nargs="*", default=[100, 1000, 5000], dest="counts")
     parser.add_argument("--contenders", nargs="*", default=[OURS, YARDSTICK])
-    parser.add_argument("--qps", type=float, default=400, help="requests a second, for both")
-    parser.add_argument("--burst", type=int, default=800, help="requests at once, for both")
+    parser.add_argument("--qps", type=float, default=100, help="requests a second, for both")
+    parser.add_argument("--burst", type=int, default=200, help="requests at once, for both")
+    parser.add_argument(
+        "--filling", type=float, default=400, help="requests a second until all is created"
+    )
     parser.add_argument("--rate", type=float, default=20, help="spec changes a second")
     parser.add_argument("--changing", type=float, default=60, help="seconds of them")
     parser.add_argument("--idle", type=float, default=600, help="seconds of rest")
@@ -106,6 +110,7 @@ def parse_options(arguments: Sequence[str] | None = None) -> Options:
     return Options(
         counts=found.counts,
         contenders=found.contenders,
+        filling=Limits(found.filling, int(2 * found.filling)),
         limits=Limits(found.qps, found.burst),
         rate=found.rate,
         changing=found.changing,
@@ -131,7 +136,7 @@ def main() -> None:
     collected: object = None
     document: dict[str, object] = {}
     for count in options.counts:
-        plan = Plan(count, options.rate, options.changing, options.idle)
+        plan = Plan(count, options.rate, options.changing, options.idle, options.limits)
         for name in options.contenders:
             runs.append(asyncio.run(run_contender(name, plan, options, core)))
             document = _document(options, core, runs, collected)
@@ -156,6 +161,7 @@ def _document(
             "cores": os.cpu_count(),
             "contenderOnCoreOfItsOwn": core is not None,
             "load1": os.getloadavg()[0],
+            "qpsUntilCreated": options.filling.qps,
             "qps": options.limits.qps,
             "burst": options.limits.burst,
             "leaderElection": False,

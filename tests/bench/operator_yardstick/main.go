@@ -12,19 +12,20 @@ import (
 	"encoding/json"
 	"flag"
 	"os"
+	"reflect"
 	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
-	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	clientscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/util/flowcontrol"
 	"k8s.io/klog/v2"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -79,7 +80,8 @@ func run(path string, qps float64, burst, workers int, metrics string) error {
 	if err != nil {
 		return err
 	}
-	config.QPS, config.Burst = float32(qps), burst
+	// One limit for all requests; with QPS and Burst alone, each kind would get its own.
+	config.RateLimiter = flowcontrol.NewTokenBucketRateLimiter(float32(qps), burst)
 	raw, err := os.ReadFile(path)
 	if err != nil {
 		return err
@@ -326,25 +328,61 @@ func (r *reconciler) child(ctx context.Context, manifest string, replicas int64)
 	if client.IgnoreNotFound(err) != nil {
 		return err
 	}
-	if err == nil && r.carries(wanted, live) {
+	if err == nil && carries(wanted, live) {
 		return nil
 	}
 	return r.Apply(ctx, client.ApplyConfigurationFromUnstructured(wanted),
 		client.FieldOwner(fieldManager), client.ForceOwnership)
 }
 
-// carries says whether every field that we set has our value.
-func (r *reconciler) carries(wanted *unstructured.Unstructured, live client.Object) bool {
-	typed, err := r.scheme.New(wanted.GroupVersionKind())
+// carries says whether every field that we set has our value. What others or the API server filled
+// in besides is theirs; empty values come back as absent ones.
+func carries(wanted *unstructured.Unstructured, live client.Object) bool {
+	have, err := runtime.DefaultUnstructuredConverter.ToUnstructured(live)
 	if err != nil {
 		return false
 	}
-	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(wanted.Object, typed); err != nil {
-		return false
+	for field, value := range wanted.Object {
+		// Typed objects of the cache carry no kind: it would differ each time.
+		if field != "apiVersion" && field != "kind" && !within(value, have[field]) {
+			return false
+		}
 	}
-	// Typed objects of the cache carry no kind: it would differ each time.
-	typed.GetObjectKind().SetGroupVersionKind(schema.GroupVersionKind{})
-	return equality.Semantic.DeepDerivative(typed, live)
+	return true
+}
+
+func within(wanted, have any) bool {
+	switch want := wanted.(type) {
+	case map[string]any:
+		fields, ok := have.(map[string]any)
+		if !ok {
+			return have == nil && len(want) == 0
+		}
+		for name, value := range want {
+			if !within(value, fields[name]) {
+				return false
+			}
+		}
+		return true
+	case []any:
+		items, ok := have.([]any)
+		if !ok {
+			return have == nil && len(want) == 0
+		}
+		if len(items) != len(want) {
+			return false
+		}
+		for i, value := range want {
+			if !within(value, items[i]) {
+				return false
+			}
+		}
+		return true
+	case nil:
+		return have == nil
+	default:
+		return have == wanted || have == nil && reflect.ValueOf(wanted).IsZero()
+	}
 }
 
 type modelReconciler struct{ *reconciler }
