@@ -1,6 +1,7 @@
 """The composition root: settings → clients → cache, queues and loop → run. All wiring is here."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import signal
@@ -48,6 +49,10 @@ log = logging.getLogger("mooring_operator")
 Queue = WorkQueue[ObjectKey]
 _WATCHES_SECONDS = 5.0
 """How long the first list waits for the watches. What is not watched by then is listed twice."""
+_EVENTS_SHARE = 0.25
+"""Of the requests to the API server: the most that Events for people may take."""
+_LAST_EVENTS_SECONDS = 2.0
+"""How long the last Events may take at the end. The successor waits for the Lease meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,7 @@ class Process:
     queue: Queue
     rounds: Queue
     loop: Loop
+    events: EventRecorder
     sync: Sync
     jitter: Callable[[], float]
 
@@ -124,6 +130,7 @@ class Process:
             group.create_task(self._keep())
             group.create_task(self.queue.run(self.loop.reconcile, self.loop.on_failure))
             group.create_task(self.rounds.run(self.sync.round))
+            group.create_task(self.events.run())
 
     async def _keep(self) -> None:
         """Renews the Lease; ends the process at once when it is lost.
@@ -149,6 +156,9 @@ class Process:
                 await self.rounds.drained()
         except TimeoutError:
             log.warning("some reconciliations did not end in %s", self.settings.drain)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_EVENTS_SECONDS):
+                await self.events.flush()
         await self.leadership.release()
         self.watch.stop()
         await self.watch.ended()
@@ -166,6 +176,7 @@ class _Edges:
     jitter: Callable[[], float]
     connection: Connection
     kube: HttpKubeClient
+    events: EventRecorder
     pods: HttpPodClient
     signer: Signer
     leadership: Leadership
@@ -178,6 +189,8 @@ class _Edges:
         connection = load_connection(os.environ)
         limit = TokenBucket(rate=settings.api_rate, burst=settings.api_burst, now=clock.monotonic())
         kube = HttpKubeClient(connection, clock, metrics, limit)
+        instance = settings.identity or socket.gethostname()
+        share = limit.part(_EVENTS_SHARE, clock.monotonic())
         return cls(
             settings=settings,
             clock=clock,
@@ -185,6 +198,7 @@ class _Edges:
             jitter=jitter,
             connection=connection,
             kube=kube,
+            events=EventRecorder(kube, clock, metrics, share, instance=instance),
             pods=HttpPodClient(connections=settings.pod_connections),
             signer=await _signer(kube, settings, clock),
             leadership=_leadership(kube, settings, clock, jitter),
@@ -251,6 +265,7 @@ async def build(settings: OperatorSettings, make_deciders: MakeDeciders = decide
         queue=queue,
         rounds=rounds,
         loop=Loop(cache, decide, hands, clock, metrics),
+        events=edges.events,
         sync=sync,
         jitter=edges.jitter,
     )
@@ -298,11 +313,10 @@ def _hands(
 
     guard = edges.leadership.require
     certainty = Certainty(edges.kube, ingest)
-    instance = edges.settings.identity or socket.gethostname()
     return Hands(
         status=StatusWriter(edges.kube, ingest, guard, certainty),
         applier=Applier(edges.kube, cache, ingest, guard, certainty),
-        events=EventRecorder(edges.kube, edges.clock, edges.metrics, instance=instance),
+        events=edges.events,
         certainty=certainty,
         push_routes=sync.push,
         serves=served,
@@ -365,7 +379,7 @@ def main(make_deciders: MakeDeciders = deciders) -> None:
         format="%(asctime)s %(levelname)s %(name)s: %(message)s",
         stream=sys.stderr,
     )
-    for noisy in ("httpx", "httpcore", "kopf", "aiohttp"):
+    for noisy in ("kopf", "aiohttp"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     # It warns that signals are ignored on its thread, as they must be.
     logging.getLogger("kopf._core.reactor.running").setLevel(logging.ERROR)

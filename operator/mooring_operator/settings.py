@@ -50,9 +50,11 @@ class OperatorSettings:
     """Deployments whose pods are asked for their counters at the same time."""
     pod_connections: int = 128
     """Open connections to pods, over all deployments."""
-    api_rate: float = 50.0
-    """Requests a second to the API server, in the long run; it has its own fairness on top."""
-    api_burst: int = 100
+    api_rate: float = 100.0
+    """Requests a second to the API server, in the long run; it has its own fairness on top. A
+    change of a spec takes three, and two Events: a quarter of the rate is the most that Events may
+    take."""
+    api_burst: int = 200
     """Requests that may be made at once before `api_rate` holds."""
     reconcile_rate: float = 300.0
     """Reconciliations a second, in the long run. Bounds the processor time of an event storm: one

@@ -15,6 +15,11 @@ class TokenBucket:
         self._rate, self._burst = rate, float(burst)
         self._tokens, self._at = float(burst), now
 
+    def part(self, share: float, now: float) -> "TokenBucket":
+        """A limit of its own that gives a share of this one's rate and burst; starts full."""
+        burst = max(1, int(self._burst * share))
+        return TokenBucket(rate=self._rate * share, burst=burst, now=now)
+
     def reserve(self, now: float) -> float:
         """Takes a token; returns the seconds to wait until it is good, 0 when it is now."""
         self._refill(now)

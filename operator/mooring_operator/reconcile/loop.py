@@ -124,7 +124,7 @@ class Loop:
         failure = await self._carry_out(key, manifest, decision)
         for note in decision.events:
             log.info("%s: %s: %s", key, note.reason.value, note.message)
-            await self._hands.events.record(manifest, note)
+            self._hands.events.tell(manifest, note)
         if failure is not None:
             raise failure
         if self._failing.pop(key, None) is not None:

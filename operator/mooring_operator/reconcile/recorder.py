@@ -1,9 +1,11 @@
 """Events for people, as client-go makes them: equal ones are counted, a flood is cut off.
 
-An Event's name follows from what it says, so that a restarted operator counts on instead of
-telling the same again.
+They are posted apart from the reconciliations that tell them, with a share of the requests of its
+own: a status must not wait until people were told of another one. An Event's name follows from what
+it says, so that a restarted operator counts on instead of telling the same again.
 """
 
+import asyncio
 import hashlib
 import logging
 from collections import OrderedDict
@@ -18,12 +20,15 @@ from mooring_operator.io.kube import KubeClient, ObjectRef
 from mooring_operator.io.resources import RESOURCES
 from mooring_operator.io.token_bucket import TokenBucket
 from mooring_operator.metrics import OperatorMetrics
+from mooring_operator.reconcile.outcomes import settled
 
 log = logging.getLogger(__name__)
 
 BURST = 25
 REFILL_PER_SECOND = 1 / 300
 """Per object: 25 at once, then one each five minutes."""
+MOST_WAITING = 4096
+"""Events that wait to be posted; more are dropped."""
 _REMEMBERED = 4096
 _LONGEST_NOTE = 1024
 
@@ -34,20 +39,37 @@ class _Told:
     count: int
 
 
+@dataclass
+class _Waiting:
+    """An Event to be posted: as it was told first, how often, and when last."""
+
+    event: Manifest
+    count: int
+    last: str
+
+
 class EventRecorder:
-    """Posts Events about our resources. Never fails: an Event is not worth a reconciliation."""
+    """Posts Events about our resources. Nothing fails by it: an Event is not worth that."""
 
     def __init__(
-        self, kube: KubeClient, clock: Clock, metrics: OperatorMetrics, *, instance: str
+        self,
+        kube: KubeClient,
+        clock: Clock,
+        metrics: OperatorMetrics,
+        rate: TokenBucket,
+        *,
+        instance: str,
     ) -> None:
-        """Takes, besides its tools, the name of this process."""
+        """Takes, besides its tools, its share of the requests and the name of this process."""
         self._kube, self._clock, self._metrics = kube, clock, metrics
-        self._instance = instance
+        self._rate, self._instance = rate, instance
         self._told: OrderedDict[str, _Told] = OrderedDict()
         self._limits: OrderedDict[str, TokenBucket] = OrderedDict()
+        self._waiting: OrderedDict[str, _Waiting] = OrderedDict()
+        self._news, self._posting = asyncio.Event(), asyncio.Lock()
 
-    async def record(self, about: Manifest, note: EventNote) -> None:
-        """Posts one note, or counts it up if it was posted already."""
+    def tell(self, about: Manifest, note: EventNote) -> None:
+        """Has one note posted soon, or counted up if it was posted already."""
         now = self._clock.monotonic()
         uid = text_at(about, "metadata", "uid")
         limit = self._limits.setdefault(
@@ -60,44 +82,72 @@ class EventRecorder:
         digest = hashlib.sha256(
             "\n".join((uid, note.type, note.reason, note.message)).encode()
         ).hexdigest()[:16]
-        try:
-            told = self._told.get(digest)
-            if told is None:
-                self._told[digest] = await self._post(about, note, digest)
-                _bound(self._told)
-            else:
-                await self._count_up(told, about, note, digest)
-        except MooringError as error:
+        stamp = self._stamp()
+        waiting = self._waiting.get(digest)
+        if waiting is not None:
+            waiting.count += 1
+            waiting.last = stamp
+        elif len(self._waiting) < MOST_WAITING:
+            self._waiting[digest] = _Waiting(self._event(about, note, digest, stamp), 1, stamp)
+            self._news.set()
+        else:
             self._metrics.events.labels("dropped").inc()
-            log.warning("could not post %s on %s: %s", note.reason, uid, error)
 
-    async def _post(self, about: Manifest, note: EventNote, digest: str) -> _Told:
-        event = self._event(about, note, digest)
+    async def run(self) -> None:
+        """Posts what is told, for ever."""
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            await self.flush()
+
+    async def flush(self) -> None:
+        """Returns when all that was told is posted."""
+        async with self._posting:
+            while self._waiting:
+                await self._clock.sleep(self._rate.reserve(self._clock.monotonic()))
+                digest, waiting = self._waiting.popitem(last=False)
+                outcome = await settled(self._deliver(digest, waiting))
+                if isinstance(outcome, asyncio.CancelledError):
+                    raise outcome
+                if isinstance(outcome, BaseException):
+                    self._metrics.events.labels("dropped").inc()
+                    unexpected = None if isinstance(outcome, MooringError) else outcome
+                    log.warning("could not post %s: %s", digest, outcome, exc_info=unexpected)
+
+    async def _deliver(self, digest: str, waiting: _Waiting) -> None:
+        told = self._told.get(digest)
+        if told is None:
+            self._told[digest] = await self._post(waiting)
+            _bound(self._told)
+        else:
+            await self._count_up(told, waiting)
+
+    async def _post(self, waiting: _Waiting) -> _Told:
+        event = _counted(waiting)
         ref = ObjectRef.to(event)
         try:
             await self._kube.create(event)
         except AlreadyExists:
             told = _Told(ref, number_at(await self._kube.get(ref), "count"))
-            await self._count_up(told, about, note, digest)
+            await self._count_up(told, waiting)
             return told
         self._metrics.events.labels("posted").inc()
-        return _Told(ref, 1)
+        return _Told(ref, waiting.count)
 
-    async def _count_up(self, told: _Told, about: Manifest, note: EventNote, digest: str) -> None:
-        body = {"count": told.count + 1, "lastTimestamp": self._stamp()}
+    async def _count_up(self, told: _Told, waiting: _Waiting) -> None:
+        body = {"count": told.count + waiting.count, "lastTimestamp": waiting.last}
         try:
             await self._kube.patch(told.ref, body, manager=FIELD_MANAGER)
         except NotFound:  # Kubernetes keeps Events for an hour
-            await self._kube.create(self._event(about, note, digest))
-            told.count = 1
+            await self._kube.create(_counted(waiting))
+            told.count = waiting.count
         else:
-            told.count += 1
+            told.count += waiting.count
         self._metrics.events.labels("aggregated").inc()
 
-    def _event(self, about: Manifest, note: EventNote, digest: str) -> Manifest:
+    def _event(self, about: Manifest, note: EventNote, digest: str, stamp: str) -> Manifest:
         name = text_at(about, "metadata", "name")
         namespace = text_at(about, "metadata", "namespace")
-        stamp = self._stamp()
         return {
             "apiVersion": RESOURCES["Event"].api_version,
             "kind": "Event",
@@ -124,6 +174,10 @@ class EventRecorder:
 
     def _stamp(self) -> str:
         return self._clock.now().strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _counted(waiting: _Waiting) -> Manifest:
+    return waiting.event | {"count": waiting.count, "lastTimestamp": waiting.last}
 
 
 def _bound(remembered: OrderedDict[str, _Told] | OrderedDict[str, TokenBucket]) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from mooring_operator.api.deployment_status import ModelDeploymentStatus
 from mooring_operator.core.decision import Decision, Manifest, Route
 from mooring_operator.ids import ObjectKey, Revision
+from mooring_operator.io.token_bucket import TokenBucket
 from mooring_operator.metrics import OperatorMetrics
 from mooring_operator.reconcile.apply import Applier
 from mooring_operator.reconcile.cache import Cache
@@ -63,10 +64,12 @@ class Harness:
         self.ingest.subscribe(self.woken.append)
         self.certainty = Certainty(self.kube, self.ingest)
         self.applier = Applier(self.kube, self.cache, self.ingest, self._guarded, self.certainty)
+        rate = TokenBucket(rate=1000.0, burst=1000, now=0.0)
+        self.events = EventRecorder(self.kube, self.clock, metrics, rate, instance="test")
         hands = Hands(
             status=StatusWriter(self.kube, self.ingest, self._guarded, self.certainty),
             applier=self.applier,
-            events=EventRecorder(self.kube, self.clock, metrics, instance="test"),
+            events=self.events,
             certainty=self.certainty,
             push_routes=lambda key, routes: self.routes.append(routes),
             serves=lambda key: self.served,

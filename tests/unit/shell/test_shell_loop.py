@@ -1,10 +1,10 @@
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 
 from mooring_operator.api.conditions import Reason
-from mooring_operator.api.deployment_status import ModelDeploymentStatus
+from mooring_operator.api.deployment_status import ModelDeploymentStatus, StableStatus
 from mooring_operator.core.decision import Decision, EventNote, EventType, Route, RouteRole
 from mooring_operator.errors import Conflict, LeadershipLost, Refused, Unparsable
 from mooring_operator.ids import Revision
@@ -37,6 +37,8 @@ async def test_status_is_written_before_any_side_effect() -> None:
     world = Harness(decide=always(decision))
     world.declare()
     await world.loop.reconcile(KEY)
+    assert [verb for verb, _ in world.kube.writes()] == ["patch status", "apply"]
+    await world.events.flush()
     assert [verb for verb, _ in world.kube.writes()] == ["patch status", "apply", "create"]
     assert world.routes == [ROUTES]
     assert world.status()["phase"] == "Analysing"
@@ -58,6 +60,7 @@ async def test_no_side_effect_happens_when_the_status_is_in_conflict() -> None:
     world.kube.put(stored | {"spec": {"model": {"name": "m", "version": "v2"}}})
     with pytest.raises(Conflict):
         await world.loop.reconcile(KEY)
+    await world.events.flush()
     assert [verb for verb, _ in world.kube.writes()] == ["patch status"]
     known = world.cache.get(KEY)
     assert known is not None
@@ -109,6 +112,7 @@ async def test_refused_child_shows_the_api_servers_sentence_without_flapping() -
     statuses = [call for call in world.kube.writes() if call[0] == "patch status"]
     assert len(statuses) == 2, "one for the decision, one for the failure"
     assert world.routes, "routes are told although a child failed"
+    await world.events.flush()
     assert ("create", "Event a/d.") in [(v, w[:10]) for v, w in world.kube.writes()]
 
 
@@ -151,7 +155,20 @@ async def test_deleted_object_is_forgotten() -> None:
 
 
 async def test_own_write_wakes_dependants_but_not_the_writer() -> None:
-    world = Harness(decide=always(_decision()))
+    serving = ModelDeploymentStatus(
+        observed_generation=1,
+        stable=StableStatus(
+            revision="1" * 12,
+            version="v1",
+            digest=f"sha256:{'1' * 64}",
+            uri="s3://b/v1",
+            image="serving:1",
+            since=datetime(2026, 1, 1, tzinfo=UTC),
+            seq=1,
+            reason="Initialized",
+        ),
+    )
+    world = Harness(decide=always(Decision(status=serving)))
     world.declare()
     world.woken.clear()
     await world.loop.reconcile(KEY)
