@@ -1,10 +1,11 @@
 """The operator's own Prometheus metrics. Names follow controller-runtime, so dashboards work."""
 
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.metrics_core import GaugeMetricFamily
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 _SECONDS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -24,6 +25,71 @@ MONITORING = {
 }
 """Series of each deployment that is watched. No label names a feature or a value of one: their
 number is not bounded, and a value may be sensitive."""
+
+
+_DEPLOYMENT = ("namespace", "deployment")
+
+
+@dataclass(frozen=True, slots=True)
+class DeploymentSeries:
+    """What Prometheus is told of one deployment. What is not known has no series.
+
+    Attributes:
+        rows: rows that its pods told of, by outcome.
+        retired_answers: requests that its retired pods answered themselves.
+        monitoring: by the names of `MONITORING`.
+    """
+
+    rows: Mapping[str, int] = field(default_factory=dict[str, int])
+    retired_answers: int | None = None
+    monitoring: Mapping[str, float | None] = field(default_factory=dict[str, float | None])
+
+
+class DeploymentGauges:
+    """The gauges of all deployments, as plain numbers.
+
+    The library's own take a kibibyte for each series: with thousands of deployments and a dozen
+    series of each, a third of what the operator may take.
+    """
+
+    def __init__(self) -> None:
+        self._told: dict[tuple[str, str], DeploymentSeries] = {}
+
+    def tell(self, namespace: str, deployment: str, series: DeploymentSeries) -> None:
+        """Takes in what holds of a deployment from now on."""
+        self._told[namespace, deployment] = series
+
+    def forget(self, namespace: str, deployment: str) -> None:
+        """Drops the series of a deployment that is no more."""
+        self._told.pop((namespace, deployment), None)
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        """All series, as the registry asks for them."""
+        rows = GaugeMetricFamily(
+            "mooring_deployment_rows",
+            "Rows that the pods of a deployment told of since this process leads: answered, "
+            "sketched (in the drift counts) and dropped (in none).",
+            labels=(*_DEPLOYMENT, "outcome"),
+        )
+        retired = GaugeMetricFamily(
+            "mooring_deployment_retired_answers",
+            "Requests that retired pods of a deployment answered themselves since this process "
+            "leads: they should forward them all.",
+            labels=_DEPLOYMENT,
+        )
+        monitoring = {
+            name: GaugeMetricFamily(name, told, labels=_DEPLOYMENT)
+            for name, told in MONITORING.items()
+        }
+        for key, series in self._told.items():
+            for outcome, count in series.rows.items():
+                rows.add_metric((*key, outcome), count)
+            if series.retired_answers is not None:
+                retired.add_metric(key, series.retired_answers)
+            for name, value in series.monitoring.items():
+                if value is not None:
+                    monitoring[name].add_metric(key, value)
+        yield from (rows, retired, *monitoring.values())
 
 
 class OperatorMetrics:
@@ -62,59 +128,13 @@ class OperatorMetrics:
         self.sync_round_time = self._histogram(
             "mooring_sync_round_seconds", "Time of one sync round over the pods of a deployment."
         )
-        self.rows = self._gauge(
-            "mooring_deployment_rows",
-            "Rows that the pods of a deployment told of since this process leads: answered, "
-            "sketched (in the drift counts) and dropped (in none).",
-            "namespace",
-            "deployment",
-            "outcome",
-        )
-        self.retired_answers = self._gauge(
-            "mooring_deployment_retired_answers",
-            "Requests that retired pods of a deployment answered themselves since this process "
-            "leads: they should forward them all.",
-            "namespace",
-            "deployment",
-        )
-        self._monitoring()
+        self.deployments = DeploymentGauges()
+        self.registry.register(self.deployments)
         self.events = self._counter(
             "mooring_events",
             "Events for people: posted, aggregated, or dropped by the rate limit or an error.",
             "result",
         )
-
-    def count_rows(self, namespace: str, deployment: str, rows: Mapping[str, int]) -> None:
-        """Sets the rows of a deployment by outcome."""
-        for outcome, count in rows.items():
-            self.rows.labels(namespace, deployment, outcome).set(count)
-
-    def forget_deployment(self, namespace: str, deployment: str) -> None:
-        """Drops the series of a deployment that is no more."""
-        for outcome in ("answered", "sketched", "dropped"):
-            with suppress(KeyError):
-                self.rows.remove(namespace, deployment, outcome)
-        with suppress(KeyError):
-            self.retired_answers.remove(namespace, deployment)
-        self.tell_monitoring(namespace, deployment, {})
-
-    def tell_monitoring(
-        self, namespace: str, deployment: str, values: Mapping[str, float | None]
-    ) -> None:
-        """Sets the monitoring series of a deployment; what is not known has no series.
-
-        Args:
-            namespace: of the deployment.
-            deployment: its name.
-            values: by the names of `MONITORING`.
-        """
-        for name, gauge in self.monitoring.items():
-            value = values.get(name)
-            if value is None:
-                with suppress(KeyError):
-                    gauge.remove(namespace, deployment)
-            else:
-                gauge.labels(namespace, deployment).set(value)
 
     def exposition(self) -> bytes:
         """The text that Prometheus scrapes."""
@@ -132,12 +152,6 @@ class OperatorMetrics:
         self.queue_work = self._histogram(
             "workqueue_work_duration_seconds", "Time that a worker spends on a key.", "name"
         )
-
-    def _monitoring(self) -> None:
-        self.monitoring = {
-            name: self._gauge(name, told, "namespace", "deployment")
-            for name, told in MONITORING.items()
-        }
 
     def _watching(self) -> None:
         self.watch_last_event = self._gauge(

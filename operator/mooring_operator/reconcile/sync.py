@@ -23,7 +23,7 @@ from mooring_operator.ids import ObjectKey, Revision
 from mooring_operator.io.clock import Clock
 from mooring_operator.io.fields import text_at
 from mooring_operator.io.pods import PodClient
-from mooring_operator.metrics import OperatorMetrics
+from mooring_operator.metrics import DeploymentSeries, OperatorMetrics
 from mooring_operator.reconcile.cache import Cache
 from mooring_operator.reconcile.drift_watch import (
     Watcher,
@@ -105,7 +105,7 @@ class Sync:
         """Drops what is known of a deployment that is no more."""
         self._states.pop(key, None)
         self._watchers.pop(key, None)
-        self._tools.metrics.forget_deployment(key.namespace, key.name)
+        self._tools.metrics.deployments.forget(key.namespace, key.name)
 
     def telemetry(self, key: ObjectKey) -> TelemetryObservation | None:
         """What the pods' counters say as of now; None before the first complete round."""
@@ -135,12 +135,11 @@ class Sync:
         await self._watch_drift(key, state, resource)
         elapsed = self._tools.clock.monotonic() - started
         self._tools.metrics.sync_round_time.observe(elapsed)
-        self._tools.metrics.count_rows(key.namespace, key.name, state.rows())
-        retired = self._tools.metrics.retired_answers
-        retired.labels(key.namespace, key.name).set(state.retired_answers())
-        series = monitoring_series(state.watch) | quality_series(state.quality)
-        self._tools.metrics.tell_monitoring(key.namespace, key.name, series)
+        if self._states.get(key) is state:  # it may be forgotten meanwhile
+            self._tools.metrics.deployments.tell(key.namespace, key.name, _series(state))
         self._tell(key, state)
+        if not present and self._is_at_rest(key, state):
+            return None
         # A leaving pod counts on until it is gone, and its last numbers go with it.
         hurry = not complete or any(pod.uid in answered for pod in leaving)
         return self._next(key, state, resource, hurry=hurry)
@@ -274,6 +273,17 @@ class Sync:
             state.told = news
             self._wake(key)
 
+    def _is_at_rest(self, key: ObjectKey, state: DeploymentState) -> bool:
+        """Whether, without any pod, the next round would find what this one found.
+
+        That nobody serves must have been seen often enough to count. The first ready pod brings
+        the rounds back.
+        """
+        watcher = self._watchers.get(key)
+        is_watching = watcher is not None and watcher.window_ends is not None
+        is_known = state.stable is None or (state.runtime is not None and state.runtime.down)
+        return is_known and not (state.pods or state.rolling or is_watching)
+
     def _next(
         self, key: ObjectKey, state: DeploymentState, resource: ModelDeployment, *, hurry: bool
     ) -> timedelta:
@@ -304,3 +314,11 @@ class Sync:
             and (revision := text_at(pod, "metadata", "labels", Label.REVISION.value))
             in state.routes
         ]
+
+
+def _series(state: DeploymentState) -> DeploymentSeries:
+    return DeploymentSeries(
+        rows=state.rows(),
+        retired_answers=state.retired_answers(),
+        monitoring=monitoring_series(state.watch) | quality_series(state.quality),
+    )

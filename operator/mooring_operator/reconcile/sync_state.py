@@ -191,8 +191,13 @@ class DeploymentState:
         return Look(stable, sources, sum(pod.revision == stable for pod in ready), now)
 
     def rows(self) -> dict[str, int]:
-        """Rows by what became of them, of all pods, those that are gone included."""
+        """Rows by what became of them, of all pods, those that are gone included.
+
+        Nothing before the first pod told of any.
+        """
         seen, gone = self.snapshots(), self.gone
+        if not seen and not gone.rows:
+            return {}
         return {
             "answered": sum(gone.rows.values()) + sum(snapshot.rows for snapshot in seen),
             "sketched": sum(gone.sketched.values())
@@ -200,9 +205,13 @@ class DeploymentState:
             "dropped": sum(gone.dropped.values()) + sum(snapshot.dropped_rows for snapshot in seen),
         }
 
-    def retired_answers(self) -> int:
-        """Requests that retired pods answered themselves, those that are gone included."""
-        return sum(self.gone.plus(self.snapshots()).retired.values())
+    def retired_answers(self) -> int | None:
+        """Requests that retired pods answered themselves, those that are gone included.
+
+        None before the first pod told of any.
+        """
+        totals = self.gone.plus(self.snapshots())
+        return sum(totals.retired.values()) if totals.rows else None
 
     def telemetry(
         self, ready: Iterable[ReadyPod], now: float, patience: float
