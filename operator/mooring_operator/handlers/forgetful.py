@@ -1,10 +1,14 @@
 """Storages of kopf's that keep nothing: its handlers that compare with the past are not used.
 
 Ours are told events and need no memory, but kopf copies and compares each object for each event
-all the same, which was two thirds of what it cost.
+all the same, which was two thirds of what it cost. And it remembers every object of which there was
+an event until that is deleted.
 """
 
+from typing import Any
+
 import kopf
+from kopf._core.reactor.inventory import ResourceMemories, ResourceMemory
 
 
 class NoDiffBase(kopf.DiffBaseStorage):
@@ -41,3 +45,12 @@ class NoProgress(kopf.ProgressStorage):
     def clear(self, *, essence: kopf.BodyEssence) -> kopf.BodyEssence:
         """There is nothing to leave out."""
         return essence
+
+
+class NoMemories(ResourceMemories):
+    """Every event is the first of its object."""
+
+    async def recall(self, raw_body: kopf.RawBody, **given: Any) -> ResourceMemory:
+        """A fresh memory, which is not kept."""
+        forgotten: dict[str, Any] = {**given, "ephemeral": True}
+        return await super().recall(raw_body, **forgotten)

@@ -25,6 +25,7 @@ import kopf
 from mooring_operator.core.decision import Manifest
 from mooring_operator.handlers.apart import Apart
 from mooring_operator.handlers.configure import kopf_settings
+from mooring_operator.handlers.forgetful import NoMemories
 from mooring_operator.io.clock import Clock
 from mooring_operator.io.fields import text_at
 from mooring_operator.io.keepalive import lively_socket
@@ -131,6 +132,7 @@ class Watch:
         await kopf.operator(
             registry=registry,
             settings=kopf_settings(self._jitter),
+            memories=NoMemories(),
             clusterwide=not self._namespaces,
             namespaces=self._namespaces,
             stop_flag=present.stop,

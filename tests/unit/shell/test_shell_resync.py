@@ -5,6 +5,7 @@ import kopf
 
 from mooring_operator.errors import Transient
 from mooring_operator.handlers.configure import JitteredForever, kopf_settings
+from mooring_operator.handlers.forgetful import NoMemories
 from mooring_operator.io.resources import WATCHED
 from mooring_operator.metrics import OperatorMetrics
 from mooring_operator.reconcile.cache import Cache
@@ -185,6 +186,13 @@ def test_kopf_compares_no_object_with_its_past() -> None:
     persistence.progress_storage.touch(body=body, patch=patch, value="now")
     assert persistence.diffbase_storage.fetch(body=body) is None
     assert not patch
+
+
+async def test_kopf_remembers_no_object() -> None:
+    memories = NoMemories()
+    body: kopf.RawBody = {"metadata": {"uid": "u"}}
+    await memories.recall(body, noticed_by_listing=False)
+    assert list(memories.iter_all_memories()) == []
 
 
 def test_kopf_is_kept_from_writing_and_filters_on_the_server() -> None:
