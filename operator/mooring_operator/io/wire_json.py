@@ -18,6 +18,11 @@ def to_kept_bytes(document: object) -> bytes:
     return memoryview(orjson.dumps(document)).tobytes()
 
 
+def to_sorted_bytes(document: object) -> bytes:
+    """As `to_bytes`, the same for equal documents: for hashes."""
+    return orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
+
+
 def from_bytes(content: bytes) -> Any:
     """What the JSON says.
 

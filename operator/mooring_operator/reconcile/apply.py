@@ -10,7 +10,7 @@ from mooring_operator.ids import ObjectKey
 from mooring_operator.io.fields import mapping_at, objects_at, text_at
 from mooring_operator.io.kube import KubeClient, ObjectRef
 from mooring_operator.io.resources import CREATE_ONLY, RESOURCES
-from mooring_operator.reconcile.cache import Cache
+from mooring_operator.reconcile.cache import Cache, version_of
 from mooring_operator.reconcile.certainty import Certainty
 from mooring_operator.reconcile.ingest import Ingest
 from mooring_operator.reconcile.likeness import carries, fingerprint, intent_of, with_intent
@@ -84,30 +84,34 @@ class Applier:
 
     async def _child(self, owner: Manifest, child: Manifest) -> bool:
         """Brings one child about; returns whether its name is taken by somebody else."""
-        key = key_of(child)
+        key, intent = key_of(child), intent_of(child)
+        if self._cache.carried(key) == intent:
+            return False
         live = self._cache.get(key) or await self._unseen(child, owner)
         if live is not None:
             if is_going(live):
                 return False  # its end wakes the owner, who then makes it anew
             if not self._is_ours(live, child, owner):
                 return True
-            if key.kind in CREATE_ONLY or self._is_as_wanted(key, live, child):
+            if key.kind in CREATE_ONLY or self._is_as_wanted(key, live, child, intent):
+                self._cache.note_carried(key, version_of(live), intent)
                 return False
         await self._certainty.confirm(owner, now=live is None)
         self._guard()
         if key.kind in CREATE_ONLY:
-            await self._create(owner, child)
+            await self._create(owner, child, intent)
             return False
-        wanted = _only(live, with_intent(child))
+        wanted = _only(live, with_intent(child, intent))
         answer = await self._kube.apply(wanted, manager=FIELD_MANAGER)
         if not carries(answer, child):
-            self._answers[key] = (intent_of(child), fingerprint(answer))
+            self._answers[key] = (intent, fingerprint(answer))
         self._ingest.written(answer, key_of(owner))
+        self._cache.note_carried(key, version_of(answer), intent)
         return False
 
-    async def _create(self, owner: Manifest, child: Manifest) -> None:
+    async def _create(self, owner: Manifest, child: Manifest, intent: str) -> None:
         try:
-            answer = await self._kube.create(with_intent(child))
+            answer = await self._kube.create(with_intent(child, intent))
         except AlreadyExists:
             answer = await self._kube.get(ObjectRef.to(child))
         self._ingest.written(answer, key_of(owner))
@@ -147,8 +151,7 @@ class Applier:
             log.warning("%s: the name of %s is taken by somebody else's object", key_of(owner), ref)
         return False
 
-    def _is_as_wanted(self, key: ObjectKey, live: Manifest, child: Manifest) -> bool:
-        intent = intent_of(child)
+    def _is_as_wanted(self, key: ObjectKey, live: Manifest, child: Manifest, intent: str) -> bool:
         applied = text_at(live, "metadata", "annotations", Annotation.INTENT.value)
         if applied != intent:
             return False

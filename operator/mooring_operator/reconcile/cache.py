@@ -30,21 +30,23 @@ class Change:
     after: Manifest | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Kept:
-    """One object.
+    """One version of one object.
 
     Attributes:
         uid: its uid.
         version: its resourceVersion.
         links: the objects of ours that it speaks of.
         document: itself, as JSON.
+        carries: the intent that this version was seen to carry; empty: not looked yet.
     """
 
     uid: str
     version: int
     links: tuple[ObjectKey, ...]
     document: bytes
+    carries: str = ""
 
 
 class Cache:
@@ -62,6 +64,17 @@ class Cache:
         """The object, if known; the caller's own copy."""
         kept = self._known(key)
         return None if kept is None else from_bytes(kept.document)
+
+    def carried(self, key: ObjectKey) -> str:
+        """The intent that the object was seen to carry since it changed last; empty: none."""
+        kept = self._known(key)
+        return "" if kept is None else kept.carries
+
+    def note_carried(self, key: ObjectKey, version: int, intent: str) -> None:
+        """Remembers that this version of the object carries an intent; forgotten with it."""
+        kept = self._known(key)
+        if kept is not None and kept.version == version:
+            kept.carries = intent
 
     def keys(self, kind: str) -> tuple[ObjectKey, ...]:
         """Keys of all objects of a kind."""

@@ -6,12 +6,12 @@ written a value of ours in another form, such as `1` for `1000m`).
 """
 
 import hashlib
-import json
 from typing import Any, cast
 
 from mooring_operator.api.group import Annotation
 from mooring_operator.core.decision import Manifest
 from mooring_operator.io.fields import mapping_at
+from mooring_operator.io.wire_json import to_sorted_bytes
 
 _BOOKKEEPING = frozenset(
     {"resourceVersion", "managedFields", "generation", "selfLink", "creationTimestamp"}
@@ -23,11 +23,11 @@ def intent_of(manifest: Manifest) -> str:
     return _hash(manifest)
 
 
-def with_intent(manifest: Manifest) -> Manifest:
-    """The manifest with its own hash as an annotation."""
+def with_intent(manifest: Manifest, intent: str) -> Manifest:
+    """The manifest with its hash as an annotation."""
     metadata = mapping_at(manifest, "metadata")
     annotations = mapping_at(metadata, "annotations")
-    marked = annotations | {Annotation.INTENT.value: intent_of(manifest)}
+    marked = annotations | {Annotation.INTENT.value: intent}
     return {**manifest, "metadata": metadata | {"annotations": marked}}
 
 
@@ -65,5 +65,4 @@ def _is_nothing(value: Any) -> bool:
 
 
 def _hash(document: Any) -> str:
-    text = json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return hashlib.sha256(to_sorted_bytes(document)).hexdigest()[:16]

@@ -30,6 +30,20 @@ def test_own_write_is_read_back_before_its_event() -> None:
     assert cache.apply("MODIFIED", _child("s", 9)) is None
 
 
+def test_what_an_object_carries_is_known_of_one_version_alone() -> None:
+    cache, key = Cache(), ObjectKey("Service", "a", "s")
+    cache.note_carried(key, 5, "one")
+    assert cache.carried(key) == "", "there is no such object"
+    cache.apply("ADDED", _child("s", 5))
+    cache.note_carried(key, 4, "one")
+    assert cache.carried(key) == "", "that was of another version"
+    cache.note_carried(key, 5, "one")
+    assert cache.apply("MODIFIED", _child("s", 5)) is None
+    assert cache.carried(key) == "one"
+    cache.apply("MODIFIED", _child("s", 6))
+    assert cache.carried(key) == ""
+
+
 def test_list_finds_deletion_that_no_watch_told_of() -> None:
     cache = Cache()
     cache.apply("ADDED", _child("kept", 5))

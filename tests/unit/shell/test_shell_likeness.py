@@ -48,8 +48,9 @@ def test_intent_ignores_key_order_and_sees_each_value() -> None:
 
 
 def test_intent_annotation_keeps_the_others() -> None:
-    marked = with_intent(thing("Service", "s", annotations={"x": "y"}))
-    assert set(marked["metadata"]["annotations"]) == {"x", "mooring.dev/intent"}
+    marked = with_intent(thing("Service", "s", annotations={"x": "y"}), "0123456789abcdef")
+    annotations = {"x": "y", "mooring.dev/intent": "0123456789abcdef"}
+    assert marked["metadata"]["annotations"] == annotations
 
 
 def test_fingerprint_ignores_status_and_bookkeeping() -> None:
