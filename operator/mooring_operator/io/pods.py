@@ -5,13 +5,13 @@ unknown shape; `reconcile/snapshots.py` parses them.
 """
 
 import asyncio
-import json
 import zlib
 from typing import Any, Protocol, cast
 
-import httpx
+import aiohttp
 
 from mooring_operator.errors import PodRefused, Transient
+from mooring_operator.io.wire_json import from_bytes, to_bytes
 
 MANAGEMENT_PORT = 8081
 TIMEOUT_SECONDS = 2.0
@@ -19,6 +19,9 @@ _OK = 200
 LARGEST_ANSWER = 1024 * 1024
 """Bytes, however they were compressed. A snapshot of 1,000 features is about a tenth of it."""
 _GZIP = zlib.MAX_WBITS | 16
+_KEPT_SECONDS = 60.0
+"""How long an idle connection is kept: over several rounds."""
+_JSON = {"content-type": "application/json"}
 
 
 class PodClient(Protocol):
@@ -41,18 +44,21 @@ class HttpPodClient:
     """Speaks to real pods over HTTP. Close it with `aclose`."""
 
     def __init__(self, *, connections: int, port: int = MANAGEMENT_PORT) -> None:
+        """Needs a running event loop."""
         self._port = port
         self._slots = asyncio.Semaphore(connections)
-        self._http = httpx.AsyncClient(
-            timeout=TIMEOUT_SECONDS,
-            limits=httpx.Limits(max_connections=connections, max_keepalive_connections=connections),
-            trust_env=False,
+        self._http = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=connections, keepalive_timeout=_KEPT_SECONDS),
+            timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS),
+            cookie_jar=aiohttp.DummyCookieJar(),
             headers={"accept-encoding": "gzip"},
+            # The library would unpack a thousand times what came before we look at it.
+            auto_decompress=False,
         )
 
     async def aclose(self) -> None:
         """Closes the connections."""
-        await self._http.aclose()
+        await self._http.close()
 
     async def identity(self, address: str) -> dict[str, Any]:
         """Who the pod says it is."""
@@ -73,16 +79,15 @@ class HttpPodClient:
         url = f"http://{host}:{self._port}{path}"
         async with self._slots:
             try:
-                async with asyncio.timeout(TIMEOUT_SECONDS):
-                    status, content = await self._exchange(method, url, body)
-            except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
+                status, content = await self._exchange(method, url, body)
+            except (aiohttp.ClientError, TimeoutError) as error:
                 raise Transient(f"{method} {url}: {type(error).__name__} {error}") from error
         if status >= 500:
             raise Transient(f"{method} {url}: HTTP {status}")
         if status != _OK:
             raise PodRefused(f"{method} {url}: HTTP {status} {content[:200]!r}")
         try:
-            document: object = json.loads(content)
+            document: object = from_bytes(content)
         except ValueError as error:
             raise PodRefused(f"{method} {url}: the answer is not JSON") from error
         if not isinstance(document, dict):
@@ -93,11 +98,14 @@ class HttpPodClient:
         self, method: str, url: str, body: dict[str, str] | None
     ) -> tuple[int, bytes]:
         content = bytearray()
-        async with self._http.stream(method, url, json=body) as response:
-            # Not the library's decoder: it would unpack a thousand times what came before we look.
+        data = None if body is None else to_bytes(body)
+        headers = None if body is None else _JSON
+        async with self._http.request(
+            method, url, data=data, headers=headers, allow_redirects=False
+        ) as response:
             packed = response.headers.get("content-encoding", "") == "gzip"
             unpacker = zlib.decompressobj(_GZIP)
-            async for chunk in response.aiter_raw():
+            async for chunk in response.content.iter_any():
                 room = LARGEST_ANSWER + 1 - len(content)
                 try:
                     content += unpacker.decompress(chunk, room) if packed else chunk
@@ -107,4 +115,4 @@ class HttpPodClient:
                     raise PodRefused(f"{method} {url}: more than {LARGEST_ANSWER} bytes came back")
             if packed and not unpacker.eof:
                 raise PodRefused(f"{method} {url}: the compressed answer is cut short")
-        return response.status_code, bytes(content)
+        return response.status, bytes(content)
