@@ -8,10 +8,10 @@ import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
-import kubernetes.config
-from kubernetes import client
+if TYPE_CHECKING:
+    from kubernetes.client import Configuration
 
 
 class _ConfigModule(Protocol):
@@ -20,11 +20,10 @@ class _ConfigModule(Protocol):
     ConfigException: type[Exception]
 
     def load_kube_config(
-        self, *, config_file: str | None, client_configuration: client.Configuration
+        self, *, config_file: str | None, client_configuration: "Configuration"
     ) -> None: ...
 
 
-_config = cast("_ConfigModule", kubernetes.config)
 _ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 
 
@@ -75,12 +74,17 @@ def load_connection(environment: Mapping[str, str]) -> Connection:
             ca_path=str(_ACCOUNT / "ca.crt"),
             token_path=str(_ACCOUNT / "token"),
         )
+    # Not at the top: they bring every type of Kubernetes along, of which a pod needs none.
+    import kubernetes.config
+    from kubernetes import client
+
+    config = cast("_ConfigModule", kubernetes.config)
     configuration = client.Configuration()
     try:
-        _config.load_kube_config(
+        config.load_kube_config(
             config_file=environment.get("KUBECONFIG") or None, client_configuration=configuration
         )
-    except (_config.ConfigException, OSError) as error:
+    except (config.ConfigException, OSError) as error:
         raise LoginFailed(
             "Neither a pod's service account nor a usable kubeconfig was found; set KUBECONFIG to "
             f"one that works with kubectl ({error})"
@@ -88,7 +92,7 @@ def load_connection(environment: Mapping[str, str]) -> Connection:
     return _from_configuration(configuration)
 
 
-def _from_configuration(configuration: client.Configuration) -> Connection:
+def _from_configuration(configuration: "Configuration") -> Connection:
     # Which of the two keys holds the token depends on the client's version.
     header = configuration.get_api_key_with_prefix(
         "BearerToken"
