@@ -3,7 +3,7 @@
 from mooring_operator.api.group import Kind, Label
 from mooring_operator.core.decision import Manifest
 from mooring_operator.ids import ObjectKey
-from mooring_operator.io.fields import text_at
+from mooring_operator.io.fields import objects_at, text_at
 from mooring_operator.reconcile.assignment import assigned_to
 from mooring_operator.reconcile.cache import Cache, Change
 from mooring_operator.reconcile.links import links_of
@@ -16,6 +16,8 @@ def keys_to_wake(cache: Cache, change: Change) -> set[ObjectKey]:
     if change.key.kind == "Namespace":
         return _in_namespace(cache, change)
     woken = _speaking_of(change.before) | _speaking_of(change.after)
+    if change.key.kind == Kind.MODEL_DEPLOYMENT and _is_the_same_to_its_model(change):
+        woken.clear()
     if change.key.kind in _OWN_KINDS:
         woken.add(change.key)
         woken |= _dependants(cache, change.key)
@@ -24,6 +26,28 @@ def keys_to_wake(cache: Cache, change: Change) -> set[ObjectKey]:
 
 def _speaking_of(manifest: Manifest | None) -> set[ObjectKey]:
     return set() if manifest is None else set(links_of(manifest))
+
+
+def _is_the_same_to_its_model(change: Change) -> bool:
+    """Whether a Model that looked at a deployment before would find the same now.
+
+    It reads who uses which version and who rolled it back (`core/registry/usage.py`), which few
+    writes to a deployment change.
+    """
+    before, after = change.before, change.after
+    return before is not None and after is not None and _use_in(before) == _use_in(after)
+
+
+def _use_in(deployment: Manifest) -> tuple[str | tuple[str, str], ...]:
+    return (
+        text_at(deployment, "spec", "model", "name"),
+        text_at(deployment, "status", "stable", "version"),
+        text_at(deployment, "status", "candidate", "version"),
+        *(
+            (text_at(entry, "version"), text_at(entry, "digest"))
+            for entry in objects_at(deployment, "status", "quarantine")
+        ),
+    )
 
 
 def _dependants(cache: Cache, key: ObjectKey) -> set[ObjectKey]:

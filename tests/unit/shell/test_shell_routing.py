@@ -1,3 +1,5 @@
+import pytest
+
 from mooring_operator.ids import ObjectKey
 from mooring_operator.metrics import OperatorMetrics
 from mooring_operator.reconcile.cache import Cache
@@ -31,8 +33,33 @@ def test_model_wakes_deployments_and_policies_that_name_it() -> None:
     assert _woken(_world(), thing("Model", "m", version=2)) == {M, D, P}
 
 
-def test_deployment_wakes_its_model_and_policies() -> None:
-    assert _woken(_world(), deployment_resource(version=2)) == {M, D, P}
+def test_deployment_wakes_itself_and_its_policies() -> None:
+    assert _woken(_world(), deployment_resource(version=2, replicas=3)) == {D, P}
+
+
+STABLE = {"version": "v1", "revision": "r1", "digest": "sha256:1"}
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        pytest.param({"status": {"stable": STABLE}}, id="it serves"),
+        pytest.param({"status": {"candidate": STABLE}}, id="it tries"),
+        pytest.param({"status": {"quarantine": [STABLE]}}, id="it rolled back"),
+        pytest.param({"spec": {"model": {"name": "n", "version": "v1"}}}, id="it left"),
+    ],
+)
+def test_deployment_wakes_its_model_when_it_uses_versions_otherwise(
+    changed: dict[str, object],
+) -> None:
+    cache = _world()
+    assert M in _woken(cache, deployment_resource(version=2) | changed)
+    again = deployment_resource(version=3) | changed
+    assert M not in _woken(cache, again), "that is no news to the Model"
+
+
+def test_deployment_wakes_its_model_when_it_goes() -> None:
+    assert _woken(_world(), deployment_resource(version=2), "DELETED") == {M, D, P}
 
 
 def test_policy_wakes_itself_and_its_deployment() -> None:
