@@ -18,6 +18,7 @@ LONGEST_BACKOFF = 300.0
 """Seconds. Between them the pause doubles with each failure in a row."""
 REVIEW_TURNS = 4
 """While both wait, each so-manieth turn is a review's."""
+_SLACK = 64
 
 
 class Schedule(Generic[KeyT]):
@@ -85,6 +86,11 @@ class Schedule(Generic[KeyT]):
         self._turn = (self._turn + 1) % REVIEW_TURNS
         return self._ready if self._turn else self._review
 
+    def _drop_replaced(self) -> None:
+        """Makes the heap as small as it may be: a replaced timer would stay until it is due."""
+        self._heap = [entry for entry in self._heap if self._due.get(entry[2]) == entry[0]]
+        heapq.heapify(self._heap)
+
     def next_timer(self) -> float | None:
         """When the next timer is due; None: there is none."""
         while self._heap and self._due.get(self._heap[0][2]) != self._heap[0][0]:
@@ -119,6 +125,8 @@ class Schedule(Generic[KeyT]):
             self._due[key] = due
             self._ticket += 1
             heapq.heappush(self._heap, (due, self._ticket, key))
+            if len(self._heap) > 2 * len(self._due) + _SLACK:
+                self._drop_replaced()
         if key in self._again:
             self._again.discard(key)
             self.add(key, now)

@@ -1,3 +1,5 @@
+import tracemalloc
+
 from mooring_operator.reconcile.schedule import FIRST_BACKOFF, LONGEST_BACKOFF, Schedule
 from tests.unit.shell.manual_clock import no_jitter
 
@@ -100,6 +102,24 @@ def test_newer_timer_replaces_older_one() -> None:
         schedule.succeed("a", now, pause)
     assert schedule.take(10.0) is None
     assert schedule.next_timer() == 61.0
+
+
+def test_replaced_timers_take_no_memory_until_they_would_have_been_due() -> None:
+    schedule = Schedule[str](no_jitter)
+    schedule.add("other", 0.0)
+    schedule.take(0.0)
+    schedule.succeed("other", 0.0, 3000.0)
+    tracemalloc.start()
+    for look in range(5_000):
+        schedule.add("a", float(look) / 10)
+        schedule.take(float(look) / 10)
+        schedule.succeed("a", float(look) / 10, 3600.0)
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 50_000, "5,000 timers would take ten times that"
+    assert schedule.next_timer() == 3000.0
+    assert _taken(schedule, 3000.0) == "other"
+    assert schedule.next_timer() == 499.9 + 3600.0
 
 
 def test_backoff_doubles_and_is_capped_when_a_key_keeps_failing() -> None:
