@@ -3,7 +3,8 @@
 from datetime import timedelta
 from typing import Any
 
-from tests.builders.resources import model
+from tests.builders.resources import DEPLOYMENT, model
+from tests.simulation.cluster import Behaviour
 from tests.simulation.transcript import check_golden
 from tests.simulation.world import World
 
@@ -69,3 +70,39 @@ def test_operator_changes_nothing_any_more_when_the_deployment_is_being_deleted(
     assert len(children) == 2
     assert world.cluster.workloads == {}, "nothing was made again"
     check_golden(world, "deleted-mid-candidate")
+
+
+def all_lost(version: str, **behaviours: Behaviour) -> World:
+    """v1 serves; then status and memory are lost while another version is asked for."""
+    world = World(behaviours)
+    world.apply("v1")
+    world.run_until("Ready/Initialized", within=60)
+    world.status = {"observedGeneration": -1}
+    for workload in world.cluster.workloads.values():
+        workload.memory = None
+    world.happens("status and memory are lost")
+    world.apply(version)
+    return world
+
+
+def test_clients_stay_where_pods_are_when_all_is_lost_and_another_version_is_asked_for() -> None:
+    world = all_lost("v2", v2=Behaviour(start_seconds=60.0))
+    served = world.cluster.services[DEPLOYMENT]
+    world.run(50)
+    assert world.standing == "Reconciling/Initializing"
+    assert world.cluster.services[DEPLOYMENT] == served
+    world.run_until("Ready/Initialized", within=60)
+    assert world.cluster.services[DEPLOYMENT] == world.status["stable"]["revision"] != served
+    assert world.cluster.traffic.failed == 0
+    world.run(60)
+    assert len(world.cluster.workloads) == 1
+    assert world.cluster.traffic.failed == 0
+    check_golden(world, "all-lost-another-version")
+
+
+def test_clients_stay_where_pods_are_when_the_version_that_is_asked_for_never_starts() -> None:
+    world = all_lost("v2", v2=Behaviour(starts=False, failure="crash loop"))
+    world.run_until("Stalled/ProgressDeadlineExceeded")
+    world.run(600)
+    assert world.cluster.traffic.failed == 0
+    assert len(world.cluster.workloads) == 2

@@ -7,7 +7,7 @@ Its only memory is what the API server holds. Time moves in ticks and never by i
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from mooring_operator.api.deployment import ModelDeployment
@@ -32,6 +32,9 @@ from tests.simulation.transcript import Transcript
 from tests.simulation.witness import show, sighting_of
 
 TICK = timedelta(seconds=10)
+PATIENCE = 2 * TICK
+"""How long a new operator waits for the first answers before it calls pods silent."""
+NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 STEPS = [
     {"shadow": 100, "minRows": 500},
     {"weight": 10, "minRows": 200},
@@ -94,12 +97,18 @@ class World:
         self.crash_at = crash_at
         self.effects = 0
         """Side effects that changed something, so far."""
+        self.begun: list[int] = []
+        """How many of them there were before each look of this tick."""
         self.writes = 0
         self.down_until = EPOCH
         self.drift: DriftStatus | None = None
         """What the drift watch found, and of which revision; None: nothing is watched."""
         self._round: datetime | None = None
         """When the last round of sync ended; kept in the operator's memory only."""
+        self._served = False
+        """Whether anything was stable yet: clients come from then on, and stay."""
+        self._up_since: datetime | None = None
+        """When the operator that runs now began to look; None: none did yet."""
         self._runtime: RuntimeWatch | None = None
         """The runtime watch of the stable revision; kept there as well."""
 
@@ -138,7 +147,22 @@ class World:
         """The operator is replaced by one with another serving image."""
         self.transcript.user(self.now, f"operator upgraded, serving image {image}", {})
         self.config = replace(self.config, serving_image=image)
-        self._round = self._runtime = None
+        self._forget()
+
+    def restart(self) -> None:
+        """The operator is replaced by one of the same release."""
+        self.transcript.user(self.now, "operator restarted", {})
+        self._forget()
+
+    def kill(self) -> None:
+        """The operator's process ends here, and another one comes in a while."""
+        self.transcript.user(self.now, "kill -9 of the operator", {})
+        self.down_until = self.now + 3 * TICK
+        self._forget()
+
+    def _forget(self) -> None:
+        """What an operator's process knows ends with it."""
+        self._round = self._runtime = self._up_since = None
 
     def happens(self, what: str) -> None:
         """Notes in the transcript what the test did to the world."""
@@ -215,7 +239,8 @@ class World:
     def tick(self) -> None:
         """One tick: pods start, clients send, the operator looks and acts until it is content."""
         self.now += TICK
-        if self.stable is not None:
+        self._served = self._served or self.stable is not None
+        if self._served:
             self.cluster.serve(DEPLOYMENT, self.now)
         invariants.check_traffic(self)
         if self.spec is None or self.now < self.down_until:
@@ -226,14 +251,14 @@ class World:
         try:
             self.settle()
         except Crash:
-            self.transcript.user(self.now, "kill -9 of the operator", {})
-            self.down_until = self.now + 3 * TICK
-            self._round = self._runtime = None
+            self.kill()
         invariants.check_status(self)
 
     def settle(self) -> None:
         """The operator looks and acts until it is content with this moment."""
+        self.begun = []
         for _ in range(MOST_LOOKS):
+            self.begun.append(self.effects)
             if not self.reconcile():
                 return
         raise AssertionError(f"the operator is never content at {self.standing}")
@@ -253,6 +278,7 @@ class World:
 
     def reconcile(self) -> bool:
         """Observe, decide, apply. Returns whether the status changed, or pods answered first."""
+        self._up_since = self._up_since or self.now
         observation = self.observe()
         decision = decide(observation, self.config, self.now)
         invariants.check_decision(self, observation, decision)
@@ -294,6 +320,9 @@ class World:
             before = self.cluster.services.get(name)
 
             def flip() -> None:
+                if name == DEPLOYMENT and before in self.cluster.harmed:
+                    # Its successor cannot have been ready any earlier.
+                    self.cluster.harmed.add(revision)
                 if before != revision:
                     self.transcript.child(self.now, f"Service {name} -> {revision}")
                 self.cluster.services[name] = revision
@@ -406,14 +435,15 @@ class World:
         return "Unschedulable: Insufficient memory" if workload.rolled_at is None else None
 
     def _telemetry(self, stable: str | None) -> TelemetryObservation | None:
-        if self._round is None:
-            return None
         workloads = list(self.cluster.workloads.values())
         pods = sum(len(workload.ready(self.now)) for workload in workloads)
         heard = sum(len(self.reached(workload)) for workload in workloads)
         answering = 0 if self.metrics_lost else heard
+        up_since = self._up_since or self.now
+        if self._round is None and (answering == pods or self.now - up_since <= PATIENCE):
+            return None
         return TelemetryObservation(
-            at=self._round,
+            at=self._round or NEVER,
             fresh=not self.metrics_lost and answering == pods,
             serving=pods,
             answering=answering,

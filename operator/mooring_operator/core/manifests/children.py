@@ -41,11 +41,34 @@ def children_of(
         access.sync_keys(owner, config),
         access.network_policy(owner, config),
         *_workloads(owner, observation, status, config),
-        access.disruption_budget(owner, serving.revision),
-        traffic.stable_service(owner, serving.revision),
+        *_entrance(owner, observation, status, serving),
         traffic.candidate_service(owner, _second(status, now)),
     )
     return tuple(item for item in wanted if _described(item) not in observation.foreign)
+
+
+def _entrance(
+    owner: ModelDeployment,
+    observation: DeploymentObservation,
+    status: ModelDeploymentStatus,
+    serving: RevisionRef,
+) -> tuple[Manifest, ...]:
+    """The clients' Service and the budget of what serves.
+
+    They stay as they are while the first revision starts beside another one that has ready pods:
+    after a lost status and memory clients are led there, and would find no pod here.
+    """
+    if status.stable is None and _others_ready(observation, serving):
+        return ()
+    return (
+        access.disruption_budget(owner, serving.revision),
+        traffic.stable_service(owner, serving.revision),
+    )
+
+
+def _others_ready(observation: DeploymentObservation, serving: RevisionRef) -> bool:
+    others = (s for s in observation.revisions.values() if s.revision != serving.revision)
+    return any(seen.ready for seen in others)
 
 
 def flip_ends(status: ModelDeploymentStatus) -> datetime | None:
