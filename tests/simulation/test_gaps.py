@@ -113,6 +113,19 @@ def test_clock_stands_still_while_counters_are_missing() -> None:
     world.run_until("Ready/Promoted", within=600)
 
 
+def test_restart_of_the_operator_is_no_news_when_the_analysis_ended_undecided() -> None:
+    world = at_step(3, rollout=rollout(maxDuration="5m", onUndecided="Pause"))
+    world.run_until("Stalled/AnalysisUndecided")
+    world.cluster.traffic.per_tick = 0
+    world.run(60)
+    writes, effects = world.writes, world.effects
+    world.restart()
+    world.run(300)
+    assert world.standing == "Stalled/AnalysisUndecided"
+    assert (world.writes, world.effects) == (writes, effects)
+    check_golden(world, "restarted-while-undecided")
+
+
 @pytest.mark.parametrize("step", [1, 3])
 def test_candidate_is_not_blamed_when_stable_loses_its_pods(step: int) -> None:
     world = at_step(step, rollout=rollout(maxDuration="20m", onUndecided="Rollback"))

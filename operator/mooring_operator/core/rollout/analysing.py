@@ -30,10 +30,20 @@ from mooring_operator.core.rollout.turn import (
     changed,
     named,
     normal,
+    told_before,
     warning,
     with_candidate,
 )
 from mooring_profile import Agreement, RatioVerdict, Verdict
+
+_HOLDS = (
+    Reason.ANALYSING,
+    Reason.AWAITING_METRICS,
+    Reason.SAMPLE_RATIO_MISMATCH,
+    Reason.PREDICTIONS_DIFFER,
+    Reason.ANALYSIS_UNDECIDED,
+)
+"""What was said of an analysis holds until somebody has asked the pods again."""
 
 
 def analyse(situation: Situation) -> Turn:
@@ -46,6 +56,9 @@ def analyse(situation: Situation) -> Turn:
     failure = None if judged is None else failure_turn(judged)
     if failure is not None:
         return failure
+    awaited = _not_asked_yet(situation)
+    if awaited is not None:
+        return awaited
     seen, missing = judged or situation, counters_missing(situation)
     marked = _found_again(seen) if missing is None else _missed(seen)
     if marked is not None:
@@ -197,12 +210,34 @@ def _found_again(situation: Situation) -> Turn | None:
     )
 
 
-def _frozen(situation: Situation, why: Reason) -> Turn:
-    """Counters are missing: the clock stands still since the last look that saw any."""
-    candidate = situation.candidate
-    known = situation.status.analysis
+def _not_asked_yet(situation: Situation) -> Turn | None:
+    """An operator that has just begun says what its predecessor said; None: it has asked.
+
+    Its clock stands still meanwhile, but one that was over stays over. This lasts for two
+    intervals at most: then pods have answered, or are known not to.
+    """
+    if situation.observation.telemetry is not None or situation.spec.paused:
+        return None
+    told = told_before(situation, _HOLDS)
+    if told is None:
+        return None
+    ended = told.reason is Reason.ANALYSIS_UNDECIDED
+    held = situation.candidate.held_since if ended else _held_since(situation)
+    return Turn(
+        with_candidate(situation, held_since=held), told, requeue_after=_interval(situation)
+    )
+
+
+def _held_since(situation: Situation) -> datetime:
+    """Since when the clock stands still: since the last look that saw any counters."""
+    candidate, known = situation.candidate, situation.status.analysis
     seen = known.evaluated_at if known is not None else candidate.step_started_at
-    held = candidate.held_since or max(seen, candidate.analysis_started_at or seen)
+    return candidate.held_since or max(seen, candidate.analysis_started_at or seen)
+
+
+def _frozen(situation: Situation, why: Reason) -> Turn:
+    """Counters are missing: neither weight nor clock moves."""
+    candidate = situation.candidate
     what = (
         "too few of the answered rows are recorded; neither weight nor clock moves until more are"
         if why is Reason.LOW_COVERAGE
@@ -214,7 +249,7 @@ def _frozen(situation: Situation, why: Reason) -> Turn:
     left = _grace_left(situation)
     waits = (_interval(situation), left) if left else (_interval(situation),)
     return Turn(
-        with_candidate(situation, held_since=held),
+        with_candidate(situation, held_since=_held_since(situation)),
         reconciling(Reason.AWAITING_METRICS, message),
         requeue_after=min(waits),
     )

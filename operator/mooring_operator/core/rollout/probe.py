@@ -22,7 +22,7 @@ from mooring_operator.api.deployment_status import (
     RevisionRef,
     Trigger,
 )
-from mooring_operator.core.conditions import reconciling, trimmed
+from mooring_operator.core.conditions import Standing, reconciling, trimmed
 from mooring_operator.core.decision import RouteRole
 from mooring_operator.core.observation import PhaseCounts, TelemetryObservation
 from mooring_operator.core.revision import next_seq, reference, reference_fields
@@ -42,6 +42,7 @@ from mooring_operator.core.rollout.turn import (
     changed,
     named,
     normal,
+    told_before,
     warning,
     with_candidate,
 )
@@ -130,13 +131,14 @@ def judge_probe(situation: Situation) -> Turn:
             events=(normal(Reason.PROBING, message),),
         )
     left = _time_left(situation)
-    if telemetry is None or not telemetry.fresh:
+    if telemetry is None:
+        return _not_asked_yet(situation)
+    if not telemetry.fresh:
         if left == timedelta():
             return _end(situation, ProbeVerdict.UNDECIDED, "the pods' counters are not fresh")
-        message = f"{_progress(situation)}; the pods' counters are not fresh"
         return Turn(
             situation.status,
-            reconciling(Reason.PROBING, message),
+            _blind(situation),
             requeue_after=min(_interval(situation), left),
         )
     analysis = _compared(situation, telemetry)
@@ -163,6 +165,18 @@ def leave_probe(situation: Situation) -> Turn:
 def drop_probe(situation: Situation) -> Turn:
     """ProbeUnwanted: the spec asks for another revision, or for none that may serve."""
     return _end(situation, ProbeVerdict.UNWANTED, "the spec asks for something else")
+
+
+def _not_asked_yet(situation: Situation) -> Turn:
+    """An operator that has just begun ends no probe by its clock before it has asked the pods."""
+    told = told_before(situation, (Reason.PROBING,))
+    standing = told or _blind(situation)
+    return Turn(situation.status, standing, requeue_after=_interval(situation))
+
+
+def _blind(situation: Situation) -> Standing:
+    message = f"{_progress(situation)}; the pods' counters are not fresh"
+    return reconciling(Reason.PROBING, message)
 
 
 def _answers(situation: Situation) -> bool:

@@ -20,7 +20,14 @@ from mooring_operator.core.rollout.candidate import (
     starting_message,
     time_left,
 )
-from mooring_operator.core.rollout.turn import Situation, Turn, changed, named, normal
+from mooring_operator.core.rollout.turn import (
+    Situation,
+    Turn,
+    changed,
+    named,
+    normal,
+    told_before,
+)
 
 LEAST_WARM = timedelta(seconds=2)
 """The former pods hand over what the nodes still lead to them: a second or two after the flip."""
@@ -36,6 +43,11 @@ def promote(situation: Situation) -> Turn:
     pods = situation.pods(candidate)
     judged_still = candidate.analysis_started_at is not None and not candidate.promoted_by
     if judged_still and not stable_is_away(situation):
+        told = told_before(situation, (Reason.PROMOTING, Reason.PROGRESS_DEADLINE_EXCEEDED))
+        if situation.observation.telemetry is None and told is not None:
+            # An operator that has just begun swaps no roles before it has asked the pods.
+            interval = parse_duration(situation.spec.monitoring.interval)
+            return Turn(situation.status, told, requeue_after=interval)
         judged = judge(situation)
         failure = None if judged is None else failure_turn(judged)
         if failure is not None:

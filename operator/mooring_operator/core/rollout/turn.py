@@ -4,12 +4,12 @@ A turn without a standing changed the state: the table is consulted again at the
 that one decision always ends at a state that an unchanged world keeps.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from mooring_operator.api.conditions import Reason
+from mooring_operator.api.conditions import ConditionType, Reason
 from mooring_operator.api.deployment import ModelDeploymentSpec
 from mooring_operator.api.deployment_status import (
     CandidateStatus,
@@ -17,7 +17,7 @@ from mooring_operator.api.deployment_status import (
     RevisionRef,
     StableStatus,
 )
-from mooring_operator.core.conditions import Standing, trimmed
+from mooring_operator.core.conditions import Standing, condition_of, is_true, trimmed
 from mooring_operator.core.decision import EventNote, EventType, OperatorConfig
 from mooring_operator.core.observation import DeploymentObservation, RevisionObservation
 
@@ -99,6 +99,27 @@ class Turn:
     """Where the deployment stands; None: the state changed, consult the table again."""
     events: tuple[EventNote, ...] = ()
     requeue_after: timedelta | None = None
+
+
+def told_before(situation: Situation, reasons: Collection[Reason]) -> Standing | None:
+    """Where the status says that the deployment stands, for a look that knows less than the last.
+
+    An operator that has just begun has asked no pod yet: until it has, what its predecessor said
+    holds, so that a restart is no news of any deployment.
+
+    Args:
+        situation: the look.
+        reasons: what may still hold; None is returned for others, and after an edit of the spec.
+    """
+    before = situation.before
+    known = condition_of(before.conditions, ConditionType.READY)
+    reason = None if known is None else next((r for r in reasons if r == known.reason), None)
+    edited = before.observed_generation != situation.observation.resource.metadata.generation
+    if known is None or reason is None or edited:
+        return None
+    is_stalled = is_true(before.conditions, ConditionType.STALLED)
+    type_ = ConditionType.STALLED if is_stalled else ConditionType.RECONCILING
+    return Standing(type_, reason, known.message)
 
 
 def changed(status: ModelDeploymentStatus, **fields: object) -> ModelDeploymentStatus:
