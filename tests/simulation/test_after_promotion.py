@@ -128,6 +128,20 @@ def test_promoted_revision_is_known_to_be_good_when_it_survived_its_soak() -> No
     check_golden(world, "soak")
 
 
+def test_soak_is_not_passed_unseen_when_the_operator_restarts_just_before_its_end() -> None:
+    world = promoted(rollback={"soak": "10m", "triggers": []})
+    changes(world, v2=FAILING)
+    world.run(500)
+    assert not world.status["stable"].get("soakedAt")
+    world.restart()
+    world.run(600)
+    assert not world.status["stable"].get("soakedAt"), "it fails all the while"
+    changes(world, v2=Behaviour())
+    world.run(300)
+    assert world.status["stable"]["soakedAt"]
+    check_golden(world, "soak-restarted")
+
+
 def test_soak_is_not_passed_when_the_revision_is_failing() -> None:
     world = promoted(rollback={"soak": "3m", "triggers": []})
     changes(world, v2=FAILING)

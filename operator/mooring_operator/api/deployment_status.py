@@ -99,6 +99,10 @@ class StableStatus(RevisionRef):
     """How it became stable: Initialized, Promoted, or RolledBack (it took the role back)."""
     soaked_at: datetime | None = None
     """When it had served for rollback.soak without a fault; absent before."""
+    metrics_missing_since: datetime | None = None
+    """Since when its soak is over but for the counters that show that it had no fault."""
+    unproven: bool = False
+    """Whether they are missing for longer than rollout.analysis.metricsGrace."""
     probes: Annotated[list[ProbeResult], Field(max_length=4)] = []
     failed_return: FailedReturn | None = None
     """Why no rollback leaves it any more: the revision to go back to could not start."""

@@ -35,7 +35,7 @@ from mooring_operator.core.rollout.revert import revert
 from mooring_operator.core.rollout.settled import stay_back, wait_for_model
 from mooring_operator.core.rollout.steps import phase_key
 from mooring_operator.core.rollout.turn import Situation
-from mooring_operator.core.runtime import RuntimeWatch
+from mooring_operator.core.runtime import ENOUGH, RuntimeWatch
 from mooring_operator.ids import Revision
 from tests.builders.observed import (
     arm,
@@ -238,7 +238,9 @@ def test_row_of_rollbacks_ends_only_with_a_later_promotion_that_survives_its_soa
 ) -> None:
     rolled_back = [EPOCH + minutes * MINUTE, EPOCH - 9 * HOUR]
     budget = BudgetStatus(consecutive_rollbacks=2, rolled_back_at=rolled_back)
-    observation = look(promoted(budget=budget), pods("v2"), wire_spec=spec("v2"))
+    well = RuntimeWatch(V2, EPOCH, gone=(False,) * ENOUGH)
+    heard = telemetry(stable=V2, runtime=well)
+    observation = look(promoted(budget=budget), pods("v2"), wire_spec=spec("v2"), telemetry=heard)
     after = decided(observation, 30 * HOUR).status
     assert after.history[0].soaked
     assert after.budget is not None

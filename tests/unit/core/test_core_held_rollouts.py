@@ -131,7 +131,8 @@ def test_former_revision_goes_when_its_time_is_over(minutes: int, *, kept: bool)
     retired = RetiredRevision.model_validate(
         reference_fields(ref("v1")) | {"keep_until": EPOCH + 60 * MINUTE}
     )
-    before = status(stable=stable("v2"), retired=retired, desired=ref("v2"))
+    serving = stable("v2", soaked_at=EPOCH)
+    before = status(stable=serving, retired=retired, desired=ref("v2"))
     decision = decided(look(before, pods("v2"), pods("v1"), wire_spec=spec("v2")), minutes * MINUTE)
     assert (decision.status.retired is not None) is kept
     assert bool(decision.prune) is not kept

@@ -42,7 +42,7 @@ from mooring_operator.core.rollout.settled import (
     wait_for_model,
     wait_for_names,
 )
-from mooring_operator.core.rollout.soak import soak, soak_left
+from mooring_operator.core.rollout.soak import soak, soak_events, soak_left
 from mooring_operator.core.rollout.state import State, state_of
 from mooring_operator.core.rollout.steps import routes
 from mooring_operator.core.rollout.summary import summarize
@@ -163,6 +163,7 @@ def _decision(
         events=(
             *(events or _standing_event(situation, standing)),
             *ignored.events,
+            *soak_events(situation.before, situation.on(status)),
             *monitoring_events(situation.before.conditions, status.conditions),
         ),
         requeue_after=_soonest(requeue_after, situation.on(status)),

@@ -17,7 +17,7 @@ from mooring_operator.core.rollout.budget import pending
 from mooring_operator.core.rollout.candidate import all_ready
 from mooring_operator.core.rollout.pod_update import trial_message, update_failed
 from mooring_operator.core.rollout.quarantine import quarantine_end
-from mooring_operator.core.rollout.soak import is_soaking, soak_end
+from mooring_operator.core.rollout.soak import soak_message
 from mooring_operator.core.rollout.turn import (
     Situation,
     Turn,
@@ -25,7 +25,7 @@ from mooring_operator.core.rollout.turn import (
     named,
     with_candidate,
 )
-from mooring_operator.core.timeline import minute, second
+from mooring_operator.core.timeline import second
 
 
 def serve(situation: Situation) -> Turn:
@@ -56,9 +56,7 @@ def serve(situation: Situation) -> Turn:
         return Turn(situation.status, reconciling(Reason.NOT_ENOUGH_PODS, told))
     if situation.desired.version != stable.version:
         message += f"; {situation.desired.version} is the same package"
-    if is_soaking(situation):
-        message += f"; soaking until {minute(soak_end(situation))}"
-    message += remark(situation)
+    message += soak_message(situation) + remark(situation)
     return Turn(situation.status, ready(_ready_reason(situation), message))
 
 
