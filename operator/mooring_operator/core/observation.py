@@ -122,6 +122,8 @@ class DeploymentObservation:
     telemetry: TelemetryObservation | None = None
     foreign: tuple[str, ...] = ()
     """`Kind name` of children's names that someone else's objects occupy."""
+    rivals: Mapping[str, str] = field(default_factory=dict[str, str])
+    """For those among them that another object of ours controls: its kind and name."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """Children as they must be: applied in order, repaired when they drifted, pruned when obsolete."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from mooring_operator.api.group import API_VERSION, FIELD_MANAGER, MANAGED_BY, Annotation, Label
 from mooring_operator.core.decision import ChildRef, Manifest
@@ -131,10 +132,9 @@ class Applier:
         if controller and controller == controller_uid(child):
             return True
         for reference in objects_at(live, "metadata", "ownerReferences"):
-            # Of an owner of the same name that was deleted: collected any moment now.
-            if reference.get("controller") is True and text_at(reference, "apiVersion") == (
-                API_VERSION
-            ):
+            # Of an owner that was deleted: collected any moment now. One that lives keeps it.
+            ours = text_at(reference, "apiVersion") == API_VERSION
+            if reference.get("controller") is True and ours and not self._lives(owner, reference):
                 raise Transient(
                     f"{key_of(live)} still belongs to {text_at(reference, 'kind')} "
                     f"{text_at(reference, 'name')} with uid {controller}, which is gone",
@@ -150,6 +150,13 @@ class Applier:
         if fresh:
             log.warning("%s: the name of %s is taken by somebody else's object", key_of(owner), ref)
         return False
+
+    def _lives(self, owner: Manifest, reference: Mapping[str, Any]) -> bool:
+        """Whether a reference names another object of ours that is there."""
+        mine = key_of(owner)
+        key = ObjectKey(text_at(reference, "kind"), mine.namespace, text_at(reference, "name"))
+        other = None if key == mine else self._cache.get(key)
+        return other is not None and text_at(other, "metadata", "uid") == reference.get("uid")
 
     def _is_as_wanted(self, key: ObjectKey, live: Manifest, child: Manifest, intent: str) -> bool:
         applied = text_at(live, "metadata", "annotations", Annotation.INTENT.value)

@@ -1,7 +1,7 @@
 """What a decision about a ModelDeployment reads, gathered from the cache and from sync."""
 
 from mooring_operator.api.deployment import ModelDeployment
-from mooring_operator.api.group import Annotation, Kind, Label
+from mooring_operator.api.group import API_VERSION, Annotation, Kind, Label
 from mooring_operator.api.model import Model
 from mooring_operator.core.decision import Manifest
 from mooring_operator.core.observation import (
@@ -59,7 +59,21 @@ def observe_deployment(
         memory=next((text for text in reversed(list(memories)) if text), None),
         telemetry=telemetry,
         foreign=foreign,
+        rivals=_rivals(cache, key.namespace, foreign),
     )
+
+
+def _rivals(cache: Cache, namespace: str, foreign: tuple[str, ...]) -> dict[str, str]:
+    """Which objects of ours control those of the foreign children that we know."""
+    found: dict[str, str] = {}
+    for child in foreign:
+        kind, _, name = child.partition(" ")
+        live = cache.get(ObjectKey(kind, namespace, name))
+        for reference in objects_at(live, "metadata", "ownerReferences"):
+            ours = text_at(reference, "apiVersion") == API_VERSION
+            if ours and reference.get("controller") is True:
+                found[child] = f"{text_at(reference, 'kind')} {text_at(reference, 'name')}"
+    return found
 
 
 def _revision(workload: Manifest, pods: tuple[Manifest, ...]) -> RevisionObservation:

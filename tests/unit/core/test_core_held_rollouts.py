@@ -55,6 +55,22 @@ def test_nothing_starts_when_a_new_deployment_is_paused() -> None:
     assert decision.status.candidate is None
 
 
+def test_name_that_two_deployments_need_is_told_with_both_and_what_to_do() -> None:
+    both = ("Service delays-candidate", "Service delays")
+    observation = look(
+        status(stable=stable("v1"), desired=ref("v1")),
+        pods("v1"),
+        foreign=both,
+        rivals={both[0]: "ModelDeployment delays-candidate"},
+    )
+    decision = decided(observation)
+    assert standing(decision) == "Stalled/NameConflict"
+    (stalled,) = [c for c in decision.status.conditions if c.type == "Stalled"]
+    assert "Service delays-candidate belongs to ModelDeployment delays-candidate" in stalled.message
+    assert "another metadata.name" in stalled.message
+    assert "Service delays exists and is not this deployment's" in stalled.message
+
+
 def test_new_version_is_held_back_when_the_deployment_is_paused() -> None:
     before = status(stable=stable("v1"), desired=ref("v1"))
     decision = decided(look(before, pods("v1"), wire_spec=spec("v2", paused=True)))

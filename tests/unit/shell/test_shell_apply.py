@@ -5,7 +5,9 @@ import pytest
 from mooring_operator.core.decision import ChildRef
 from mooring_operator.errors import Conflict, Transient
 from mooring_operator.reconcile.apply import Applier
+from mooring_operator.reconcile.observe_deployment import observe_deployment
 from tests.unit.shell.harness import KEY, Harness
+from tests.unit.shell.objects import deployment_resource
 
 OURS = {"app.kubernetes.io/managed-by": "mooring", "mooring.dev/deployment": "d"}
 
@@ -157,6 +159,26 @@ async def test_predecessors_child_is_waited_for() -> None:
     successor = {**owner, "metadata": {**owner["metadata"], "uid": "another"}}
     with pytest.raises(Transient, match="which is gone"):
         await world.applier.apply(successor, [_service()])
+
+
+async def test_child_of_another_deployment_that_lives_is_left_to_it() -> None:
+    """`d` needs a Service d-candidate, and so does a deployment of that name."""
+    world = Harness()
+    first = world.kube.put(deployment_resource("d-candidate"))
+    world.ingest.watched("ADDED", first)
+    later = world.declare()
+    shared = _service()
+    shared["metadata"] = {"name": "d-candidate", "labels": dict(OURS)}
+    await world.applier.apply(first, [shared])
+    kept = world.kube.objects["Service", "a", "d-candidate"]
+    with pytest.raises(Conflict):
+        await world.applier.apply(later, [shared])
+    assert await world.applier.foreign(KEY) == ("Service d-candidate",)
+    assert world.kube.objects["Service", "a", "d-candidate"] == kept
+    world.tell()
+    foreign = await world.applier.foreign(KEY)
+    observation = observe_deployment(world.cache, later, foreign=foreign, telemetry=None)
+    assert observation.rivals == {"Service d-candidate": "ModelDeployment d-candidate"}
 
 
 async def test_prune_deletes_only_what_the_owner_controls() -> None:

@@ -119,12 +119,19 @@ def _held_message(situation: Situation, entry: QuarantineEntry) -> str:
 
 def wait_for_names(situation: Situation) -> Turn:
     """Conflicting: nothing moves while a child's name belongs to somebody else."""
-    taken = ", ".join(situation.observation.foreign)
-    message = (
-        f"{taken} exists and is not this deployment's: delete or rename it, or give the"
-        " ModelDeployment another name"
-    )
-    return Turn(situation.status, stalled(Reason.NAME_CONFLICT, message))
+    observation = situation.observation
+    told = [
+        f"{child} belongs to {owner}: their names do not go together, so delete one of the two and"
+        " apply it with another metadata.name"
+        for child, owner in observation.rivals.items()
+    ]
+    others = [child for child in observation.foreign if child not in observation.rivals]
+    if others:
+        told.append(
+            f"{', '.join(others)} exists and is not this deployment's: delete or rename it, or give"
+            " the ModelDeployment another name"
+        )
+    return Turn(situation.status, stalled(Reason.NAME_CONFLICT, "; ".join(told)))
 
 
 def wait_for_model(situation: Situation) -> Turn:
