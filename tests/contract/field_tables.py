@@ -23,7 +23,7 @@ WORDS = {
     "write a Kubernetes quantity": "quantity",
     "write s3://BUCKET/PREFIX, https": "`s3://`, `https://` or `pvc://`",
     "write s3://BUCKET/PREFIX, without": "`s3://`",
-    "name a Secret": "begins with `mooring-`",
+    "name a Secret": "begins with `mooring-`, not `mooring-sync-key`",
     "write a segment size": "`1Mi` to `99Mi`",
     "write http://HOST": "`http://` or `https://`",
     "write the name of an HTTP header": "header name",

@@ -6,8 +6,9 @@ from typing import Any, cast
 
 import pytest
 import yaml
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from mooring_operator.api.base import SecretName
 from mooring_operator.api.group import Kind
 from mooring_operator.api.schema import render, structural
 
@@ -44,6 +45,25 @@ def test_schema_is_structural_and_bounded(kind: Kind) -> None:
             assert "maxItems" in node, path
         if node.get("type") == "string" and "enum" not in node:
             assert "maxLength" in node, path
+
+
+def test_no_pod_is_given_the_key_that_commands_pods() -> None:
+    """In the operator's namespace it would be there to be named, with the prefix of consent."""
+    rule = {
+        "rule": "self != 'mooring-sync-key'",
+        "message": "mooring-sync-key is the operator's own Secret: name one of yours",
+    }
+    for kind in Kind:
+        document = yaml.safe_load(render(kind))
+        root = document["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+        spec = nodes(root["properties"]["spec"], "spec")
+        names = [node for path, node in spec if path.lower().endswith("secretname")]
+        assert names, kind
+        assert all(rule in node["x-kubernetes-validations"] for node in names), kind
+    judge = TypeAdapter[str](SecretName)
+    assert judge.validate_python("mooring-store") == "mooring-store"
+    with pytest.raises(ValidationError, match="is the operator's own Secret"):
+        judge.validate_python("mooring-sync-key")
 
 
 @pytest.mark.parametrize("kind", list(Kind))

@@ -4,10 +4,11 @@ Types here are parsed once at the edge; inside, values are valid by type.
 """
 
 import re
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Annotated, Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 from pydantic.fields import FieldInfo
 
@@ -65,10 +66,11 @@ SENTENCE = "x-mooring-sentence"
 """Field marker: what a user reads instead of a pattern that did not match."""
 
 
-def _text(pattern: str, sentence: str, *, most: int) -> FieldInfo:
-    return Field(
-        pattern=pattern, min_length=1, max_length=most, json_schema_extra={SENTENCE: sentence}
-    )
+def _text(pattern: str, sentence: str, *, most: int, rules: Sequence[CelRule] = ()) -> FieldInfo:
+    extra: dict[str, Any] = {SENTENCE: sentence}
+    if rules:
+        extra |= validations(*rules)
+    return Field(pattern=pattern, min_length=1, max_length=most, json_schema_extra=extra)
 
 
 Duration = Annotated[
@@ -132,13 +134,26 @@ HeaderName = Annotated[
 SegmentSize = Annotated[
     str, _text(r"^[1-9][0-9]?Mi$", "write a segment size from 1Mi to 99Mi", most=4)
 ]
+SYNC_KEY_SECRET = "mooring-sync-key"  # noqa: S105 the name of a Secret, not a secret
+"""The operator's own, in its own namespace: nobody's pods may have it."""
+
+
+def _refuse_sync_key(name: str) -> str:
+    if name == SYNC_KEY_SECRET:
+        raise ValueError(_NOT_OURS)
+    return name
+
+
+_NOT_OURS = f"{SYNC_KEY_SECRET} is the operator's own Secret: name one of yours"
 SecretName = Annotated[
     str,
     _text(
         r"^mooring-[a-z0-9]([-a-z0-9]*[a-z0-9])?$",
         "name a Secret that starts with mooring-: the prefix is its owner's consent",
         most=63,
+        rules=[cel(f"self != '{SYNC_KEY_SECRET}'", _NOT_OURS)],
     ),
+    AfterValidator(_refuse_sync_key),
 ]
 """A Secret of the same namespace. The prefix is the owner's consent to its use by Mooring."""
 Sentence = Annotated[str, Field(max_length=1024)]

@@ -107,7 +107,7 @@ def _bound(out: Schema) -> None:
         out["default"] = _pruned(out["default"])
     if SENTENCE in out:
         rule = {"rule": f"self.matches(r'{out.pop('pattern')}')", "message": out.pop(SENTENCE)}
-        out["x-kubernetes-validations"] = [rule]
+        out["x-kubernetes-validations"] = [rule, *out.get("x-kubernetes-validations", ())]
     for exclusive, inclusive in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
         if exclusive in out and not isinstance(out[exclusive], bool):
             out[inclusive] = out[exclusive]

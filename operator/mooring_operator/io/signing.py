@@ -9,14 +9,16 @@ import binascii
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from mooring_operator.api.base import SYNC_KEY_SECRET
 from mooring_operator.api.group import FIELD_MANAGER, MANAGED_BY, Label
 from mooring_operator.core.decision import Manifest
 from mooring_operator.errors import AlreadyExists, NotFound, Refused
-from mooring_operator.io.fields import mapping_at
+from mooring_operator.io.fields import mapping_at, text_at
 from mooring_operator.io.kube import KubeClient, ObjectRef
 from mooring_operator.io.resources import RESOURCES
 
-SECRET_NAME = "mooring-sync-key"  # noqa: S105 - the name of a Secret, not a secret
+SECRET_NAME = SYNC_KEY_SECRET
+SECRET_TYPE = f"{FIELD_MANAGER}.dev/sync-key"
 _CURRENT, _NEXT = "current", "next"
 
 
@@ -43,7 +45,7 @@ async def load_signer(kube: KubeClient, namespace: str) -> Signer:
     """Reads the key's Secret, creating it with a fresh key if absent.
 
     Raises:
-        Refused: the Secret is there but holds no usable key.
+        Refused: the Secret is there but is not the operator's, or holds no usable key.
         Transient: the API server does not answer.
     """
     ref = ObjectRef(RESOURCES["Secret"], namespace, SECRET_NAME)
@@ -54,6 +56,7 @@ async def load_signer(kube: KubeClient, namespace: str) -> Signer:
             secret = await kube.create(_new_secret(namespace))
         except AlreadyExists:
             secret = await kube.get(ref)
+    _refuse_foreign(ref, secret)
     data = mapping_at(secret, "data")
     try:
         current = base64.b64decode(data[_CURRENT], validate=True)
@@ -66,6 +69,24 @@ async def load_signer(kube: KubeClient, namespace: str) -> Signer:
         ) from error
 
 
+def _refuse_foreign(ref: ObjectRef, secret: Manifest) -> None:
+    """Whoever knows the key commands the pods: one that somebody else made is not signed with.
+
+    A copy can carry these marks too. That nobody but the operator makes this Secret is for the
+    policy in `manifests/install` to enforce; this finds the Secret that only has its name.
+    """
+    kind, label = text_at(secret, "type"), Label.MANAGED_BY.value
+    manager = text_at(secret, "metadata", "labels", label)
+    if kind == SECRET_TYPE and manager == MANAGED_BY:
+        return
+    raise Refused(
+        f"{ref} is not the operator's: it has type {kind or 'none'} and label {label}="
+        f"{manager or 'none'}, not {SECRET_TYPE} and {MANAGED_BY}. Somebody else made it, so no"
+        " pod is told to believe its key. Find out who may create Secrets there, then delete it:"
+        " the operator makes a new one"
+    )
+
+
 def _new_secret(namespace: str) -> Manifest:
     raw = Ed25519PrivateKey.generate().private_bytes_raw()
     return {
@@ -76,6 +97,6 @@ def _new_secret(namespace: str) -> Manifest:
             "namespace": namespace,
             "labels": {Label.MANAGED_BY.value: MANAGED_BY},
         },
-        "type": f"{FIELD_MANAGER}.dev/sync-key",
+        "type": SECRET_TYPE,
         "data": {_CURRENT: base64.b64encode(raw).decode()},
     }

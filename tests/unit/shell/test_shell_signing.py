@@ -47,3 +47,29 @@ async def test_unusable_secret_is_refused_with_a_remedy(data: dict[str, str]) ->
     kube.put({**kube.objects["Secret", "s", SECRET_NAME], "data": data})
     with pytest.raises(Refused, match="Delete the Secret"):
         await load_signer(kube, "s")
+
+
+@pytest.mark.parametrize(
+    ("type_", "labels"),
+    [
+        ("Opaque", {"app.kubernetes.io/managed-by": "mooring"}),
+        ("mooring.dev/sync-key", {}),
+        ("mooring.dev/sync-key", {"app.kubernetes.io/managed-by": "Helm"}),
+    ],
+)
+async def test_usable_key_of_somebody_else_is_refused_with_a_remedy(
+    type_: str, labels: dict[str, str]
+) -> None:
+    kube = MemoryKube()
+    planted = {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {"name": SECRET_NAME, "namespace": "s", "labels": labels},
+        "type": type_,
+        "data": {"current": base64.b64encode(bytes(range(32))).decode()},
+    }
+    kube.put(planted)
+    with pytest.raises(Refused, match="is not the operator's: it has type") as refused:
+        await load_signer(kube, "s")
+    assert "Secret s/mooring-sync-key" in str(refused.value)
+    assert "then delete it" in str(refused.value)
