@@ -4,14 +4,12 @@ Both are compared after the fact: how long after a verdict the last answer of th
 came, and whether a quarantined one answered anything that was sent after every pod knew.
 """
 
-import subprocess
-import threading
-import time
 from dataclasses import dataclass
 from datetime import datetime
 from types import TracebackType
 from typing import Self
 
+from tests.cluster.kubectl_watch import KubectlWatch
 from tests.cluster.steady_load import Answer
 from tests.cluster_tools.cluster import Cluster
 
@@ -52,15 +50,10 @@ class RevisionLog:
     """Every status of a deployment that the API server told of, from entering on."""
 
     def __init__(self, cluster: Cluster, namespace: str, name: str) -> None:
-        watch = [cluster.kubectl_path, f"--kubeconfig={cluster.kubeconfig}"]
-        watch += ["get", "mdep", name, "-n", namespace, "--watch", "-o", LINE]
-        self._command = [str(word) for word in watch]
-        self._lines: list[tuple[float, dict[str, str]]] = []
+        self._watch = KubectlWatch(cluster, "mdep", name, "-n", namespace, "--watch", "-o", LINE)
 
     def __enter__(self) -> Self:
-        self._process = subprocess.Popen(self._command, stdout=subprocess.PIPE, text=True)
-        self._thread = threading.Thread(target=self._read, daemon=True)
-        self._thread.start()
+        self._watch.__enter__()
         return self
 
     def __exit__(
@@ -69,36 +62,30 @@ class RevisionLog:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._process.kill()
-        self._process.wait(10)
-        self._thread.join(10)
-        assert self._process.stdout is not None
-        self._process.stdout.close()
-
-    def _read(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            values: dict[str, str] = dict(zip(FIELDS, line.strip().split("|"), strict=False))
-            self._lines.append((time.time(), values))
+        self._watch.__exit__(kind, error, trace)
 
     def verdicts(self) -> list[Verdict]:
         """Every verdict so far, in order."""
-        lines = list(self._lines)
+        lines = self._statuses()
         found: dict[tuple[str, str], Verdict] = {}
-        for index, (_, now) in enumerate(lines):
+        for index, now in enumerate(lines):
             stage, revision = now[".status.candidate.stage"], now[".status.candidate.revision"]
             if stage in AWAY:
                 at = now[".status.candidate.stepStartedAt"]
                 found.setdefault((revision, at), self._verdict(lines, index, revision, at, stage))
-            before = lines[index - 1][1][".status.stable.revision"] if index else ""
+            before = lines[index - 1][".status.stable.revision"] if index else ""
             if before and before != now[".status.stable.revision"]:
                 at = now[".status.stable.since"]
                 found.setdefault((before, at), self._verdict(lines, index, before, at, "Flip"))
         return list(found.values())
 
+    def _statuses(self) -> list[dict[str, str]]:
+        texts = [line.strip().split("|") for line in self._watch.lines()]
+        return [dict(zip(FIELDS, values, strict=False)) for values in texts]
+
     def _verdict(
         self,
-        lines: list[tuple[float, dict[str, str]]],
+        lines: list[dict[str, str]],
         index: int,
         revision: str,
         at: str,
@@ -106,7 +93,7 @@ class RevisionLog:
     ) -> Verdict:
         decided = seconds(at)
         known = None
-        for _, later in lines[index:]:
+        for later in lines[index:]:
             at_last = later[".status.lastRollback.at"]
             mine = later[".status.lastRollback.fromRevision"] == revision and at_last
             if kind == "RollingBack" and mine and seconds(at_last) >= decided:

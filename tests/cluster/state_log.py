@@ -1,11 +1,10 @@
 """Every state of one object that the API server told of, from entering on."""
 
 import json
-import subprocess
-import threading
 from types import TracebackType
 from typing import Any, Self
 
+from tests.cluster.kubectl_watch import KubectlWatch
 from tests.cluster_tools.cluster import Cluster
 from tests.demo.world import Object
 
@@ -21,15 +20,10 @@ class StateLog:
 
     def __init__(self, cluster: Cluster, path: str, name: str) -> None:
         address = f"{path}?watch=true&timeoutSeconds=7200&fieldSelector=metadata.name%3D{name}"
-        get = [cluster.kubectl_path, f"--kubeconfig={cluster.kubeconfig}", "get", "--raw", address]
-        self._command = [str(word) for word in get]
-        self._states: list[Object] = []
-        self._kinds: list[str] = []
+        self._watch = KubectlWatch(cluster, "--raw", address)
 
     def __enter__(self) -> Self:
-        self._process = subprocess.Popen(self._command, stdout=subprocess.PIPE, text=True)
-        self._thread = threading.Thread(target=self._read)
-        self._thread.start()
+        self._watch.__enter__()
         return self
 
     def __exit__(
@@ -38,11 +32,7 @@ class StateLog:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._process.kill()
-        self._process.wait(10)
-        self._thread.join(10)
-        assert self._process.stdout is not None
-        self._process.stdout.close()
+        self._watch.__exit__(kind, error, trace)
 
     def states(self) -> list[Object]:
         """The state at the start, then one after each write; the watch has not broken.
@@ -50,16 +40,11 @@ class StateLog:
         Raises:
             AssertionError: it has, or something else than writes was told of.
         """
-        assert self._process.poll() is None, "the watch ended early"
-        assert all(kind in ("ADDED", "MODIFIED") for kind in self._kinds), self._kinds
-        return list(self._states)
-
-    def _read(self) -> None:
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            event: dict[str, Any] = json.loads(line)
-            self._states.append(event["object"])
-            self._kinds.append(event["type"])
+        assert not self._watch.broken, "the watch ended early"
+        events: list[dict[str, Any]] = [json.loads(line) for line in self._watch.lines()]
+        kinds = {event["type"] for event in events}
+        assert kinds <= {"ADDED", "MODIFIED"}, kinds
+        return [event["object"] for event in events]
 
 
 def but_status(state: Object) -> Object:

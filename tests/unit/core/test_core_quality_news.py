@@ -16,7 +16,7 @@ from mooring_profile.counts import FeatureCounts
 from mooring_profile.document import SCORE_STREAM, Segment, SegmentProfile
 from mooring_profile.risk import LossTotals
 from mooring_profile.sketch import Sketch
-from tests.unit.shell.test_core_quality_watch import (
+from tests.unit.core.test_core_quality_watch import (
     HOUR,
     NOON,
     SURE,
