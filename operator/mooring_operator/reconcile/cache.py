@@ -4,8 +4,8 @@ Three sources feed it: watch events, complete lists (which find deletions that n
 and the answers to our own writes (so that we read what we wrote). A version never goes back, and
 late news of the dead is not believed.
 
-Objects are kept as compact JSON and read anew by whoever asks: as Python objects they would take
-five times the memory, and reading one takes some ten microseconds.
+Objects are kept as packed JSON and read anew by whoever asks: as Python objects they would take
+fifty times the memory, and reading one takes some ten microseconds.
 """
 
 from collections import OrderedDict
@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from mooring_operator.core.decision import Manifest
 from mooring_operator.ids import ObjectKey
 from mooring_operator.io.fields import mapping_at, objects_at, text_at
-from mooring_operator.io.wire_json import from_bytes, to_kept_bytes
+from mooring_operator.io.packing import Packer
+from mooring_operator.io.wire_json import from_bytes, to_bytes
 from mooring_operator.reconcile.links import key_of, links_of
 
 _REMEMBERED_DEAD = 10_000
@@ -38,7 +39,8 @@ class _Kept:
         uid: its uid.
         version: its resourceVersion.
         links: the objects of ours that it speaks of.
-        document: itself, as JSON.
+        document: itself, as JSON, packed.
+        packer: by which it was.
         carries: the intent that this version was seen to carry; empty: not looked yet.
     """
 
@@ -46,7 +48,12 @@ class _Kept:
     version: int
     links: tuple[ObjectKey, ...]
     document: bytes
+    packer: Packer
     carries: str = ""
+
+    def read(self) -> Manifest:
+        """The object; the caller's own copy."""
+        return from_bytes(self.packer.unpack(self.document))
 
 
 class Cache:
@@ -54,6 +61,7 @@ class Cache:
 
     def __init__(self) -> None:
         self._objects: dict[str, dict[ObjectKey, _Kept]] = {}
+        self._packers: dict[str, Packer] = {}
         self._linked: dict[ObjectKey, set[ObjectKey]] = {}
         """Who speaks of an object, of all kinds: few."""
         self._spaces: dict[tuple[str, str], set[ObjectKey]] = {}
@@ -63,7 +71,7 @@ class Cache:
     def get(self, key: ObjectKey) -> Manifest | None:
         """The object, if known; the caller's own copy."""
         kept = self._known(key)
-        return None if kept is None else from_bytes(kept.document)
+        return None if kept is None else kept.read()
 
     def carried(self, key: ObjectKey) -> str:
         """The intent that the object was seen to carry since it changed last; empty: none."""
@@ -87,7 +95,7 @@ class Cache:
     def linked(self, kind: str, key: ObjectKey) -> tuple[Manifest, ...]:
         """The objects of a kind that speak of `key`, by name."""
         known = self._objects.get(kind, {})
-        return tuple(from_bytes(known[item].document) for item in self.keys_linked(kind, key))
+        return tuple(known[item].read() for item in self.keys_linked(kind, key))
 
     def keys_linked(self, kind: str, key: ObjectKey) -> list[ObjectKey]:
         """Keys of the objects of a kind that speak of `key`, by name."""
@@ -122,7 +130,7 @@ class Cache:
         elif before is not None and version < before.version:
             return None  # late news of a predecessor with the same name
         after = _trimmed(manifest)
-        kept = _Kept(uid, version, tuple(sorted(links_of(after))), to_kept_bytes(after))
+        kept = self._packed(key, uid, version, after)
         self._objects.setdefault(key.kind, {})[key] = kept
         if before is None:
             self._spaces.setdefault((key.kind, key.namespace), set()).add(key)
@@ -131,7 +139,7 @@ class Cache:
                 self._unlink(key, before)
             for link in kept.links:
                 self._linked.setdefault(link, set()).add(key)
-        return Change(key, None if before is None else from_bytes(before.document), after)
+        return Change(key, None if before is None else before.read(), after)
 
     def forget(self, manifest: Manifest) -> Change | None:
         """Takes the end of an object in, at the version that `manifest` has.
@@ -151,7 +159,7 @@ class Cache:
         self._unlink(key, before)
         self._spaces[key.kind, key.namespace].discard(key)
         del self._objects[key.kind][key]
-        return Change(key, from_bytes(before.document), None)
+        return Change(key, before.read(), None)
 
     def replace(
         self, kind: str, items: Iterable[Manifest], resource_version: str
@@ -174,6 +182,15 @@ class Cache:
                 change = self._end(key, known.uid, horizon)
                 if change is not None:
                     yield change
+
+    def _packed(self, key: ObjectKey, uid: str, version: int, manifest: Manifest) -> _Kept:
+        document = to_bytes(manifest)
+        packer = self._packers.get(key.kind)
+        if packer is None or not packer.suits(document):
+            # The first ones may lack their status. What was packed before keeps its packer.
+            packer = self._packers[key.kind] = Packer(document)
+        links = tuple(sorted(links_of(manifest)))
+        return _Kept(uid, version, links, packer.pack(document), packer)
 
     def _known(self, key: ObjectKey) -> _Kept | None:
         return self._objects.get(key.kind, {}).get(key)
