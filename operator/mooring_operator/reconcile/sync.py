@@ -109,10 +109,10 @@ class Sync:
 
     def telemetry(self, key: ObjectKey) -> TelemetryObservation | None:
         """What the pods' counters say as of now; None before the first complete round."""
-        state, resource = self._states.get(key), self._resource(key)
-        if state is None or resource is None:
+        state = self._states.get(key)
+        if state is None or state.interval is None:
             return None
-        patience = 2 * self._period(state, resource).total_seconds()
+        patience = 2 * self._period(state, state.interval).total_seconds()
         now = self._tools.clock.monotonic()
         return state.telemetry(self._ready(key, state), now, patience)
 
@@ -122,6 +122,7 @@ class Sync:
         if state is None or resource is None or not state.routes:
             return None
         started = self._tools.clock.monotonic()
+        state.interval = parse_duration(resource.spec.monitoring.interval)
         ready = self._ready(key, state)
         present = {text_at(pod, "metadata", "uid") for pod in self._cache.linked("Pod", key)}
         state.keep(ready, present, started)
@@ -142,7 +143,7 @@ class Sync:
             return None
         # A leaving pod counts on until it is gone, and its last numbers go with it.
         hurry = not complete or any(pod.uid in answered for pod in leaving)
-        return self._next(key, state, resource, hurry=hurry)
+        return self._next(key, state, state.interval, hurry=hurry)
 
     async def _ask_all(
         self, state: DeploymentState, pods: Iterable[ReadyPod], deployment_uid: str
@@ -285,19 +286,18 @@ class Sync:
         return is_known and not (state.pods or state.rolling or is_watching)
 
     def _next(
-        self, key: ObjectKey, state: DeploymentState, resource: ModelDeployment, *, hurry: bool
+        self, key: ObjectKey, state: DeploymentState, interval: timedelta, *, hurry: bool
     ) -> timedelta:
-        period = self._period(state, resource)
+        period = self._period(state, interval)
         watcher = self._watchers.get(key)
         if watcher is not None and watcher.window_ends is not None:
             until = watcher.window_ends - self._tools.clock.now()
             period = min(period, max(until, timedelta(milliseconds=100)))
         return min(period, _SOON) if hurry else period
 
-    def _period(self, state: DeploymentState, resource: ModelDeployment) -> timedelta:
-        asked = parse_duration(resource.spec.monitoring.interval)
+    def _period(self, state: DeploymentState, interval: timedelta) -> timedelta:
         bound = self._tools.ttl / 3 if state.rolling else _SLOWEST
-        return max(min(asked, bound), timedelta(milliseconds=100))
+        return max(min(interval, bound), timedelta(milliseconds=100))
 
     def _resource(self, key: ObjectKey) -> ModelDeployment | None:
         return parsed_or_none(ModelDeployment, self._cache.get(key))

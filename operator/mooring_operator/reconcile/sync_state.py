@@ -6,7 +6,7 @@ again, and their counters are cumulative.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from mooring_operator.core.decision import Route, RouteRole
 from mooring_operator.core.drift import DriftWatch
@@ -81,6 +81,8 @@ class DeploymentState:
     """Cohorts that those counted."""
     gone_samples: list[Sequence[str]] = field(default_factory=list[Sequence[str]])
     """Receipts whose labels those took: samples of the last ones."""
+    interval: timedelta | None = None
+    """Between rounds, as the spec had it at the last one; None: before the first."""
     at: datetime | None = None
     """All ready pods answered messages that were sent then or later."""
     watch: DriftWatch | None = None
