@@ -135,6 +135,9 @@ class OperatorMetrics:
             "Events for people: posted, aggregated, or dropped by the rate limit or an error.",
             "result",
         )
+        self.events_waiting = self._gauge(
+            "mooring_events_waiting", "Events for people that wait to be posted."
+        )
 
     def exposition(self) -> bytes:
         """The text that Prometheus scrapes."""

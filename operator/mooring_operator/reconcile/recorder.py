@@ -92,6 +92,7 @@ class EventRecorder:
             self._news.set()
         else:
             self._metrics.events.labels("dropped").inc()
+        self._metrics.events_waiting.set(len(self._waiting))
 
     async def run(self) -> None:
         """Posts what is told, for ever."""
@@ -107,6 +108,7 @@ class EventRecorder:
                 await self._clock.sleep(self._rate.reserve(self._clock.monotonic()))
                 digest, waiting = self._waiting.popitem(last=False)
                 outcome = await settled(self._deliver(digest, waiting))
+                self._metrics.events_waiting.set(len(self._waiting))
                 if isinstance(outcome, asyncio.CancelledError):
                     raise outcome
                 if isinstance(outcome, BaseException):
