@@ -15,7 +15,7 @@ import aiohttp
 
 from tests.bench.operator_plane import Plane
 from tests.bench.operator_population import IMAGE, yardstick_templates
-from tests.bench.processes import CLOCK_TICKS, ROOT, free_ports
+from tests.bench.processes import ROOT, cpu_seconds_of, free_ports
 from tests.cluster_tools.layout import default_layout
 from tests.cluster_tools.progress import Progress
 from tests.cluster_tools.toolchain import Module, ensure_programs
@@ -24,8 +24,8 @@ OURS, YARDSTICK = "mooring", "yardstick"
 WORKERS = 16
 _MODULE = Module("operator_yardstick", {"yardstick": "."}, place=Path(__file__).parent, gentle=True)
 _NAMES = {
-    OURS: ("controller_reconcile_total", "workqueue_depth"),
-    YARDSTICK: ("controller_runtime_reconcile_total", "workqueue_depth"),
+    OURS: ("controller_reconcile_total", ("workqueue_depth", "mooring_events_waiting")),
+    YARDSTICK: ("controller_runtime_reconcile_total", ("workqueue_depth",)),
 }
 _END_SECONDS = 40.0
 
@@ -48,7 +48,7 @@ class Gauges:
 
     Attributes:
         looks: reconciliations since it started.
-        waiting: keys that wait for a worker.
+        waiting: keys that wait for a worker, and Events that wait to be posted.
         lag: how late its event loop was at last look, seconds; None: it has none.
     """
 
@@ -113,8 +113,7 @@ class Contender:
 
     def cpu_seconds(self) -> float:
         """User and system time of the running process."""
-        words = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(words[11]) + int(words[12])) / CLOCK_TICKS
+        return cpu_seconds_of(self.pid)
 
     def memory(self) -> tuple[int, int]:
         """Resident memory now and at most, bytes."""
@@ -127,7 +126,7 @@ class Contender:
 
     async def gauges(self) -> Gauges | None:
         """What its metrics say; None while it does not answer."""
-        looks, depth = _NAMES[self.name]
+        looks, waiting = _NAMES[self.name]
         timeout = aiohttp.ClientTimeout(total=20)
         try:
             async with (
@@ -138,7 +137,8 @@ class Contender:
         except (aiohttp.ClientError, TimeoutError):
             return None
         lag = [float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith("event_loop_lag")]
-        return Gauges(_sum(lines, looks), _sum(lines, depth), lag[0] if lag else None)
+        depth = sum(_sum(lines, name) for name in waiting)
+        return Gauges(_sum(lines, looks), depth, lag[0] if lag else None)
 
     async def until_idle(self, seconds: float) -> None:
         """Returns when nothing waits for a worker, seen twice."""

@@ -2,16 +2,18 @@
 
 import asyncio
 import contextlib
+import json
+import os
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from statistics import quantiles
 
 from tests.bench.operator_api import Api, together
 from tests.bench.operator_contenders import Contender, ContenderFailed, Limits
 from tests.bench.operator_observer import Latencies, Observer
-from tests.bench.operator_plane import Audit, by_verb, writes_of
+from tests.bench.operator_plane import Audit, Plane, by_verb, writes_of
 from tests.bench.operator_population import (
     CHILD_LISTS,
     CREATORS,
@@ -39,6 +41,7 @@ class Plan:
         changing: seconds of it.
         idle: seconds of rest.
         limits: of the contender's requests, once everything is created.
+        without: names of phases that are left out.
     """
 
     count: int
@@ -46,6 +49,7 @@ class Plan:
     changing: float
     idle: float
     limits: Limits
+    without: Sequence[str] = ()
 
 
 @dataclass
@@ -56,6 +60,8 @@ class Phase:
         seconds: from its beginning to what it waits for.
         span: until the contender was at rest again; CPU time and requests are of this.
         cpu: CPU time of the contender.
+        server_cpu: CPU time of the API server and etcd, whoever asked.
+        load: the machine's load in the last minute of it.
         resident: memory at the end; `peak` the most that was seen.
         looks: reconciliations, as the contender counts them.
         requests: to the API server, by verb and resource, as its audit log has them.
@@ -66,6 +72,8 @@ class Phase:
     seconds: float = 0.0
     span: float = 0.0
     cpu: float = 0.0
+    server_cpu: float = 0.0
+    load: float = 0.0
     resident: int = 0
     peak: int = 0
     looks: float = 0.0
@@ -80,6 +88,8 @@ class Phase:
             "seconds": round(self.seconds, 3),
             "spanSeconds": round(self.span, 3),
             "cpuSeconds": round(self.cpu, 2),
+            "serverCpuSeconds": round(self.server_cpu, 2),
+            "load1": round(self.load, 1),
             "residentMb": round(self.resident / 1e6, 1),
             "peakMb": round(self.peak / 1e6, 1),
             "looks": round(self.looks),
@@ -105,6 +115,7 @@ def spread(values: list[float]) -> dict[str, float] | None:
 class Stage:
     """A control plane with objects, and one contender."""
 
+    plane: Plane
     api: Api
     contender: Contender
     audit: Audit
@@ -147,6 +158,7 @@ class Stage:
         self.audit.requests(contender.name)
         self.deployments.forget_latencies()
         cpu = 0.0 if anew else contender.cpu_seconds()
+        server_cpu = self.plane.cpu_seconds()
         before = None if anew else await contender.gauges()
         began = time.monotonic()
         async with _sampling(contender, phase, quiet=quiet):
@@ -156,6 +168,8 @@ class Stage:
                 await contender.until_idle(_PATIENCE)
         phase.span = time.monotonic() - began
         phase.cpu = contender.cpu_seconds() - cpu
+        phase.server_cpu = self.plane.cpu_seconds() - server_cpu
+        phase.load = os.getloadavg()[0]
         phase.resident, most = contender.memory()
         phase.peak = max(phase.peak, most) if anew else phase.peak
         after = await contender.gauges()
@@ -164,7 +178,7 @@ class Stage:
         await asyncio.sleep(0.5)  # the audit log is written behind the answer
         phase.requests = self.audit.requests(contender.name)
         phase.latencies = self.deployments.forget_latencies()
-        self.tell(f"{name}: {phase.seconds:.1f} s, {phase.cpu:.1f} s of CPU")
+        self.tell(json.dumps(phase.document()))
         return phase
 
 
@@ -203,7 +217,9 @@ async def run_phases(stage: Stage) -> list[Phase]:
         ("kill -9", lambda: _kill(stage, tenth), True, False),
     ]
     return [
-        await stage.phase(name, work, anew=anew, quiet=quiet) for name, work, anew, quiet in steps
+        await stage.phase(name, work, anew=anew, quiet=quiet)
+        for name, work, anew, quiet in steps
+        if name not in stage.plan.without
     ]
 
 

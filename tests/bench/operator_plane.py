@@ -16,11 +16,11 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.bench.processes import free_ports
+from tests.bench.processes import cpu_seconds_of, free_ports
 from tests.cluster_tools.certificates import Authority, Identity, write_kubeconfig
 from tests.cluster_tools.layout import default_layout
 from tests.cluster_tools.progress import Progress
@@ -46,10 +46,12 @@ class Plane:
     Attributes:
         folder: its files; removed with it.
         server: address of the API server.
+        pids: of etcd and of the API server.
     """
 
     folder: Path
     server: str
+    pids: tuple[int, ...] = ()
 
     @property
     def audit_log(self) -> Path:
@@ -60,6 +62,10 @@ class Plane:
     def port(self) -> int:
         """Of the API server, on the loopback."""
         return int(self.server.rsplit(":", 1)[1])
+
+    def cpu_seconds(self) -> float:
+        """User and system time of its processes."""
+        return sum(map(cpu_seconds_of, self.pids))
 
     def kubeconfig(self, user: str) -> Path:
         """The kubeconfig of a user."""
@@ -133,7 +139,8 @@ def control_plane(users: tuple[str, ...], core: int | None) -> Generator[Plane]:
     with contextlib.ExitStack() as running:
         running.callback(shutil.rmtree, folder, ignore_errors=True)
         etcd = f"http://127.0.0.1:{client}"
-        running.enter_context(_process("etcd", _etcd(programs, folder, etcd, peer), folder, core))
+        store = _etcd(programs, folder, etcd, peer)
+        first = running.enter_context(_process("etcd", store, folder, core))
         argv = _apiserver(programs, plane, etcd, secure)
         server = running.enter_context(_process("kube-apiserver", argv, folder, core))
         _await_ready(plane, server)
@@ -147,7 +154,7 @@ def control_plane(users: tuple[str, ...], core: int | None) -> Generator[Plane]:
             name = f"crd/{kind}.mooring.dev"
             wait = [*kubectl, "wait", "--for=condition=Established", name, "--timeout=30s"]
             subprocess.run(wait, check=True, capture_output=True)
-        yield plane
+        yield replace(plane, pids=(first.pid, server.pid))
 
 
 def _write_identities(plane: Plane, users: tuple[str, ...]) -> None:
@@ -222,6 +229,8 @@ def _process(
             argv,
             stdout=log,
             stderr=log,
+            # A young heap is collected all the time, which no API server with a past does.
+            env={**os.environ, "GOGC": "400"},
             start_new_session=True,
             preexec_fn=None if core is None else lambda: os.sched_setaffinity(0, {core}),
         )

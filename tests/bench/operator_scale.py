@@ -50,6 +50,7 @@ class Options:
     idle: float
     collector: float
     defaults: bool
+    without: Sequence[str]
 
 
 async def run_contender(
@@ -73,7 +74,7 @@ async def run_contender(
                 tasks = [asyncio.create_task(one.run()) for one in (deployments, models, simulator)]
                 where = places(plan.count)
                 audit = Audit(plane)
-                stage = Stage(api, contender, audit, deployments, models, plan, where, tell)
+                stage = Stage(plane, api, contender, audit, deployments, models, plan, where, tell)
                 phases = asyncio.create_task(run_phases(stage))
                 done, _ = await asyncio.wait({phases, *tasks}, return_when=asyncio.FIRST_COMPLETED)
                 for task in {phases, *tasks} - done:
@@ -106,6 +107,7 @@ def parse_options(arguments: Sequence[str] | None = None) -> Options:
     parser.add_argument(
         "--defaults", action="store_true", help="keep the operator's own limit on reconciliations"
     )
+    parser.add_argument("--without", nargs="*", default=[], help="phases to leave out")
     found = parser.parse_args(arguments)
     return Options(
         counts=found.counts,
@@ -117,6 +119,7 @@ def parse_options(arguments: Sequence[str] | None = None) -> Options:
         idle=found.idle,
         collector=found.collector,
         defaults=found.defaults,
+        without=found.without,
     )
 
 
@@ -136,7 +139,14 @@ def main() -> None:
     collected: object = None
     document: dict[str, object] = {}
     for count in options.counts:
-        plan = Plan(count, options.rate, options.changing, options.idle, options.limits)
+        plan = Plan(
+            count,
+            options.rate,
+            options.changing,
+            options.idle,
+            options.limits,
+            options.without,
+        )
         for name in options.contenders:
             runs.append(asyncio.run(run_contender(name, plan, options, core)))
             document = _document(options, core, runs, collected)

@@ -52,6 +52,12 @@ def free_ports(count: int) -> list[int]:
         return ports
 
 
+def cpu_seconds_of(pid: int) -> float:
+    """User and system time of one running process."""
+    words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(words[11]) + int(words[12])) / CLOCK_TICKS
+
+
 def process_tree(first: int) -> list[int]:
     """A process and its descendants that still run."""
     found: list[int] = []
