@@ -127,20 +127,35 @@ class Cluster:
         workload.replicas = replicas
         while len(workload.pods) < replicas:
             start = timedelta(seconds=behaviour.start_seconds)
-            workload.pods.append(Pod(now, now + start if behaviour.starts else None))
+            starts = behaviour.starts and workload.settings not in self.unfit
+            workload.pods.append(Pod(now, now + start if starts else None))
         del workload.pods[replicas:]
 
     def configure(self, name: str, settings: str, now: datetime) -> None:
         """What becomes of a Deployment whose pods must have other settings."""
         workload = self.workloads[name]
-        start = timedelta(seconds=self.behaviours[workload.version].start_seconds)
+        behaviour = self.behaviours[workload.version]
+        start = timedelta(seconds=behaviour.start_seconds)
         present = workload.serving in ("", settings)
         workload.settings = settings
         if settings in self.unfit:
             workload.rolled_at = None
+            if not workload.serving:
+                for pod in workload.pods:
+                    pod.ready_at = None
             return
         workload.rolled_at = now if present else now + start
         workload.serving = settings
+        for pod in workload.pods:
+            if pod.ready_at is None and behaviour.starts:
+                pod.ready_at = now + start
+
+    def make_room(self, now: datetime) -> None:
+        """A larger node comes: what waited for one starts."""
+        self.unfit.clear()
+        for name, workload in self.workloads.items():
+            if workload.rolled_at is None:
+                self.configure(name, workload.settings, now)
 
     def revision(self, revision: str) -> Workload | None:
         """The Deployment of a revision, if it exists."""

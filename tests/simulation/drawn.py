@@ -8,6 +8,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from tests.simulation.cluster import Behaviour
+from tests.simulation.world import LARGE
 
 VERSIONS = ("v1", "v2", "v3", "v4")
 MISSING = "v9"
@@ -51,6 +52,7 @@ _analysis = st.fixed_dictionaries(
         "margins": st.just({"errors": 0.05, "invalidOutputs": 0.05, "latency": 0.1, "loss": 0.1}),
         "maxDuration": st.sampled_from(("2m", "5m")),
         "onUndecided": st.sampled_from(("Pause", "Rollback", "Promote")),
+        "metricsGrace": st.sampled_from(("0s", "20s", "2m")),
     },
     optional={"latencyQuantile": st.just(0.9)},
 )
@@ -110,7 +112,9 @@ rollbacks: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
     optional={
         "triggers": st.lists(
             st.sampled_from(("Startup", "Runtime", "Quality", "Drift")), unique=True
-        )
+        ),
+        "quarantineTTL": st.sampled_from(("1m", "3m", "24h")),
+        "keepFailed": st.sampled_from(("1m", "3m")),
     },
 )
 monitoring: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
@@ -118,5 +122,9 @@ monitoring: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
     optional={"drift": st.just({}), "labels": st.just({"maturity": "1m"})},
 )
 replicas = st.integers(1, 4)
+resources: st.SearchStrategy[dict[str, Any]] = st.sampled_from(
+    ({}, {"requests": {"memory": "2Gi"}}, LARGE)
+)
+"""Of pods. Nothing with the large ones starts before there is a larger node."""
 spans = st.sampled_from([1, 1, 2, 4, 8])
 """Ticks."""

@@ -96,7 +96,8 @@ def check_traffic(world: World) -> None:
     quarantined = {entry["revision"] for entry in world.status.get("quarantine", ())}
     assert not moved & quarantined, f"P2: quarantined revisions answered: {moved & quarantined}"
     lost = world.cluster.traffic.failed - world.cluster.traffic.excused
-    assert not lost, f"{lost} requests failed although nobody took the pods away"
+    last = "\n".join(world.transcript.lines[-12:])
+    assert not lost, f"{lost} requests failed although nobody took the pods away\n{last}"
 
 
 def check_status(world: World) -> None:

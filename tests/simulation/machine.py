@@ -25,7 +25,8 @@ from tests.simulation import drawn
 from tests.simulation.calm import calm, settle
 from tests.simulation.census import step
 from tests.simulation.cluster import Behaviour
-from tests.simulation.world import TICK, World
+from tests.simulation.killed_looks import check_killed_look
+from tests.simulation.world import LARGE, TICK, World, unfit
 
 _TOKENS = ("candidate", "stable", "retired", "desired", "quarantined", "promoted", "number", "odd")
 _VERBS = (
@@ -37,8 +38,6 @@ _VERBS = (
 )
 _REVERTS = 2
 """A rollback that was under way when the spec was set back makes another revision stable, once."""
-
-_UNDECIDED = "Stalled/AnalysisUndecided"
 
 
 class Deployments(RuleBasedStateMachine):
@@ -114,6 +113,19 @@ class Deployments(RuleBasedStateMachine):
     @step(replicas=drawn.replicas)
     def scale(self, replicas: int) -> None:
         self._edit(replicas=replicas)
+
+    @step(resources=drawn.resources, ticks=drawn.spans)
+    def give_the_pods_others(self, resources: dict[str, Any], ticks: int) -> None:
+        """Settings of pods; those that no node has room for start nothing."""
+        unfit(self.world, LARGE)
+        self._edit(resources=resources)
+        self._run(ticks)
+
+    @step(ticks=drawn.spans)
+    @precondition(lambda self: self.world.cluster.unfit)
+    def bring_a_larger_node(self, ticks: int) -> None:
+        self.world.cluster.make_room(self.world.now)
+        self._run(ticks)
 
     @step(stays=drawn.rarely, ticks=drawn.spans)
     def pause(self, stays: bool, ticks: int) -> None:
@@ -300,26 +312,10 @@ class Deployments(RuleBasedStateMachine):
 
     @step(after=st.integers(0, 5), ticks=drawn.spans)
     def compare_with_a_crash(self, after: int, ticks: int) -> None:
-        """P5: killed before any write or not, the end is the same."""
+        """P5: killed in the middle of a look, it ends as if killed before the look or after it."""
         if self.world.now < self.world.down_until or self.world.crash_at is not None:
             return
-        whole, killed = deepcopy(self.world), deepcopy(self.world)
-        killed.crash_at = killed.effects + after
-        for _ in range(ticks):
-            whole.tick()
-            killed.tick()
-            if killed.down_until > killed.now:
-                break
-        else:
-            return
-        # The one that lives does nothing for as long as the other one is away.
-        whole.down_until = killed.down_until
-        for world in (whole, killed):
-            calm(world)
-            settle(world)
-        if any(world.standing == _UNDECIDED for world in (whole, killed)):
-            return  # still judged: when it ends depends on rows, and the killed one missed some
-        assert killed.outcome() == whole.outcome(), "P5: a killed operator ends elsewhere"
+        check_killed_look(self.world, after, ticks)
 
     @step(image=st.sampled_from(("mooring-serving:1", "mooring-serving:2")))
     def upgrade(self, image: str) -> None:
@@ -351,7 +347,10 @@ class Deployments(RuleBasedStateMachine):
             stable = world.status.get("stable")
             version = "v1" if stable is None else stable["version"]
             plain = stable is None or "InvalidSpec" in world.standing
-            mended = {"rollout": drawn.PLAIN} if plain else {}
+            mended: dict[str, Any] = {"rollout": drawn.PLAIN} if plain else {}
+            pods = world.status.get("pods")
+            if pods is not None:
+                mended["resources"] = pods["good"]["resources"]
             world.apply(version, None, paused=False, **mended)
             settle(world)
             if world.standing.startswith("Ready/"):

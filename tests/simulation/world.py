@@ -320,8 +320,8 @@ class World:
             before = self.cluster.services.get(name)
 
             def flip() -> None:
-                if name == DEPLOYMENT and before in self.cluster.harmed:
-                    # Its successor cannot have been ready any earlier.
+                if name == DEPLOYMENT and (before is None or before in self.cluster.harmed):
+                    # What was taken away cannot have a successor that is ready already.
                     self.cluster.harmed.add(revision)
                 if before != revision:
                     self.transcript.child(self.now, f"Service {name} -> {revision}")
