@@ -77,8 +77,7 @@ class InferenceApp:
                 task.add_done_callback(self._forwards.discard)
                 return
             self._count_forward(Outcome.SHORT_CIRCUITED, query, route, None)
-        compared = route.phase is not None and route.role is Role.STABLE
-        assignment = Assignment(phase=route.phase) if compared else _ALONE
+        assignment = _assignment(route)
         if plan.mirror and not query.pinned and route.phase is not None:
             settle = self._mirroring(query, route, route.phase, settle)
         retired = route.role is Role.RETIRED
@@ -191,3 +190,14 @@ class InferenceApp:
             milliseconds=server_ms,
             phase=route.phase if route.role is Role.STABLE else None,
         )
+
+
+def _assignment(route: Route) -> Assignment:
+    """Which side a client's request is on that this pod answers itself.
+
+    A candidate that has a phase gets its share from a Gateway: nobody else counts it.
+    """
+    if route.phase is None or route.role is Role.RETIRED:
+        return _ALONE
+    arm = Arm.CANDIDATE if route.role is Role.CANDIDATE else Arm.STABLE
+    return Assignment(arm=arm, phase=route.phase)

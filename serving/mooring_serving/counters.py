@@ -51,9 +51,7 @@ Answered = tuple[int, float, str | None]
 # On the hot path members of an enumeration cost 30 ns more than numbers.
 _LATENCY = LATENCY.start
 _ROWS = int(Cell.ROWS)
-_STABLE = ARMS.index(Arm.STABLE) * ARM_SIZE
-_STABLE_ROWS = _STABLE + int(ArmCell.ROWS)
-_STABLE_LATENCY = _STABLE + ARM_LATENCY
+_ARM_ROWS = int(ArmCell.ROWS)
 _ARMS = {arm: index * ARM_SIZE for index, arm in enumerate(ARMS)}
 _FORWARDS = {outcome: FORWARDS.start + index for index, outcome in enumerate(Outcome)}
 _SHADOWS = {outcome: SHADOWS.start + index for index, outcome in enumerate(ShadowOutcome)}
@@ -94,13 +92,16 @@ class Counters:
             None if cohorts is None else CohortCounts(self.memory, cohorts, monotonic=monotonic)
         )
 
-    def count_answer(self, *, rows: int, milliseconds: float, phase: str | None) -> None:
+    def count_answer(
+        self, *, rows: int, milliseconds: float, phase: str | None, arm: Arm = Arm.STABLE
+    ) -> None:
         """A live request answered by our own model.
 
         Args:
             rows: Its rows.
             milliseconds: Time inside this server.
-            phase: The phase when this pod owns the outcome for the stable arm, else None.
+            phase: The phase when this pod owns the outcome, else None.
+            arm: The arm that it owns it for.
         """
         bucket = bisect_left(LATENCY_BOUNDS_MS, milliseconds)
         ints = self._ints
@@ -109,13 +110,13 @@ class Counters:
             ints[_LATENCY + bucket] += 1
             self._floats[LATENCY_SUM_MS] += milliseconds
             if phase is not None:
-                place = self._phases.place(phase)
-                ints[place + _STABLE_ROWS] += rows
-                ints[place + _STABLE_LATENCY + bucket] += 1
+                place = self._arm(phase, arm)
+                ints[place + _ARM_ROWS] += rows
+                ints[place + ARM_LATENCY + bucket] += 1
 
-    def count_answers(self, batch: Sequence[Answered]) -> None:
-        """Several of them at once: one lock, and few writes for what they have in common."""
-        ints = self._ints
+    def count_answers(self, batch: Sequence[Answered], arm: Arm = Arm.STABLE) -> None:
+        """Several of one arm at once: one lock, few writes for what they have in common."""
+        ints, offset = self._ints, _ARMS[arm]
         counts: dict[int, int] = {}
         all_rows = 0
         all_ms = 0.0
@@ -126,9 +127,9 @@ class Counters:
                 all_ms += milliseconds
                 counts[bucket] = counts.get(bucket, 0) + 1
                 if phase is not None:
-                    place = self._phases.place(phase)
-                    ints[place + _STABLE_ROWS] += rows
-                    ints[place + _STABLE_LATENCY + bucket] += 1
+                    place = self._phases.place(phase) + offset
+                    ints[place + _ARM_ROWS] += rows
+                    ints[place + ARM_LATENCY + bucket] += 1
             ints[_ROWS] += all_rows
             for bucket, count in counts.items():
                 ints[_LATENCY + bucket] += count
@@ -162,17 +163,19 @@ class Counters:
         """Rows that the recorder will not count."""
         self._add(Cell.DROPPED_ROWS, rows)
 
-    def count_fault(self, *, kind: str, invalid: bool, phase: str | None) -> None:
-        """A live request on which our own model failed."""
+    def count_fault(
+        self, *, kind: str, invalid: bool, phase: str | None, arm: Arm = Arm.STABLE
+    ) -> None:
+        """A live request on which our own model failed; phase and arm as of an answer."""
         ints = self._ints
         with self._lock:
             ints[Cell.ERRORS] += 1
             ints[_FAULTS.get(kind, FAULTS.stop - 1)] += 1
             if phase is not None:
-                arm = self._arm(phase, Arm.STABLE)
-                ints[arm + ArmCell.UNTIMED] += 1
-                ints[arm + ArmCell.ERRORS] += 1
-                ints[arm + ArmCell.INVALID] += invalid
+                place = self._arm(phase, arm)
+                ints[place + ArmCell.UNTIMED] += 1
+                ints[place + ArmCell.ERRORS] += 1
+                ints[place + ArmCell.INVALID] += invalid
 
     def count_refusal(self, status: int, reason: Refusal | None = None) -> None:
         """A request that was answered with a 4xx or 5xx that is not the model's.

@@ -33,8 +33,8 @@ class Assignment:
     Attributes:
         arm: The arm, as receipt and log say it.
         phase: The phase, as receipt and log say it.
-        owned: Whether this pod owns the outcome and counts it for the stable arm. False for what
-            others forwarded to us (they count it) and for a fallback (it was the candidate's).
+        owned: Whether this pod owns the outcome and counts it for the arm. False for what others
+            forwarded to us (they count it) and for a fallback (it was the candidate's).
         deadline_seconds: After this the forwarder has given up, so nothing is counted or logged.
     """
 
@@ -199,6 +199,7 @@ class Dataplane:
         now = self._clock.monotonic()
         replies: list[Reply | ModelFault] = []
         answered: list[Answered] = []
+        by_candidate: list[Answered] = []
         predicted_rows: list[PredictedRows] = []
         rows = 0
         parts = predicted.segments or ((),) * len(tickets)
@@ -216,20 +217,25 @@ class Dataplane:
             )
             if assignment.live and in_time:
                 phase = assignment.phase if assignment.owned else None
-                if phase is not None:
+                candidate = phase is not None and assignment.arm is Arm.CANDIDATE
+                if phase is not None and not candidate:
+                    # A candidate's bins are its own reference's: comparable with no other pod's.
                     self.recorder.answers.offer(
-                        phase, assignment.arm, ticket.query.request, outcome.values
+                        phase, Arm.STABLE, ticket.query.request, outcome.values
                     )
-                answered.append((ticket.query.request.rows, elapsed * 1000, phase))
+                counted = by_candidate if candidate else answered
+                counted.append((ticket.query.request.rows, elapsed * 1000, phase))
                 if self._counters.cohorts is not None:
                     predicted_rows.append(
                         PredictedRows(ticket.event_time_us, ticket.query.request.rows, segments)
                     )
         self._counters.count_answers(answered)
+        if by_candidate:
+            self._counters.count_answers(by_candidate, Arm.CANDIDATE)
         if self._counters.cohorts is not None:
             self._counters.cohorts.count_predicted(predicted_rows)
         self._counters.count_batch(len(tickets), rows)
-        all_count = len(answered) == len(tickets)
+        all_count = len(answered) + len(by_candidate) == len(tickets)
         if all_count and predicted.columns is not None and predicted.whole is not None:
             joined = InferenceRequest(None, predicted.columns, rows, None, {})
             self.recorder.offer(joined, predicted.whole)
@@ -298,6 +304,7 @@ class Dataplane:
                 kind=type(fault).__name__,
                 invalid=isinstance(fault, InvalidOutput),
                 phase=assignment.phase if assignment.owned else None,
+                arm=assignment.arm,
             )
 
 

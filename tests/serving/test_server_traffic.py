@@ -1,5 +1,6 @@
 """Users that stay, verdicts that overtake answers, and flips: real servers that forward."""
 
+import base64
 import contextlib
 import json
 import signal
@@ -116,6 +117,40 @@ def test_candidate_answers_no_forward_from_the_verdict_on(
     assert outcomes(one)["misrouted"] == misrouted + 5
     arms = one.sync(phase=f"{CANDIDATE}.2/3", candidateRevision=CANDIDATE)["phases"]
     assert arms[f"{CANDIDATE}.2/3"]["candidate"]["requests"] == 0, "nobody is blamed"
+
+
+def test_pods_behind_a_gateway_count_the_requests_that_came_to_them() -> None:
+    phase = f"{CANDIDATE}.2/1"
+    with (
+        server(CANDIDATE, MOORING_POD_UID="pod-2") as candidate,
+        server(STABLE, peer=candidate.forward) as stable,
+    ):
+        stable.sync(phase=phase)
+        candidate.sync(role="Candidate", phase=phase)
+        for pod, count in ((stable, 5), (candidate, 3)):
+            for _ in range(count):
+                assert pod.post(PATH, request()).status_code == 200
+        wrong = request() | {"outputs": [{"name": "nothing"}]}
+        assert candidate.post(PATH, wrong).status_code == 400, "no fault of the model"
+        by_stable = stable.sync(phase=phase)["phases"][phase]
+        seen = candidate.sync(role="Candidate", phase=phase)
+        by_candidate = seen["phases"][phase]
+        receipt = candidate.post(PATH, request()).json()["parameters"]["prediction_id"]
+    assert (by_stable["stable"]["requests"], by_stable["candidate"]["requests"]) == (5, 0)
+    assert (by_candidate["stable"]["requests"], by_candidate["candidate"]["requests"]) == (0, 3)
+    assert (by_candidate["candidate"]["errors"], seen["requests"]) == (0, 3)
+    assert "answers" not in by_candidate["candidate"], "its bins are no other pod's"
+    padded = receipt.partition(".")[0]
+    told = json.loads(base64.urlsafe_b64decode(padded + "=" * (-len(padded) % 4)))
+    assert (told["a"], told["ph"]) == ("candidate", phase)
+
+
+def test_candidate_whose_operator_fell_silent_counts_for_no_step() -> None:
+    with server(CANDIDATE) as candidate:
+        candidate.sync(role="Candidate", phase=f"{CANDIDATE}.2/1")
+        candidate.sync(role="Candidate")
+        assert candidate.post(PATH, request()).status_code == 200
+        assert candidate.sync(role="Candidate")["phases"] == {}
 
 
 def test_answer_on_its_way_is_thrown_away_when_the_verdict_overtakes_it() -> None:

@@ -13,6 +13,7 @@ _ABNORMAL = {
     "Drifted": "True",
     "DataQuality": "False",
     "Quality": "False",
+    "Routed": "False",
 }
 """Conditions that are told besides the standing, and the status in which they are."""
 

@@ -84,13 +84,17 @@ def test_sum_over_slots_is_the_one_slot_that_counted_everything() -> None:
     assert read_totals([counters.memory for counters in apart]).refusals == whole.read().refusals
 
 
-def test_batch_of_answers_counts_like_the_answers_one_by_one() -> None:
+@pytest.mark.parametrize("arm", [Arm.STABLE, Arm.CANDIDATE])
+def test_batch_of_answers_counts_like_the_answers_one_by_one(arm: Arm) -> None:
     batch = [(1, 0.4, None), (7, 12.0, "a/1"), (2, 12.0, "a/1"), (3, 5000.0, None)]
     together, apart = Counters(4), Counters(4)
-    together.count_answers(batch)
+    together.count_answers(batch, arm)
     for rows, milliseconds, phase in batch:
-        apart.count_answer(rows=rows, milliseconds=milliseconds, phase=phase)
-    assert together.to_json() == apart.to_json()
+        apart.count_answer(rows=rows, milliseconds=milliseconds, phase=phase, arm=arm)
+    document: Any = together.to_json()
+    assert document == apart.to_json()
+    counted = {name: side["requests"] for name, side in document["phases"]["a/1"].items()}
+    assert counted == {"stable": 0, "candidate": 0, "shadow": 0} | {arm.value: 2}
     assert together.read().latency_sum_ms == pytest.approx(apart.read().latency_sum_ms)
 
 
