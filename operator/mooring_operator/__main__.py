@@ -115,6 +115,7 @@ class Process:
     async def _live(self) -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.health.watch_lag())
+            await self.resync.find_optional()
             group.create_task(self.watch.run())
             await self.resync.watches_begun(_WATCHES_SECONDS)
             await self.resync.first()
@@ -285,6 +286,8 @@ def _connect(edges: _Edges, ingest: Ingest, resync: Resync, watch: Watch) -> Non
 
     edges.kube.fence = edges.leadership.require
     edges.kube.on_return = returned
+    resync.on_kinds = watch.restart
+    watch.kinds = lambda: resync.watched
     watch.on_list = begun
 
 

@@ -1,7 +1,7 @@
 """The API server's own record: the operator writes no spec, and has no right that it does not use.
 
-One life with all that it does: versions verified and withdrawn, a promotion, a rollback, a policy
-that stands by, a restart, and people who write at the same moment.
+One life with all that it does: versions verified and withdrawn, a promotion, a rollback, a route
+that comes and goes, a policy that stands by, a restart, and people who write at the same moment.
 """
 
 import base64
@@ -27,7 +27,11 @@ from tests.cluster.installed_rights import (
 from tests.cluster.operator_process import OperatorProcess, start_operator, until
 from tests.cluster.scene import Scene
 from tests.cluster.small_model import MODEL, Fleet, open_namespace, policy_manifest
+from tests.cluster.traefik import gateway_api
 from tests.cluster_tools.cluster import Cluster
+from tests.cluster_tools.layout import default_layout
+from tests.cluster_tools.progress import Progress
+from tests.cluster_tools.toolchain import TRAEFIK, fetch_sources
 from tests.demo.world import is_true
 
 KINDS = ("models", "modeldeployments", "retrainpolicies")
@@ -46,7 +50,8 @@ def stage(
     """A namespace whose operator has the installed rights alone, and the account's name."""
     open_namespace(cluster, namespace, fleet.store)
     log = tmp_path / "operator.log"
-    with installed_account(cluster, namespace) as user:
+    definitions = fetch_sources(TRAEFIK, "sigs.k8s.io/gateway-api", default_layout(), Progress())
+    with gateway_api(cluster, definitions), installed_account(cluster, namespace) as user:
         operator = _start(cluster, namespace, log)
         scene = Scene(cluster, namespace, fleet, log, operator)
         yield scene, user
@@ -63,6 +68,7 @@ def test_operator_writes_no_spec_and_uses_every_right_that_it_has(
     scene, user = stage
     roll_out_and_back(scene)
     withdraw_a_version(scene)
+    lead_through_a_gateway(scene)
     tell_twice(scene)
     interfere(scene, audit_log, user)
     asked = asked_by(audit_log, user)
@@ -106,6 +112,23 @@ def withdraw_a_version(scene: Scene) -> None:
     until(lambda: bool(listed(scene, "jobs", jobs)), 20, scene.operator)
     patch_spec(scene, name, {"versions": versions})
     until(lambda: not listed(scene, "jobs", jobs), 20, scene.operator)
+
+
+def lead_through_a_gateway(scene: Scene) -> None:
+    """A route is made, changed and not asked for any more; no Gateway needs to be there."""
+
+    def prefixes() -> list[str]:
+        path = "jsonpath={.items[*].spec.rules[*].matches[*].path.value}"
+        told = scene.cluster.kubectl("get", "httproutes", "-n", scene.namespace, "-o", path)
+        return told.split()
+
+    for traffic, wanted in (
+        ({"mode": "Gateway", "gateway": {"name": "nowhere"}}, ["/"]),
+        ({"gateway": {"pathPrefix": "/v2"}}, ["/v2"]),
+        ({"mode": "Forward", "gateway": None}, []),
+    ):
+        patch_spec(scene, "mdep", {"traffic": traffic})
+        until(lambda expected=wanted: prefixes() == expected, 20, scene.operator)
 
 
 def tell_twice(scene: Scene) -> None:

@@ -104,11 +104,33 @@ BAD = {
     ),
     "unknown mode of traffic": (
         deployment(traffic={"mode": "Ratio"}),
-        'supported values: "Forward", "BlueGreen"',
+        'supported values: "Forward", "Gateway", "BlueGreen"',
     ),
     "weight that blue-green cannot reach": (
         deployment(traffic={"mode": "BlueGreen"}, rollout={"steps": [{"weight": 5}]}),
         "reaches the weights 0 and 100 only",
+    ),
+    "gateway without a Gateway": (
+        deployment(traffic={"mode": "Gateway"}),
+        "traffic.gateway and mode Gateway belong together",
+    ),
+    "a Gateway for another mode": (
+        deployment(traffic={"gateway": {"name": "web"}}),
+        "traffic.gateway and mode Gateway belong together",
+    ),
+    "sticky gateway": (
+        deployment(
+            traffic={"mode": "Gateway", "gateway": {"name": "web"}, "stickyHeader": "x-user-id"}
+        ),
+        "a Gateway divides requests, not users",
+    ),
+    "hostname in capitals": (
+        deployment(traffic={"mode": "Gateway", "gateway": {"name": "web", "hostnames": ["A.b"]}}),
+        "write a hostname like models.example.com",
+    ),
+    "path without a slash": (
+        deployment(traffic={"mode": "Gateway", "gateway": {"name": "web", "pathPrefix": "v2"}}),
+        "write a path like /v2/models/flight-delay",
     ),
     "sticky blue-green": (
         deployment(traffic={"mode": "BlueGreen", "stickyHeader": "x-user-id"}),

@@ -24,6 +24,7 @@ NEEDED = [
     ("patch", "configmaps"),
     ("patch", "networkpolicies.networking.k8s.io"),
     ("patch", "poddisruptionbudgets.policy"),
+    ("patch", "httproutes.gateway.networking.k8s.io"),
     ("create", "jobs.batch"),
     ("delete", "jobs.batch"),
     ("create", "controllerrevisions.apps"),

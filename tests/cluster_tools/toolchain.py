@@ -96,6 +96,7 @@ FLUX = Module(
         name: f"github.com/fluxcd/{name}" for name in ("source-controller", "kustomize-controller")
     },
 )
+TRAEFIK = Module(name="traefik", programs={"traefik": "github.com/traefik/traefik/v3/cmd/traefik"})
 STORE = Module(name="s3", programs={"versitygw": "github.com/versity/versitygw/cmd/versitygw"})
 
 

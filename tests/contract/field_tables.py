@@ -27,6 +27,8 @@ WORDS = {
     "write a segment size": "`1Mi` to `99Mi`",
     "write http://HOST": "`http://` or `https://`",
     "write the name of an HTTP header": "header name",
+    "write a hostname": "hostname",
+    "write a path": "URL path",
 }
 """How the sentence of a refused value begins, and what the page says instead."""
 

@@ -18,6 +18,7 @@ def calm(world: World) -> None:
     """Everybody answers, pods have room, start and do well, nobody interferes, requests flow."""
     world.metrics_lost, world.drift, world.crash_at, world.foreign = False, None, None, ()
     world.model = model(*drawn.VERSIONS, channels={drawn.CHANNEL: "v1"})
+    world.cluster.gateway.turn_to("")
     world.cluster.traffic.per_tick, world.cluster.traffic.labelled = 600, 0.5
     world.cluster.make_room(world.now)
     for version in drawn.VERSIONS:

@@ -11,6 +11,7 @@ import numpy as np
 from mooring_operator.core.decision import Route, RouteRole
 from mooring_operator.core.observation import ArmCounts, LossCounts, PhaseCounts
 from mooring_operator.core.runtime import Answered
+from tests.simulation.gateway import Gateway
 
 FAST_MS, SLOW_MS = 5.0, 200.0
 BOUNDS = (1.0, 2.0, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 500.0, 1000.0)
@@ -97,7 +98,7 @@ class Traffic:
     excused: int = 0
     """Those among them that failed because the world took the pods away."""
     by_candidate: dict[str, int] = field(default_factory=dict[str, int])
-    """Requests forwarded to each candidate revision."""
+    """Requests that each candidate revision answered."""
 
 
 class Cluster:
@@ -116,6 +117,7 @@ class Cluster:
         """Requests that each revision answered or failed as stable, since ever."""
         self.unfit: set[str] = set()
         """Hashes of settings with which no new pod starts."""
+        self.gateway = Gateway()
         self.harmed: set[str] = set()
         """Revisions whose pods the world took away, until they are all back."""
         self._random = np.random.default_rng(seed)
@@ -203,11 +205,16 @@ class Cluster:
         self.scale(name, replicas, now)
 
     def serve(self, deployment: str, now: datetime) -> None:
-        """Clients send one tick's requests to the Service."""
+        """Clients send one tick's requests, to the Service or through the Gateway."""
+        self.gateway.turn()
         selected = self.services.get(deployment)
         workload = None if selected is None else self.revision(selected)
         pods = [] if workload is None else workload.ready(now)
         count = self.traffic.per_tick
+        if self.gateway.weight:
+            through = int(self._random.binomial(count, self.gateway.weight / 100))
+            self._lead(self.services.get(f"{deployment}-candidate"), through, deployment, now)
+            count -= through
         if workload is not None and pods and len(pods) == workload.replicas:
             self.harmed.discard(workload.revision)
         if workload is None or not pods:
@@ -220,6 +227,36 @@ class Cluster:
         shares = self._random.multinomial(count, [1 / len(pods)] * len(pods))
         for pod, share in zip(pods, shares, strict=True):
             self._answer(workload, pod.effective(now, self.ttl), int(share), deployment, now)
+
+    def _lead(self, selected: str | None, count: int, deployment: str, now: datetime) -> None:
+        """A Gateway leads requests to the candidate's Service: each pod does as it was told."""
+        if selected is None:
+            return
+        workload = self.revision(selected)
+        pods = [] if workload is None else workload.ready(now)
+        self.traffic.sent += count
+        if workload is None or not pods:
+            self.traffic.failed += count
+            self.traffic.excused += count if selected in self.harmed else 0
+            return
+        route = pods[0].effective(now, self.ttl)
+        if route.role is RouteRole.RETIRED:
+            handed = self.revision(route.stable_revision or "")
+            if handed is not None and handed.ready(now):
+                return  # answered by the stable revision, which hands nothing on
+        if route.role is RouteRole.STABLE and workload.revision == self.services.get(deployment):
+            self._answer(workload, route, count, deployment, now)
+            return
+        known = self.traffic.by_candidate
+        known[workload.revision] = known.get(workload.revision, 0) + count
+        if route.phase is None:
+            return
+        phase = self.phases.get(route.phase, PhaseCounts())
+        self.phases[route.phase] = replace(
+            phase,
+            candidate=_add(phase.candidate, self._arm(workload.version, count)),
+            candidate_loss=_add_loss(phase.candidate_loss, self._losses(workload.version, count)),
+        )
 
     def _answer(
         self, stable: Workload, route: Route, count: int, deployment: str, now: datetime

@@ -91,8 +91,12 @@ def _rollout(
     }
 
 
+_gateway = st.fixed_dictionaries(
+    {"mode": st.just("Gateway"), "gateway": st.sampled_from(({"name": "web"}, {"name": "edge"}))}
+)
 ways_in: st.SearchStrategy[dict[str, Any]] = st.one_of(
     st.fixed_dictionaries({"rollout": _rollouts(st.one_of(_shadow, _weight)), "traffic": _forward}),
+    st.fixed_dictionaries({"rollout": _rollouts(st.one_of(_shadow, _weight)), "traffic": _gateway}),
     st.fixed_dictionaries(
         {"rollout": _rollouts(_shadow), "traffic": st.just({"mode": "BlueGreen"})}
     ),

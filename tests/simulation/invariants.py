@@ -49,6 +49,7 @@ def check_decision(
     told = {revision: route.role for revision, route in decision.routes.items()}
     answering = {revision for revision, role in told.items() if role is not RouteRole.RETIRED}
     assert not answering & quarantined, "P2: a quarantined revision is told to answer"
+    check_route(observation, decision, quarantined)
     for route in decision.routes.values():
         if route.weight_percent or route.shadow_percent:
             assert route.candidate_revision is not None
@@ -56,6 +57,34 @@ def check_decision(
             assert pods is not None, "P4: weight without a Deployment"
             assert pods.ready > 0, "P4: weight without a ready pod"
             assert route.candidate_revision not in quarantined, "P2: a quarantined route"
+
+
+def check_route(
+    observation: DeploymentObservation,
+    decision: Decision[ModelDeploymentStatus],
+    quarantined: set[str],
+) -> None:
+    """A Gateway is led to ready pods alone, and nothing counts before it is known to follow."""
+    candidate = decision.status.candidate
+    for manifest in decision.children:
+        if manifest["kind"] != "HTTPRoute":
+            continue
+        weight = manifest["spec"]["rules"][0]["backendRefs"][1]["weight"]
+        if weight:
+            assert candidate is not None
+            pods = observation.revisions.get(Revision(candidate.revision))
+            assert pods is not None, "P4: a Gateway's weight without a Deployment"
+            assert pods.ready > 0, "P4: a Gateway's weight without a ready pod"
+            assert candidate.revision not in quarantined, "P2: a quarantined route"
+    counting = [
+        route
+        for route in decision.routes.values()
+        if route.role is RouteRole.CANDIDATE and route.phase is not None
+    ]
+    seen = observation.route
+    assert not counting or (seen is not None and seen.accepted and seen.shape.weight > 0), (
+        "counted for a weight that the Gateway is not known to follow"
+    )
 
 
 def check_role(
@@ -83,6 +112,9 @@ def check_scaling(world: World, workload: Workload, replicas: int) -> None:
                 continue
             used = route.weight_percent or route.shadow_percent
             assert replicas or not used, "pods were dropped while they still got traffic"
+    if world.cluster.gateway.weight:
+        led = world.cluster.services.get(f"{DEPLOYMENT}-candidate")
+        assert led != workload.revision, "pods were dropped while a Gateway led to them"
     serving = world.cluster.services.get(DEPLOYMENT)
     assert replicas or serving != workload.revision, "the serving revision was dropped"
 

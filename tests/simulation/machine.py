@@ -303,6 +303,11 @@ class Deployments(RuleBasedStateMachine):
             self.world.foreign = ()
             self.world.tick()
 
+    @step(fault=st.sampled_from(("", "refuses", "silent", "no route", "no API")), ticks=drawn.spans)
+    def turn_the_gateway(self, fault: str, ticks: int) -> None:
+        self.world.cluster.gateway.turn_to(fault)
+        self._run(ticks)
+
     # The operator
 
     @step(after=st.integers(0, 5), ticks=st.integers(1, 5))

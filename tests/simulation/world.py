@@ -219,6 +219,7 @@ class World:
             ],
             "workloads": {n: w.replicas for n, w in self.cluster.workloads.items()},
             "services": dict(self.cluster.services),
+            "route": self.cluster.gateway.shape,
         }
 
     # Time
@@ -328,9 +329,24 @@ class World:
                 self.cluster.services[name] = revision
 
             return Effect(flip, before != revision)
+        if kind == "HTTPRoute":
+            return self._apply_route(name, manifest)
         key = f"{kind} {name}"
         known = key in self.cluster.other_children
         return Effect(lambda: self.cluster.other_children.add(key), not known)
+
+    def _apply_route(self, name: str, manifest: Manifest) -> Effect:
+        gateway = self.cluster.gateway
+        shape = gateway.apply(manifest)
+
+        def act() -> None:
+            if gateway.shape != shape:
+                self.transcript.child(
+                    self.now, f"HTTPRoute {name} gives {shape.weight}% to the candidate's Service"
+                )
+            gateway.shape = shape
+
+        return Effect(act, gateway.shape != shape)
 
     def _apply_workload(self, name: str, manifest: Manifest) -> Effect:
         replicas = manifest["spec"]["replicas"]
@@ -370,6 +386,10 @@ class World:
 
     def _delete(self, ref: ChildRef) -> Effect:
         def act() -> None:
+            if ref.kind == "HTTPRoute":
+                self.transcript.child(self.now, f"HTTPRoute {ref.name} deleted")
+                self.cluster.gateway.shape = None
+                return
             workload = self.cluster.workloads.pop(ref.name)
             invariants.check_scaling(self, workload, 0)
             self.transcript.child(self.now, f"Deployment {ref.name} deleted")
@@ -415,6 +435,8 @@ class World:
             memory=None if newest is None else newest.memory,
             telemetry=self._telemetry(None if stable is None else stable["revision"]),
             foreign=self.foreign,
+            gateway_api=self.cluster.gateway.installed,
+            route=self.cluster.gateway.observe(),
         )
 
     def _observed(self, workload: Workload) -> RevisionObservation:

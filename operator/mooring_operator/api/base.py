@@ -131,6 +131,22 @@ HeaderName = Annotated[
         most=64,
     ),
 ]
+Hostname = Annotated[
+    str,
+    _text(
+        r"^([*][.])?[a-z0-9]([-a-z0-9]*[a-z0-9])?([.][a-z0-9]([-a-z0-9]*[a-z0-9])?)*$",
+        "write a hostname like models.example.com or *.example.com, in lower case",
+        most=253,
+    ),
+]
+UrlPath = Annotated[
+    str,
+    _text(
+        r"^/([-A-Za-z0-9._~]+(/[-A-Za-z0-9._~]+)*)?$",
+        "write a path like /v2/models/flight-delay, without a slash at its end",
+        most=256,
+    ),
+]
 SegmentSize = Annotated[
     str, _text(r"^[1-9][0-9]?Mi$", "write a segment size from 1Mi to 99Mi", most=4)
 ]

@@ -1,8 +1,8 @@
 """Every condition type and reason, with its polarity. The one home of both vocabularies.
 
 Exactly one of Ready, Reconciling and Stalled is True (kstatus); Reconciling and Stalled are
-present only while True. Other conditions are always present, with True, False or Unknown; Fair only
-where it is asked for.
+present only while True. Other conditions are always present, with True, False or Unknown; Fair and
+Routed only where they are asked for.
 """
 
 from datetime import datetime
@@ -41,6 +41,8 @@ class ConditionType(StrEnum):
     """Positive. The model is as right as its reference says it should be."""
     FAIR = "Fair"
     """Positive, present where `spec.monitoring.fairness` is set. Segments are treated alike."""
+    ROUTED = "Routed"
+    """Positive, present in traffic mode Gateway. The Gateway accepted the HTTPRoute as wanted."""
     RUNNING = "Running"
     """Neutral, on RetrainPolicy. A training Job is under way."""
 
@@ -64,6 +66,7 @@ class Reason(StrEnum):
     AWAITING_METRICS = "AwaitingMetrics"
     SAMPLE_RATIO_MISMATCH = "SampleRatioMismatch"
     PREDICTIONS_DIFFER = "PredictionsDiffer"
+    AWAITING_GATEWAY = "AwaitingGateway"
     PROMOTING = "Promoting"
     ROLLING_BACK = "RollingBack"
     WITHDRAWING = "Withdrawing"
@@ -92,10 +95,14 @@ class Reason(StrEnum):
     POD_UPDATE_FAILED = "PodUpdateFailed"
     ROLLBACK_BUDGET_EXHAUSTED = "RollbackBudgetExhausted"
     NAME_CONFLICT = "NameConflict"
+    ROUTE_NOT_ACCEPTED = "RouteNotAccepted"
+    GATEWAY_API_MISSING = "GatewayApiMissing"
     INVALID_SPEC = "InvalidSpec"
     # Available
     STABLE_SERVING = "StableServing"
     NOT_ENOUGH_PODS = "NotEnoughPods"
+    # Routed
+    ROUTE_ACCEPTED = "RouteAccepted"
     # why a rollback happened
     STARTUP_FAILED = "StartupFailed"
     ERRORS_INCREASED = "ErrorsIncreased"

@@ -20,6 +20,7 @@ from mooring_operator.api.base import (
     validations,
 )
 from mooring_operator.api.deployment_status import ModelDeploymentStatus
+from mooring_operator.api.gateway import GatewayReference
 from mooring_operator.api.prediction_log import PredictionLog
 from mooring_operator.api.rollback import Rollback, Share
 from mooring_operator.api.runtime import Runtime
@@ -67,9 +68,18 @@ class TrafficMode(StrEnum):
 
     FORWARD = "Forward"
     """Stable pods forward the share of each step, request by request."""
+    GATEWAY = "Gateway"
+    """A Gateway divides the requests by the weights of an HTTPRoute that the operator owns; stable
+    pods mirror."""
     BLUE_GREEN = "BlueGreen"
     """None before promotion, all of them after it: the candidate has as many pods as stable, and
     the Service is led from one to the other at once."""
+
+
+GATEWAY_AND_MODE = (
+    "traffic.gateway and mode Gateway belong together: name the Gateway that clients come through"
+    " in traffic.gateway.name, or leave gateway out and set another mode"
+)
 
 
 class Traffic(ApiModel):
@@ -79,13 +89,19 @@ class Traffic(ApiModel):
         json_schema_extra=validations(
             cel(
                 "!has(self.stickyHeader) || self.mode == 'Forward'",
-                "stickyHeader needs mode Forward: BlueGreen moves all requests at once; leave"
-                " stickyHeader out",
+                "stickyHeader needs mode Forward: BlueGreen moves all requests at once, and a"
+                " Gateway divides requests, not users; leave stickyHeader out",
+            ),
+            cel(
+                "has(self.gateway) == (self.mode == 'Gateway')",
+                GATEWAY_AND_MODE,
             ),
         )
     )
 
     mode: TrafficMode = TrafficMode.FORWARD
+    gateway: GatewayReference | None = None
+    """Where clients come through in mode Gateway."""
     sticky_header: HeaderName | None = None
     """Header of the requests whose value decides which revision answers: a user who is forwarded
     stays forwarded while the weight only grows. Requests without it are divided at random."""

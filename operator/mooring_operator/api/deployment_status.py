@@ -17,6 +17,7 @@ from mooring_operator.api.base import (
     list_map,
 )
 from mooring_operator.api.conditions import Condition
+from mooring_operator.api.gateway import RoutedStatus
 from mooring_operator.api.pod_settings import PodsStatus
 from mooring_operator.api.rollback import BudgetStatus
 from mooring_operator.api.verbs import Approval, Handled, LastVerb, TokenText
@@ -179,6 +180,9 @@ class CandidateStatus(RevisionRef):
     weight_achieved: Annotated[float, Field(ge=0, le=100)] | None = None
     """Percent that it did answer in the present step, from the pods' counters. Replaced when it
     moved by more than chance or a fifth of what is asked for; absent before the first 20."""
+    routed: RoutedStatus | None = None
+    """In traffic mode Gateway: what the Gateway follows; absent while it is not known to follow
+    what is asked for."""
     approval: Approval | None = None
     """What let it in where rollout.approval.required asks for that."""
     promoted_by: TokenText = ""

@@ -79,7 +79,8 @@ def _lasting(candidate: CandidateStatus | None) -> CandidateStatus | None:
     """Without what is counted anew: it would change the Deployment while traffic flows."""
     if candidate is None:
         return None
-    return candidate.model_copy(update={"weight_requested": 0, "weight_achieved": None})
+    anew = {"weight_requested": 0, "weight_achieved": None, "routed": None}
+    return candidate.model_copy(update=anew)
 
 
 def recall(observation: DeploymentObservation) -> ModelDeploymentStatus:

@@ -109,6 +109,38 @@ class TelemetryObservation:
 
 
 @dataclass(frozen=True)
+class RouteShape:
+    """What an HTTPRoute says: whose requests it takes, and how it divides them.
+
+    Attributes:
+        gateway: the Gateway that it belongs to.
+        namespace: the Gateway's.
+        section: one of its listeners; empty: all.
+        hostnames: whose requests; empty: those of the listener.
+        path_prefix: how their paths begin.
+        weight: percent of them that the candidate's Service gets; -1: it divides in another way.
+    """
+
+    gateway: str
+    namespace: str
+    section: str
+    hostnames: tuple[str, ...]
+    path_prefix: str
+    weight: int
+
+
+@dataclass(frozen=True)
+class RouteObservation:
+    """The HTTPRoute of a deployment, and what the Gateway's controller says of it as it is now."""
+
+    shape: RouteShape
+    accepted: bool
+    """It was accepted in its present generation, and its Services were found."""
+    refusal: str = ""
+    """Why not, in the controller's words; empty with `accepted`, and while nothing was said."""
+
+
+@dataclass(frozen=True)
 class DeploymentObservation:
     """Everything that a decision about a ModelDeployment reads."""
 
@@ -124,6 +156,10 @@ class DeploymentObservation:
     """`Kind name` of children's names that someone else's objects occupy."""
     rivals: Mapping[str, str] = field(default_factory=dict[str, str])
     """For those among them that another object of ours controls: its kind and name."""
+    gateway_api: bool = False
+    """Whether the API server has HTTPRoutes."""
+    route: RouteObservation | None = None
+    """The HTTPRoute, where it exists and is this deployment's."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import kopf
 
 from mooring_operator.api.group import GROUP
 from mooring_operator.handlers.forgetful import NoDiffBase, NoProgress
-from mooring_operator.io.resources import WATCHED
+from mooring_operator.io.resources import WATCHED, ResourceType
 
 _FIRST_PAUSE = 0.2
 _LONGEST_PAUSE = 30.0
@@ -29,8 +29,10 @@ class JitteredForever:
             pause = min(_LONGEST_PAUSE, pause * 2)
 
 
-def kopf_settings(jitter: Callable[[], float]) -> kopf.OperatorSettings:
-    """Settings of the watching shell."""
+def kopf_settings(
+    jitter: Callable[[], float], kinds: tuple[ResourceType, ...] = WATCHED
+) -> kopf.OperatorSettings:
+    """Settings of the shell that watches these kinds."""
     settings = kopf.OperatorSettings()
     settings.peering.standalone = True  # leadership is our Lease's
     settings.scanning.disabled = True  # no rights on CRDs and namespaces; CRDs come first
@@ -49,7 +51,7 @@ def kopf_settings(jitter: Callable[[], float]) -> kopf.OperatorSettings:
     settings.persistence.finalizer = f"{GROUP}/finalizer"  # never set; ours if it ever were
     settings.persistence.diffbase_storage = NoDiffBase()
     settings.persistence.progress_storage = NoProgress()
-    for type_ in WATCHED:
+    for type_ in kinds:
         if type_.selector:
             place = (type_.group, type_.version, type_.plural)
             settings.watching.label_selectors[place] = type_.selector

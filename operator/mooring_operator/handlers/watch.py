@@ -81,6 +81,8 @@ class Watch:
         self._round = _Round()
         self._apart = Apart()
         self.on_list: OnList = _nobody_asks
+        self.kinds: Callable[[], tuple[ResourceType, ...]] = _always_there
+        """What is watched: asked each time that it begins anew."""
 
     def stop(self) -> None:
         """Ends the streams; `run` returns soon."""
@@ -123,15 +125,15 @@ class Watch:
 
     async def _watch(self, main: asyncio.AbstractEventLoop, present: _Round) -> None:
         """One run of kopf."""
-        registry = kopf.OperatorRegistry()
-        kopf.on.login(registry=registry)(self._login_handler(main, present))
-        for type_ in WATCHED:
+        registry, kinds = kopf.OperatorRegistry(), self.kinds()
+        kopf.on.login(registry=registry)(self._login_handler(main, present, kinds))
+        for type_ in kinds:
             kopf.on.event(
                 group=type_.group, version=type_.version, plural=type_.plural, registry=registry
             )(self._event_handler(type_, main))
         await kopf.operator(
             registry=registry,
-            settings=kopf_settings(self._jitter),
+            settings=kopf_settings(self._jitter, kinds),
             memories=NoMemories(),
             clusterwide=not self._namespaces,
             namespaces=self._namespaces,
@@ -148,11 +150,13 @@ class Watch:
 
         return hand_over
 
-    def _login_handler(self, main: asyncio.AbstractEventLoop, present: _Round):
+    def _login_handler(
+        self, main: asyncio.AbstractEventLoop, present: _Round, kinds: tuple[ResourceType, ...]
+    ):
         async def login(**_: Any) -> kopf.AiohttpSession:
             token = self._connection.bearer()
             return kopf.AiohttpSession(
-                aiohttp_session=self._session(token, main, present),
+                aiohttp_session=self._session(token, main, present, kinds),
                 server=self._connection.server,
                 expiration=self._clock.now() + _LOGIN_LIFETIME if token else None,
             )
@@ -160,7 +164,11 @@ class Watch:
         return login
 
     def _session(
-        self, token: str | None, main: asyncio.AbstractEventLoop, present: _Round
+        self,
+        token: str | None,
+        main: asyncio.AbstractEventLoop,
+        present: _Round,
+        kinds: tuple[ResourceType, ...],
     ) -> aiohttp.ClientSession:
         """As kopf's own session, but for connections that notice their end, and empty lists."""
         plain = self._connection.server.startswith("http://")
@@ -178,13 +186,13 @@ class Watch:
         return aiohttp.ClientSession(
             connector=connector,
             headers={"Authorization": f"Bearer {token}"} if token else {},
-            middlewares=(self._empty_lists(main),),
+            middlewares=(self._empty_lists(main, kinds),),
         )
 
-    def _empty_lists(self, main: asyncio.AbstractEventLoop):
+    def _empty_lists(self, main: asyncio.AbstractEventLoop, kinds: tuple[ResourceType, ...]):
         places = {
             type_.path(namespace): type_.kind
-            for type_ in WATCHED
+            for type_ in kinds
             for namespace in (self._namespaces if type_.namespaced else ()) or ("",)
         }
 
@@ -219,3 +227,8 @@ class _Connector(aiohttp.TCPConnector):
 
 def _nobody_asks(_: str, __: int) -> None:
     """What happens on a list until somebody wants to know."""
+
+
+def _always_there() -> tuple[ResourceType, ...]:
+    """What is watched until somebody says otherwise."""
+    return WATCHED

@@ -20,6 +20,7 @@ class ResourceType:
         namespaced: whether its objects live in namespaces.
         selector: label selector of the objects that we list and watch; empty for all.
         watched: whether we keep its objects in the cache.
+        optional: whether the API server may not have it; such a kind is not watched before it does.
     """
 
     group: str
@@ -29,6 +30,7 @@ class ResourceType:
     namespaced: bool = True
     selector: str = ""
     watched: bool = False
+    optional: bool = False
 
     @property
     def api_version(self) -> str:
@@ -65,6 +67,14 @@ _TYPES = (
     _child("batch", "v1", "Job", "jobs"),
     _child("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets"),
     _child("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies"),
+    ResourceType(
+        "gateway.networking.k8s.io",
+        "v1",
+        "HTTPRoute",
+        "httproutes",
+        selector=MANAGED,
+        optional=True,
+    ),
     ResourceType("", "v1", "Event", "events"),
     ResourceType("", "v1", "Secret", "secrets"),
     ResourceType("coordination.k8s.io", "v1", "Lease", "leases"),
@@ -75,6 +85,9 @@ RESOURCES = {item.kind: item for item in _TYPES}
 
 WATCHED = tuple(item for item in _TYPES if item.watched)
 """The types in the cache; our own first, so that children find their owners."""
+
+OPTIONAL = tuple(item for item in _TYPES if item.optional)
+"""Those that are watched where the API server has them."""
 
 CREATE_ONLY = frozenset({"Job", "ControllerRevision"})
 """Kinds whose objects never change: created when absent, otherwise left alone."""

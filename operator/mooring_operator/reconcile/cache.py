@@ -67,6 +67,8 @@ class Cache:
         self._spaces: dict[tuple[str, str], set[ObjectKey]] = {}
         """Who lives in a namespace, by kind and namespace: many."""
         self._dead: OrderedDict[str, int] = OrderedDict()
+        self._served: set[str] = set()
+        """Optional kinds that the API server has."""
 
     def get(self, key: ObjectKey) -> Manifest | None:
         """The object, if known; the caller's own copy."""
@@ -91,6 +93,17 @@ class Cache:
     def size(self, kind: str) -> int:
         """Number of objects of a kind."""
         return len(self._objects.get(kind, ()))
+
+    def serves(self, kind: str) -> bool:
+        """Whether the API server has this optional kind, as far as is known."""
+        return kind in self._served
+
+    def serve(self, kind: str, *, served: bool) -> bool:
+        """Takes in whether the API server has an optional kind; returns whether that is news."""
+        if served == (kind in self._served):
+            return False
+        (self._served.add if served else self._served.discard)(kind)
+        return True
 
     def linked(self, kind: str, key: ObjectKey) -> tuple[Manifest, ...]:
         """The objects of a kind that speak of `key`, by name."""

@@ -72,6 +72,20 @@ class Ingest:
         self._metrics.cache_objects.labels(kind).set(self._cache.size(kind))
         return lost
 
+    def served(self, kind: str, *, served: bool) -> bool:
+        """Takes in whether the API server has an optional kind; returns whether that is news.
+
+        Such news is everybody's: it comes once in the life of a cluster.
+        """
+        if not self._cache.serve(kind, served=served):
+            return False
+        if not served:
+            for gone in [self._cache.get(key) for key in self._cache.keys(kind)]:
+                self._told(None if gone is None else self._cache.forget(gone))
+            self._streams.shown(kind, 0, self._clock.monotonic())
+        self.wake_all()
+        return True
+
     def wake_all(self) -> None:
         """Makes every object of ours look again, as a new leader and each resync do."""
         for kind in Kind:

@@ -4,15 +4,19 @@ from mooring_operator.api.deployment import ModelDeployment
 from mooring_operator.api.group import API_VERSION, Annotation, Kind, Label
 from mooring_operator.api.model import Model
 from mooring_operator.core.decision import Manifest
+from mooring_operator.core.manifests.names import route_name
+from mooring_operator.core.manifests.route import ROUTE_KIND
 from mooring_operator.core.observation import (
     DeploymentObservation,
     RevisionObservation,
+    RouteObservation,
     TelemetryObservation,
 )
 from mooring_operator.ids import ObjectKey, Revision
 from mooring_operator.io.fields import mapping_at, number_at, objects_at, text_at
 from mooring_operator.reconcile.cache import Cache
 from mooring_operator.reconcile.links import key_of
+from mooring_operator.reconcile.observe_route import observe_route
 from mooring_operator.reconcile.parse import (
     controller_uid,
     is_condition_true,
@@ -60,6 +64,8 @@ def observe_deployment(
         telemetry=telemetry,
         foreign=foreign,
         rivals=_rivals(cache, key.namespace, foreign),
+        gateway_api=cache.serves(ROUTE_KIND),
+        route=_route(cache, key, resource.metadata.uid),
     )
 
 
@@ -74,6 +80,13 @@ def _rivals(cache: Cache, namespace: str, foreign: tuple[str, ...]) -> dict[str,
             if ours and reference.get("controller") is True:
                 found[child] = f"{text_at(reference, 'kind')} {text_at(reference, 'name')}"
     return found
+
+
+def _route(cache: Cache, key: ObjectKey, uid: str) -> RouteObservation | None:
+    live = cache.get(ObjectKey(ROUTE_KIND, key.namespace, route_name(key.name)))
+    if live is None or is_going(live) or controller_uid(live) != uid:
+        return None
+    return observe_route(live)
 
 
 def _revision(workload: Manifest, pods: tuple[Manifest, ...]) -> RevisionObservation:

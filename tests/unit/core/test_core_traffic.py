@@ -74,21 +74,25 @@ def test_stable_pods_are_told_the_header_in_lower_case_while_they_forward(
     stage: str, header: str | None
 ) -> None:
     wire = declared(rollout=WEIGHTS, traffic={"stickyHeader": "X-User-Id"}).spec
-    told = routes(status(stable=stable("v1"), candidate=candidate("v2", stage)), wire)
+    told = routes(status(stable=stable("v1"), candidate=candidate("v2", stage)), wire, EPOCH)
     assert told[V1].sticky_header == header
 
 
 def test_candidate_refuses_what_is_forwarded_to_it_from_the_verdict_on() -> None:
     wire = declared(rollout=WEIGHTS).spec
-    told = routes(status(stable=stable("v1"), candidate=candidate("v2", "RollingBack")), wire)
+    told = routes(
+        status(stable=stable("v1"), candidate=candidate("v2", "RollingBack")), wire, EPOCH
+    )
     assert told[V2] == Route(RouteRole.RETIRED, deadline_ms=5000, stable_revision=V1)
     assert told[V1] == Route(RouteRole.STABLE)
-    told = routes(status(stable=stable("v1"), candidate=candidate("v2", "Withdrawing")), wire)
+    told = routes(
+        status(stable=stable("v1"), candidate=candidate("v2", "Withdrawing")), wire, EPOCH
+    )
     assert told[V2] == Route(RouteRole.CANDIDATE), "nobody blames it"
 
 
 def test_former_stable_pods_are_told_who_must_answer() -> None:
-    told = routes(status(stable=stable("v2"), retired=retired("v1")), declared().spec)
+    told = routes(status(stable=stable("v2"), retired=retired("v1")), declared().spec, EPOCH)
     assert told[V1] == Route(RouteRole.RETIRED, deadline_ms=5000, stable_revision=V2)
 
 

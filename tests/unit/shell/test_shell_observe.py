@@ -89,6 +89,23 @@ def test_deployment_sees_its_revisions_and_not_those_of_others() -> None:
     assert seen.foreign == ("Service d",)
 
 
+def test_route_of_the_deployment_alone_is_seen() -> None:
+    cache = Cache()
+    resource = deployment_resource()
+    uid = resource["metadata"]["uid"]
+    assert observe_deployment(cache, resource, foreign=(), telemetry=None).gateway_api is False
+    cache.serve("HTTPRoute", served=True)
+    spec = {"parentRefs": [{"name": "web"}]}
+    cache.store(thing("HTTPRoute", "d", uid="r1", owner="uid of a predecessor", spec=spec))
+    seen = observe_deployment(cache, resource, foreign=(), telemetry=None)
+    assert (seen.gateway_api, seen.route) == (True, None)
+    cache.store(thing("HTTPRoute", "d", uid="r2", owner=uid, spec=spec))
+    seen = observe_deployment(cache, resource, foreign=(), telemetry=None)
+    assert seen.route is not None
+    assert (seen.route.shape.gateway, seen.route.shape.namespace) == ("web", "a")
+    assert (seen.route.shape.weight, seen.route.accepted) == (-1, False)
+
+
 def test_counts_of_an_old_template_are_not_taken_for_the_new_one() -> None:
     cache = Cache()
     resource = deployment_resource()

@@ -3,9 +3,10 @@ from datetime import timedelta
 
 import kopf
 
-from mooring_operator.errors import Transient
+from mooring_operator.errors import NotFound, Transient
 from mooring_operator.handlers.configure import JitteredForever, kopf_settings
 from mooring_operator.handlers.forgetful import NoMemories
+from mooring_operator.ids import ObjectKey
 from mooring_operator.io.resources import WATCHED
 from mooring_operator.metrics import OperatorMetrics
 from mooring_operator.reconcile.cache import Cache
@@ -16,7 +17,7 @@ from mooring_operator.reconcile.streams import Streams
 from tests.unit.shell.harness import KEY
 from tests.unit.shell.manual_clock import ManualClock, no_jitter, settle
 from tests.unit.shell.memory_kube import MemoryKube
-from tests.unit.shell.objects import deployment_resource
+from tests.unit.shell.objects import deployment_resource, thing
 
 PATIENCE = timedelta(seconds=120)
 
@@ -137,7 +138,7 @@ async def test_doubt_stays_until_the_list_succeeds_and_then_everybody_looks_agai
     await world.clock.advance(2.5)
     assert KEY in world.woken, "its own back-off may be minutes"
     world.kube.calls.clear()
-    await world.clock.advance(60.0)
+    await world.clock.advance(45.0)
     assert world.kube.calls == [], "and that was that"
     running.cancel()
 
@@ -150,6 +151,71 @@ async def test_only_the_served_namespaces_are_listed() -> None:
     world.kube.put(elsewhere)
     await world.resync.first()
     assert world.cache.keys("ModelDeployment") == (KEY,)
+
+
+def without_routes(verb: str, what: str) -> Exception | None:
+    """An API server that has no Gateway API."""
+    return NotFound("no such resource") if what == "HTTPRoute" else None
+
+
+async def test_kind_that_the_api_server_has_not_is_neither_watched_nor_waited_for() -> None:
+    world = World()
+    world.kube.fail = without_routes
+    await world.resync.find_optional()
+    await world.resync.first()
+    assert world.health.readyz().status == 200
+    assert {type_.kind for type_ in world.resync.watched} == {type_.kind for type_ in WATCHED}
+    assert not world.cache.serves("HTTPRoute")
+
+
+async def test_kind_that_is_there_from_the_start_is_listed_and_watched() -> None:
+    world = World()
+    await world.resync.find_optional()
+    assert world.cache.serves("HTTPRoute")
+    assert "HTTPRoute" in {type_.kind for type_ in world.resync.watched}
+
+
+async def test_kind_that_is_installed_later_is_found_and_everybody_looks_again() -> None:
+    world = World()
+    begun: list[int] = []
+    world.resync.on_kinds = lambda: begun.append(1)
+    world.kube.put(deployment_resource())
+    world.kube.fail = without_routes
+    await world.resync.find_optional()
+    await world.resync.first()
+    running = asyncio.create_task(world.resync.run(timedelta(minutes=10), no_jitter))
+    world.kube.fail = lambda verb, what: None
+    world.woken.clear()
+    await world.clock.advance(80.0)
+    assert world.cache.serves("HTTPRoute")
+    assert KEY in world.woken
+    assert len(begun) == 1
+    world.kube.calls.clear()
+    await world.clock.advance(80.0)
+    assert ("list", "HTTPRoute") not in world.kube.calls, "found once"
+    running.cancel()
+
+
+async def test_kind_that_is_taken_away_leaves_nothing_in_the_cache() -> None:
+    world = World()
+    route = thing("HTTPRoute", "d", labels={"mooring.dev/deployment": "d"})
+    world.kube.put(route)
+    world.kube.put(deployment_resource())
+    await world.resync.find_optional()
+    await world.resync.first()
+    key = ObjectKey("HTTPRoute", "a", "d")
+    assert world.cache.get(key) is not None
+    running = asyncio.create_task(world.resync.run(timedelta(minutes=10), no_jitter))
+    await settle()
+    world.kube.fail = without_routes
+    world.woken.clear()
+    world.resync.doubt("HTTPRoute")
+    await settle()
+    assert world.cache.get(key) is None
+    assert not world.cache.serves("HTTPRoute")
+    assert KEY in world.woken
+    assert world.health.livez().status == 200
+    running.cancel()
 
 
 async def test_liveness_fails_when_a_stream_stays_blind() -> None:

@@ -5,21 +5,30 @@ from datetime import datetime, timedelta
 
 from mooring_operator.api.deployment import ModelDeployment
 from mooring_operator.api.deployment_status import (
+    CandidateStage,
     ModelDeploymentStatus,
     RevisionRef,
 )
 from mooring_operator.api.group import Annotation
 from mooring_operator.core.decision import ChildRef, Manifest, OperatorConfig
 from mooring_operator.core.manifests import access, names, traffic
+from mooring_operator.core.manifests.route import (
+    asked_gateway,
+    http_route,
+    route_ref,
+    wanted_shape,
+)
 from mooring_operator.core.manifests.workload import workload
 from mooring_operator.core.memory import remember
 from mooring_operator.core.observation import DeploymentObservation
 from mooring_operator.core.pod_settings import settings_hash, wanted_settings, with_settings
-from mooring_operator.core.rollout.steps import candidate_replicas
+from mooring_operator.core.rollout.steps import candidate_replicas, gateway_weight
 
 FLIP = timedelta(seconds=10)
 """How long after a flip the nodes may still lead the stable Service to the former pods. Endpoints
 take a second or two; the rest is for a loaded control plane."""
+_LET_GO = (CandidateStage.STARTING, CandidateStage.ROLLING_BACK, CandidateStage.WITHDRAWING)
+"""Stages in which no client must come to the candidate, whatever share a Gateway still gives it."""
 
 
 def children_of(
@@ -41,8 +50,7 @@ def children_of(
         access.sync_keys(owner, config),
         access.network_policy(owner, config),
         *_workloads(owner, observation, status, config),
-        *_entrance(owner, observation, status, serving),
-        traffic.candidate_service(owner, _second(status, now)),
+        *_entrance(owner, observation, status, serving, now),
     )
     return tuple(item for item in wanted if _described(item) not in observation.foreign)
 
@@ -52,17 +60,21 @@ def _entrance(
     observation: DeploymentObservation,
     status: ModelDeploymentStatus,
     serving: RevisionRef,
+    now: datetime,
 ) -> tuple[Manifest, ...]:
-    """The clients' Service and the budget of what serves.
+    """The Services, the route between them, and the budget of what serves.
 
-    They stay as they are while the first revision starts beside another one that has ready pods:
-    after a lost status and memory clients are led there, and would find no pod here.
+    What clients come to stays as it is while the first revision starts beside another one that has
+    ready pods: after a lost status and memory they are led there, and would find no pod here.
     """
+    second = traffic.candidate_service(owner, _second(owner, status, now))
     if status.stable is None and _others_ready(observation, serving):
-        return ()
+        return (second,) if asked_gateway(owner.spec) is None else ()
     return (
         access.disruption_budget(owner, serving.revision),
         traffic.stable_service(owner, serving.revision),
+        second,
+        *_route(owner, observation, status),
     )
 
 
@@ -78,8 +90,32 @@ def flip_ends(status: ModelDeploymentStatus) -> datetime | None:
     return status.stable.since + FLIP
 
 
-def _second(status: ModelDeploymentStatus, now: datetime) -> str | None:
+def _route(
+    owner: ModelDeployment, observation: DeploymentObservation, status: ModelDeploymentStatus
+) -> Iterator[Manifest]:
+    """The HTTPRoute, after the Services that it names; where the API server has such."""
+    weight = gateway_weight(status, owner.spec)
+    shape = wanted_shape(owner.spec, owner.metadata.namespace, weight)
+    if shape is not None and observation.gateway_api:
+        yield http_route(owner, shape)
+
+
+def _second(owner: ModelDeployment, status: ModelDeploymentStatus, now: datetime) -> str | None:
     """The revision behind the candidate's Service.
+
+    In mode Gateway never nobody: where a Gateway is slow to follow, its requests still find pods.
+    """
+    if asked_gateway(owner.spec) is None:
+        return _needed(status, now)
+    candidate, stable = status.candidate, status.stable
+    if candidate is not None and candidate.stage in _LET_GO and stable is not None:
+        return stable.revision
+    serving = _serving(status)
+    return _needed(status, now) or (None if serving is None else serving.revision)
+
+
+def _needed(status: ModelDeploymentStatus, now: datetime) -> str | None:
+    """Whom stable pods, or those that a flip left, must find there; None: nobody.
 
     A candidate if there is one. Without one, the former stable revision while it is warm: after
     a flip back to it, its own pods are reached by this Service before the nodes lead the stable one
@@ -100,7 +136,7 @@ def _second(status: ModelDeploymentStatus, now: datetime) -> str | None:
 def obsolete(
     observation: DeploymentObservation, status: ModelDeploymentStatus
 ) -> tuple[ChildRef, ...]:
-    """Deployments of revisions that nothing needs any more.
+    """Deployments of revisions that nothing needs any more, and a route that nobody asks for.
 
     While the first revision starts, others that still have ready pods stay: after a lost status
     and memory they may be what serves. Before it, all stay: what has no pod now may have some soon.
@@ -110,10 +146,14 @@ def obsolete(
     live = {ref.revision for ref in live_revisions(status)}
     starting = status.stable is None
     deployment = observation.resource.metadata.name
-    return tuple(
-        names.workload(deployment, seen.revision)
-        for seen in sorted(observation.revisions.values(), key=lambda seen: seen.revision)
-        if seen.revision not in live and not (starting and seen.ready)
+    unasked = observation.route is not None and asked_gateway(observation.resource.spec) is None
+    return (
+        *(
+            names.workload(deployment, seen.revision)
+            for seen in sorted(observation.revisions.values(), key=lambda seen: seen.revision)
+            if seen.revision not in live and not (starting and seen.ready)
+        ),
+        *((route_ref(deployment),) if unasked else ()),
     )
 
 

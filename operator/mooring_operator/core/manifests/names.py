@@ -20,6 +20,11 @@ def candidate_service_name(deployment: str) -> str:
     return f"{deployment}-candidate"
 
 
+def route_name(deployment: str) -> str:
+    """The HTTPRoute, in traffic mode Gateway."""
+    return deployment
+
+
 def account_name(deployment: str) -> str:
     """The ServiceAccount of the pods.
 
@@ -44,7 +49,7 @@ def network_policy_name(deployment: str) -> str:
 
 
 def fixed_children(deployment: str) -> tuple[ChildRef, ...]:
-    """Every child but the Deployments, whose names hold revisions."""
+    """Every child of every deployment but the Deployments, whose names hold revisions."""
     return (
         ChildRef("v1", "ServiceAccount", account_name(deployment)),
         ChildRef("v1", "ConfigMap", sync_keys_name(deployment)),

@@ -16,6 +16,7 @@ from mooring_operator.core.conditions import Standing, reconciling, stalled
 from mooring_operator.core.rollout.analysis import evaluate, evidence_of, failed_metric, reason_of
 from mooring_operator.core.rollout.candidate import step_name
 from mooring_operator.core.rollout.distribution import in_words
+from mooring_operator.core.rollout.gateway import await_gateway
 from mooring_operator.core.rollout.monitoring import counters_missing
 from mooring_operator.core.rollout.rollback import begin_rollback
 from mooring_operator.core.rollout.steps import (
@@ -67,7 +68,7 @@ def analyse(situation: Situation) -> Turn:
         return _paused(seen)
     if missing is not None:
         return _frozen(seen, missing[0])
-    return _move_on(_resumed(seen))
+    return await_gateway(seen) or _move_on(_resumed(seen))
 
 
 def stable_is_away(situation: Situation) -> bool:

@@ -144,7 +144,10 @@ def _reason_not_to(situation: Situation) -> str:
 
 
 def _traffic(situation: Situation, suspicion: Suspicion) -> ProbeStatus:
-    """Labels are of answers that clients got, so only a share can be compared by them."""
+    """Labels are of answers that clients got, so only a share can be compared by them.
+
+    Only mode Forward takes the share back by itself when the operator falls silent.
+    """
     spec = situation.spec
     divided = spec.traffic.mode is TrafficMode.FORWARD and suspicion.trigger is not Trigger.RUNTIME
     labelled = divided and spec.monitoring.labels is not None

@@ -27,6 +27,7 @@ from mooring_operator.core.rollout.candidate import (
     restart_candidate,
     start_candidate,
 )
+from mooring_operator.core.rollout.gateway import settle_route, settles_in
 from mooring_operator.core.rollout.monitoring import monitoring_events
 from mooring_operator.core.rollout.pod_update import settle_pods, trial_left
 from mooring_operator.core.rollout.probe import await_probe, drop_probe, judge_probe, leave_probe
@@ -111,7 +112,7 @@ def decide(
     situation = look(observation, config, now)
     events: list[EventNote] = []
     for _ in range(most_turns):
-        situation, noticed = settle_pods(situation)
+        situation, noticed = settle_pods(settle_route(situation))
         events.extend(noticed)
         turn = heed(situation) or TABLE[state_of(situation)](situation)
         events.extend(turn.events)
@@ -159,7 +160,7 @@ def _decision(
         status=status,
         children=children_of(observation, status, situation.config, situation.now),
         prune=obsolete(observation, status),
-        routes=routes(status, spec),
+        routes=routes(status, spec, situation.now),
         events=(
             *(events or _standing_event(situation, standing)),
             *ignored.events,
@@ -187,5 +188,6 @@ def _soonest(requeue_after: timedelta | None, situation: Situation) -> timedelta
     ends = flip_ends(status)
     flip = ends - now if ends is not None and ends > now else None
     kept = None if status.kept is None else max(status.kept.keep_until - now, timedelta())
-    waits = (requeue_after, warm, kept, flip, trial_left(situation), soak_left(situation))
+    settles = settles_in(situation) or None
+    waits = (requeue_after, warm, kept, flip, settles, trial_left(situation), soak_left(situation))
     return min((wait for wait in waits if wait is not None), default=None)

@@ -1,6 +1,7 @@
 """Which shares of traffic a mode reaches, and what a rollout without weights cannot judge."""
 
 from mooring_operator.api.deployment import (
+    GATEWAY_AND_MODE,
     WEIGHTS_UNREACHABLE,
     AnalysisMetric,
     ModelDeploymentSpec,
@@ -11,10 +12,13 @@ from mooring_operator.api.deployment import (
 def traffic_problem(spec: ModelDeploymentSpec) -> str | None:
     """What is wrong between traffic and steps, with the remedy; None when nothing is.
 
-    Mode Forward divides request by request, so that it reaches every whole weight with any number
-    of pods. The API server refuses weights in mode BlueGreen too; an object from before that rule
-    comes here.
+    Modes Forward and Gateway divide request by request, so that they reach every whole weight with
+    any number of pods. The API server refuses weights in mode BlueGreen too, and mode Gateway
+    without a Gateway; an object from before these rules comes here.
     """
+    gateway_asked = spec.traffic.gateway is not None
+    if gateway_asked != (spec.traffic.mode is TrafficMode.GATEWAY):
+        return f"spec.traffic: {GATEWAY_AND_MODE}"
     steps = spec.rollout.steps
     weights = [step.weight for step in steps if step.weight is not None]
     if spec.traffic.mode is TrafficMode.BLUE_GREEN and weights:
@@ -24,6 +28,6 @@ def traffic_problem(spec: ModelDeploymentSpec) -> str | None:
         return (
             "spec.rollout.analysis.metrics has loss, but no step of spec.rollout.steps has a"
             " weight: shadowed answers never get labels, so that loss would stay undecided; take"
-            " loss out of metrics, or add a step with weight (mode Forward)"
+            " loss out of metrics, or add a step with weight (mode Forward or Gateway)"
         )
     return None

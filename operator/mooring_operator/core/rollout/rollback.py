@@ -22,6 +22,7 @@ from mooring_operator.api.deployment_status import (
 from mooring_operator.core.conditions import reconciling, stalled, trimmed
 from mooring_operator.core.revision import with_history, with_quarantine
 from mooring_operator.core.rollout.budget import counted
+from mooring_operator.core.rollout.gateway import gateway_has_let_go
 from mooring_operator.core.rollout.quarantine import kept_after
 from mooring_operator.core.rollout.turn import (
     Situation,
@@ -189,7 +190,10 @@ def withdraw(situation: Situation) -> Turn:
 
 
 def traffic_is_away(situation: Situation) -> bool:
-    """Whether no stable pod can forward to the candidate any more."""
+    """Whether no stable pod can forward to the candidate any more, and no Gateway leads to it.
+
+    A Gateway that does not answer is not waited for: the candidate's Service leads to stable.
+    """
     candidate = situation.candidate
     if candidate.analysis_started_at is None:
         return True
@@ -197,6 +201,8 @@ def traffic_is_away(situation: Situation) -> bool:
         return True
     telemetry = situation.observation.telemetry
     if telemetry is None or telemetry.at <= candidate.step_started_at:
+        return False
+    if not gateway_has_let_go(situation):
         return False
     routes = telemetry.routes.get(Revision(situation.stable.revision), ())
     pods = situation.pods(situation.stable)

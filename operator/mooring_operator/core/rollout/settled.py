@@ -15,6 +15,7 @@ from mooring_operator.core.revision import quarantine_entry
 from mooring_operator.core.rollout.blame import is_held_against, look_back, remark
 from mooring_operator.core.rollout.budget import pending
 from mooring_operator.core.rollout.candidate import all_ready
+from mooring_operator.core.rollout.gateway import gateway_standing, gateway_wait
 from mooring_operator.core.rollout.pod_update import trial_message, update_failed
 from mooring_operator.core.rollout.quarantine import quarantine_end
 from mooring_operator.core.rollout.soak import soak_message
@@ -29,7 +30,10 @@ from mooring_operator.core.timeline import second
 
 
 def serve(situation: Situation) -> Turn:
-    """Stable: Ready while all pods are; Stalled when none is and Kubernetes says why."""
+    """Stable: Ready while all pods are; Stalled when none is and Kubernetes says why.
+
+    Where a Gateway leads clients there, it must have accepted the route.
+    """
     turn = look_back(situation)
     if turn is not None:
         return turn
@@ -54,6 +58,10 @@ def serve(situation: Situation) -> Turn:
     if not complete:
         told = f"{message}{trial_message(situation)}{failure}"
         return Turn(situation.status, reconciling(Reason.NOT_ENOUGH_PODS, told))
+    astray = gateway_standing(situation)
+    if astray is not None:
+        standing = Standing(astray.type, astray.reason, f"{message}; {astray.message}")
+        return Turn(situation.status, standing, requeue_after=gateway_wait(situation))
     if situation.desired.version != stable.version:
         message += f"; {situation.desired.version} is the same package"
     message += soak_message(situation) + remark(situation)

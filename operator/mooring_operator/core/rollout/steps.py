@@ -1,7 +1,7 @@
 """The weight schedule: phases, shares of traffic, pods, and the route of each revision's pods."""
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from math import ceil
 
 from mooring_operator.api.base import parse_duration
@@ -17,6 +17,9 @@ from mooring_operator.ids import Revision
 SERVER_DEADLINE = timedelta(seconds=10)
 """A request's deadline where `spec.runtime` has none: the server's own default."""
 LONGEST_DEADLINE = timedelta(minutes=10)
+GATEWAY_SETTLES = timedelta(seconds=5)
+"""How long after its controller accepted a route a Gateway may still divide as before: controllers
+gather changes for a second or two before their proxies take them."""
 _FULL = (CandidateStage.INITIALIZING, CandidateStage.PROMOTING, CandidateStage.REVERTING)
 """Stages that the stable role comes after."""
 _WITH_SHARE = (CandidateStage.ANALYSING, CandidateStage.PROMOTING, CandidateStage.PROBING)
@@ -81,6 +84,23 @@ def shares(status: ModelDeploymentStatus, spec: ModelDeploymentSpec) -> tuple[in
     return step.weight or 0, step.shadow or 0
 
 
+def gateway_weight(status: ModelDeploymentStatus, spec: ModelDeploymentSpec) -> int:
+    """Percent of the requests that a Gateway must give to the candidate's Service.
+
+    A probe is no rollout: stable pods mirror to it.
+    """
+    candidate = status.candidate
+    if spec.traffic.mode is not TrafficMode.GATEWAY or candidate is None:
+        return 0
+    return 0 if candidate.probe is not None else shares(status, spec)[0]
+
+
+def gateway_settles_at(candidate: CandidateStatus, weight: int) -> datetime | None:
+    """From when on the Gateway gives the candidate this weight; None: that is not known."""
+    routed = candidate.routed
+    return None if routed is None or routed.weight != weight else routed.at + GATEWAY_SETTLES
+
+
 def candidate_replicas(spec: ModelDeploymentSpec, candidate: CandidateStatus) -> int:
     """Pods that the candidate needs in its stage.
 
@@ -98,17 +118,25 @@ def candidate_replicas(spec: ModelDeploymentSpec, candidate: CandidateStatus) ->
     return max(1, ceil(spec.replicas * heaviest / 100))
 
 
-def routes(status: ModelDeploymentStatus, spec: ModelDeploymentSpec) -> dict[Revision, Route]:
-    """What the pods of every live revision are told."""
+def routes(
+    status: ModelDeploymentStatus, spec: ModelDeploymentSpec, now: datetime
+) -> dict[Revision, Route]:
+    """What the pods of every live revision are told.
+
+    Where a Gateway divides, both sides count what they answer from the moment that it is known to.
+    """
     out: dict[Revision, Route] = {}
     candidate, stable = status.candidate, status.stable
     if status.kept is not None:
         out[Revision(status.kept.revision)] = _retired(status, spec)
     if status.retired is not None:
         out[Revision(status.retired.revision)] = _retired(status, spec)
+    divided = _divided_phase(status, spec, now)
     if candidate is not None:
-        out[Revision(candidate.revision)] = _of_candidate(candidate, status, spec)
-    if stable is not None:
+        out[Revision(candidate.revision)] = _of_candidate(candidate, status, spec, divided)
+    if stable is not None and gateway_weight(status, spec):
+        out[Revision(stable.revision)] = Route(RouteRole.STABLE, phase=divided)
+    elif stable is not None:
         weight, shadow = shares(status, spec)
         analysed = candidate if weight or shadow else None
         header = spec.traffic.sticky_header
@@ -124,6 +152,17 @@ def routes(status: ModelDeploymentStatus, spec: ModelDeploymentSpec) -> dict[Rev
     return out
 
 
+def _divided_phase(
+    status: ModelDeploymentStatus, spec: ModelDeploymentSpec, now: datetime
+) -> str | None:
+    """Where requests count that a Gateway divides; None: it does not, or not yet as it should."""
+    candidate, weight = status.candidate, gateway_weight(status, spec)
+    if candidate is None or not weight:
+        return None
+    since = gateway_settles_at(candidate, weight)
+    return phase_key(candidate) if since is not None and now >= since else None
+
+
 def _phase(candidate: CandidateStatus, spec: ModelDeploymentSpec) -> str:
     """Where the requests of now count: a withheld candidate's count for its shadow's step."""
     if not candidate.withheld:
@@ -132,7 +171,10 @@ def _phase(candidate: CandidateStatus, spec: ModelDeploymentSpec) -> str:
 
 
 def _of_candidate(
-    candidate: CandidateStatus, status: ModelDeploymentStatus, spec: ModelDeploymentSpec
+    candidate: CandidateStatus,
+    status: ModelDeploymentStatus,
+    spec: ModelDeploymentSpec,
+    divided: str | None,
 ) -> Route:
     match candidate.stage:
         case CandidateStage.INITIALIZING:
@@ -141,7 +183,7 @@ def _of_candidate(
             # It answers nothing from the verdict on, also where a stable pod does not know yet.
             return _retired(status, spec)
         case _:
-            return Route(RouteRole.CANDIDATE)
+            return Route(RouteRole.CANDIDATE, phase=divided)
 
 
 def _retired(status: ModelDeploymentStatus, spec: ModelDeploymentSpec) -> Route:

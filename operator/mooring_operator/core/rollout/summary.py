@@ -14,11 +14,13 @@ from mooring_operator.core.conditions import (
     summarize_ready,
 )
 from mooring_operator.core.manifests.labels import selector_text
+from mooring_operator.core.manifests.route import asked_gateway
 from mooring_operator.core.quality.fact import fairness_fact, quality_fact
 from mooring_operator.core.quality.told import quality_status
 from mooring_operator.core.revision import next_seq, quarantine_entry
 from mooring_operator.core.rollout.achieved import weight_column, with_weight
 from mooring_operator.core.rollout.budget import told
+from mooring_operator.core.rollout.gateway import routed_fact
 from mooring_operator.core.rollout.monitoring import (
     data_quality_fact,
     drift_column,
@@ -48,6 +50,8 @@ def summarize(situation: Situation, standing: Standing) -> ModelDeploymentStatus
         conditions = set_condition(conditions, fact, generation=generation, now=situation.now)
     if situation.spec.monitoring.fairness is None:
         conditions = clear_condition(conditions, ConditionType.FAIR)
+    if asked_gateway(situation.spec) is None:
+        conditions = clear_condition(conditions, ConditionType.ROUTED)
     conditions = summarize_ready(conditions, standing, generation=generation, now=situation.now)
     serving = _serving(status)
     pods = None if serving is None else situation.pods(serving)
@@ -84,7 +88,7 @@ def _serving(status: ModelDeploymentStatus) -> RevisionRef | None:
 
 def _facts(situation: Situation, standing: Standing) -> tuple[Fact, ...]:
     monitoring, quality = situation.spec.monitoring, situation.status.quality
-    fair = fairness_fact(monitoring, quality)
+    fair, routed = fairness_fact(monitoring, quality), routed_fact(situation)
     return (
         _available(situation),
         _rolled_back(situation),
@@ -93,7 +97,7 @@ def _facts(situation: Situation, standing: Standing) -> tuple[Fact, ...]:
         drift_fact(situation),
         data_quality_fact(situation),
         quality_fact(monitoring, quality),
-        *(() if fair is None else (fair,)),
+        *(fact for fact in (fair, routed) if fact is not None),
     )
 
 
