@@ -11,7 +11,7 @@ CODE := operator serving tests
 export PYTHONUNBUFFERED := 1
 
 .PHONY: help demo test verify static crds proto images cluster-up cluster-down cluster-check clean \
-        bench-compare bench-detector bench-false-alarms bench-serving bench-recording bench-profile bench-overload bench-soak prove-availability prove-rollouts-traffic prove-flux conformance judge-status \
+        bench-compare bench-detector bench-false-alarms bench-serving bench-recording bench-profile bench-overload bench-soak prove-availability prove-rollouts-traffic prove-flux prove-gateway conformance judge-status \
         bench-drift bench-operator sim-update lock faults faults-steady prove-rollouts coverage-core mutation-rollouts
 
 help: ## list the commands
@@ -120,6 +120,9 @@ prove-rollouts-traffic: $(STAMP) ## 100,000 requests across promotions, flips, r
 
 prove-flux: $(STAMP) ## Flux' own controllers through a rollback, ten minutes at rest; builds them once
 	@MOORING_PROOF=full $(BIN)/python -m pytest tests/cluster/test_flux_end_to_end.py -s
+
+prove-gateway: $(STAMP) ## Traefik follows our HTTPRoute: its weights, and how soon; builds it once
+	@MOORING_PROOF=full $(BIN)/python -m pytest tests/gateway -s
 
 coverage-core: $(STAMP) ## branches of the operator's core that no test reaches; fails under 100 % (4 minutes)
 	@mkdir -p build && $(BIN)/python -m coverage run -m pytest tests/unit tests/simulation -q
