@@ -121,8 +121,8 @@ prove-rollouts-traffic: $(STAMP) ## 100,000 requests across promotions, flips, r
 prove-flux: $(STAMP) ## Flux' own controllers through a rollback, ten minutes at rest; builds them once
 	@MOORING_PROOF=full $(BIN)/python -m pytest tests/cluster/test_flux_end_to_end.py -s
 
-prove-gateway: $(STAMP) ## Traefik follows our HTTPRoute: its weights, and how soon; builds it once
-	@MOORING_PROOF=full $(BIN)/python -m pytest tests/gateway -s
+prove-gateway: $(STAMP) ## Traefik divides by our HTTPRoute, alone and through rollouts; builds it once
+	@MOORING_PROOF=full $(BIN)/python -m pytest tests/gateway tests/cluster/test_gateway_end_to_end.py -s
 
 coverage-core: $(STAMP) ## branches of the operator's core that no test reaches; fails under 100 % (4 minutes)
 	@mkdir -p build && $(BIN)/python -m coverage run -m pytest tests/unit tests/simulation -q
