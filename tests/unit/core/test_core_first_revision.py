@@ -1,4 +1,4 @@
-"""`decide` by values: where clients are led while the first revision starts beside another."""
+"""`decide` by values: where clients are led while the first revision starts, and unknown ones."""
 
 from datetime import timedelta
 from typing import Any
@@ -12,7 +12,7 @@ from mooring_operator.core.observation import DeploymentObservation
 from mooring_operator.core.rollout.plan import decide
 from mooring_operator.ids import Revision
 from tests.builders.observed import look, pods, ref
-from tests.builders.resources import CONFIG, DEPLOYMENT, EPOCH, spec
+from tests.builders.resources import CONFIG, DEPLOYMENT, EPOCH, model, spec
 
 MINUTE = timedelta(minutes=1)
 V1, V2 = Revision(ref("v1").revision), Revision(ref("v2").revision)
@@ -64,3 +64,10 @@ def test_clients_are_led_to_the_first_revision_once_its_pods_are_ready() -> None
     ]
     assert service["spec"]["selector"]["mooring.dev/revision"] == V2
     assert [gone.name for gone in decision.prune] == [f"{DEPLOYMENT}-{V1}"]
+
+
+def test_newest_versions_are_listed_with_how_many_more_there_are() -> None:
+    known = model(*(f"v{number}" for number in range(1, 13)))
+    decision = decided(look(None, wire_spec=spec("v99"), registry=known), MINUTE)
+    (stalled,) = [c for c in decision.status.conditions if c.type == "Stalled"]
+    assert "it has v5, v6, v7, v8, v9, v10, v11, v12 and 4 more; add the version" in stalled.message

@@ -130,6 +130,19 @@ def test_first_revision_keeps_its_pods_when_the_model_goes_away() -> None:
     assert decision.children
 
 
+def test_new_revision_is_analysed_although_another_one_is_warm() -> None:
+    """The warm one has the lower hash: only the same revision returns without analysis."""
+    warm = ref("v2")
+    assert warm.revision < ref("v3").revision
+    retired = RetiredRevision.model_validate(
+        reference_fields(warm) | {"keep_until": EPOCH + 60 * MINUTE}
+    )
+    before = status(stable=stable("v1"), retired=retired, desired=ref("v1"))
+    decision = decided(look(before, pods("v1"), pods("v2"), wire_spec=spec("v3")))
+    assert standing(decision) == "Reconciling/CandidateStarting"
+    assert decision.status.retired == retired
+
+
 def test_return_to_the_former_revision_waits_for_its_pods_without_traffic() -> None:
     retired = RetiredRevision.model_validate(
         reference_fields(ref("v1")) | {"keep_until": EPOCH + 60 * MINUTE}

@@ -50,6 +50,19 @@ def said(decision: Decision[ModelDeploymentStatus], type_: str) -> Condition:
     return next(item for item in decision.status.conditions if item.type == type_)
 
 
+def test_as_many_drifted_features_are_named_as_a_message_has_room_for() -> None:
+    long = "median 1 → 2, which is a change that takes many words to tell of " + 60 * "."
+    features = [
+        DriftedFeature(name=f"feature_{number}", kind="Distribution", effect=0.2, change=long)
+        for number in range(9)
+    ]
+    message = said(decided(telemetry(drift=watch("Drifted", features=features))), "Drifted").message
+    assert len(message) <= 1024
+    assert "feature_2" in message
+    assert "feature_3" not in message
+    assert "; and 6 more (status.drift)" in message
+
+
 def test_drift_is_told_with_effect_begin_interval_and_what_to_do() -> None:
     alarm = watch("Drifted", features=[DELAY], rows=3600, at=NOW)
     message = said(decided(telemetry(drift=alarm)), "Drifted").message
