@@ -22,7 +22,7 @@ from tests.mutation.nursery import ALL, SAID, Nursery, Outcome
 from tests.mutation.score import wilson
 
 REPORT = Path("build/mutation.json")
-TIMES_LONGER = 2.0
+TIMES_LONGER = 4.0
 """Than the lives of all rooms take may those of a mutant: then it counts as killed."""
 
 

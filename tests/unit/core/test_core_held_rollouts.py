@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 
 from mooring_operator.api.deployment_status import (
+    BudgetStatus,
     DriftedFeature,
     DriftStatus,
     ModelDeploymentStatus,
@@ -141,6 +142,27 @@ def test_new_revision_is_analysed_although_another_one_is_warm() -> None:
     decision = decided(look(before, pods("v1"), pods("v2"), wire_spec=spec("v3")))
     assert standing(decision) == "Reconciling/CandidateStarting"
     assert decision.status.retired == retired
+
+
+def test_word_that_a_revision_waits_for_nothing_is_kept_while_its_model_is_away() -> None:
+    budget = BudgetStatus(rolled_back_at=[EPOCH], admitted=ref("v2").revision)
+    before = status(stable=stable("v1"), desired=ref("v1"), budget=budget)
+    decision = decided(look(before, pods("v1"), wire_spec=spec("v9")))
+    assert standing(decision) == "Stalled/VersionNotFound"
+    assert decision.status.budget is not None
+    assert decision.status.budget.admitted == ref("v2").revision
+
+
+def test_withheld_candidate_without_an_earlier_shadow_gets_nothing() -> None:
+    before = rolling("Analysing", withheld=True, metrics_missing_since=EPOCH)
+    wire = spec("v2", rollout={"steps": [{"weight": 10}]})
+    silent = telemetry(fresh=False)
+    seen = (pods("v1"), pods("v2", 1, 1))
+    decision = decided(look(before, *seen, wire_spec=wire, telemetry=silent))
+    told = decision.routes[V1]
+    assert (told.weight_percent, told.shadow_percent) == (0, 0)
+    assert told.candidate_revision is None
+    assert decision.status.weight == "0%"
 
 
 def test_return_to_the_former_revision_waits_for_its_pods_without_traffic() -> None:
