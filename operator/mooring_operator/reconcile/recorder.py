@@ -29,6 +29,8 @@ REFILL_PER_SECOND = 1 / 300
 """Per object: 25 at once, then one each five minutes."""
 MOST_WAITING = 4096
 """Events that wait to be posted; more are dropped."""
+AT_ONCE = 4
+"""Events under way: one after the other they would be as slow as the API server answers."""
 _REMEMBERED = 4096
 _LONGEST_NOTE = 1024
 
@@ -103,18 +105,24 @@ class EventRecorder:
 
     async def flush(self) -> None:
         """Returns when all that was told is posted."""
-        async with self._posting:
-            while self._waiting:
-                await self._clock.sleep(self._rate.reserve(self._clock.monotonic()))
-                digest, waiting = self._waiting.popitem(last=False)
-                outcome = await settled(self._deliver(digest, waiting))
-                self._metrics.events_waiting.set(len(self._waiting))
-                if isinstance(outcome, asyncio.CancelledError):
-                    raise outcome
-                if isinstance(outcome, BaseException):
-                    self._metrics.events.labels("dropped").inc()
-                    unexpected = None if isinstance(outcome, MooringError) else outcome
-                    log.warning("could not post %s: %s", digest, outcome, exc_info=unexpected)
+        async with self._posting, asyncio.TaskGroup() as group:
+            for _ in range(min(AT_ONCE, len(self._waiting))):
+                group.create_task(self._post_all())
+
+    async def _post_all(self) -> None:
+        while self._waiting:
+            await self._clock.sleep(self._rate.reserve(self._clock.monotonic()))
+            if not self._waiting:
+                return  # another one took the last
+            digest, waiting = self._waiting.popitem(last=False)
+            self._metrics.events_waiting.set(len(self._waiting))
+            outcome = await settled(self._deliver(digest, waiting))
+            if isinstance(outcome, asyncio.CancelledError):
+                raise outcome
+            if isinstance(outcome, BaseException):
+                self._metrics.events.labels("dropped").inc()
+                unexpected = None if isinstance(outcome, MooringError) else outcome
+                log.warning("could not post %s: %s", digest, outcome, exc_info=unexpected)
 
     async def _deliver(self, digest: str, waiting: _Waiting) -> None:
         told = self._told.get(digest)

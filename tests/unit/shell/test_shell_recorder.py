@@ -1,11 +1,11 @@
 import asyncio
 
 from mooring_operator.api.conditions import Reason
-from mooring_operator.core.decision import EventNote, EventType
+from mooring_operator.core.decision import EventNote, EventType, Manifest
 from mooring_operator.errors import Refused
 from mooring_operator.io.token_bucket import TokenBucket
 from mooring_operator.metrics import OperatorMetrics
-from mooring_operator.reconcile.recorder import BURST, MOST_WAITING, EventRecorder
+from mooring_operator.reconcile.recorder import AT_ONCE, BURST, MOST_WAITING, EventRecorder
 from tests.unit.shell.manual_clock import ManualClock
 from tests.unit.shell.memory_kube import MemoryKube
 from tests.unit.shell.objects import thing
@@ -95,6 +95,29 @@ async def test_events_leave_the_other_requests_their_share() -> None:
     await clock.advance(5.0)
     assert len(_events(kube)) == 20
     running.cancel()
+
+
+async def test_slow_answer_holds_up_few_other_events() -> None:
+    kube, clock = MemoryKube(), ManualClock()
+    answer, create = asyncio.Event(), kube.create
+    asked = 0
+
+    async def slow(manifest: Manifest) -> Manifest:
+        nonlocal asked
+        asked += 1
+        await answer.wait()
+        return await create(manifest)
+
+    kube.create = slow
+    recorder = _recorder(kube, clock)
+    for number in range(AT_ONCE + 2):
+        recorder.tell(ABOUT, _note(str(number)))
+    posting = asyncio.create_task(recorder.flush())
+    await clock.advance(1.0)
+    assert asked == AT_ONCE
+    answer.set()
+    await posting
+    assert len(_events(kube)) == AT_ONCE + 2
 
 
 async def test_flood_beyond_what_may_wait_is_cut_off() -> None:
