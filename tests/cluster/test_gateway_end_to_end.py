@@ -73,7 +73,11 @@ class Story:
         self.scene.world.apply(manifest(self.scene, self.edge, version, steps))
         for entry in self.scene.mdep()["status"].get("quarantine", []):
             if entry["version"] == version:
-                self.say("retry", entry["revision"])
+                token = self.say("retry", entry["revision"])
+                self.scene.wait(
+                    lambda seen, said=token: seen["status"]["handled"].get("retry") == said,
+                    "a retry",
+                )
 
     def promote(self, version: str) -> None:
         """A good candidate goes all the way; what the status says of each step is kept."""
@@ -112,13 +116,15 @@ class Story:
         left = self.scene.mdep()["status"]["lastRollback"]["fromRevision"]
         self.shadowed.append((left, asked, time.time()))
 
-    def say(self, verb: str, revision: str) -> None:
-        """A verb, with a token that was never said before."""
+    def say(self, verb: str, revision: str) -> str:
+        """A verb, with a token that was never said before; the token."""
         self.tokens += 1
+        token = f"{revision}@{self.tokens}"
         self.scene.cluster.kubectl(
             *("annotate", "--overwrite", "mdep", MODEL, "-n", self.scene.namespace),
-            f"mooring.dev/{verb}={revision}@{self.tokens}",
+            f"mooring.dev/{verb}={token}",
         )
+        return token
 
     def await_rollback(self) -> None:
         self.scene.wait(
