@@ -72,6 +72,21 @@ def test_name_that_two_deployments_need_is_told_with_both_and_what_to_do() -> No
     assert "Service delays exists and is not this deployment's" in stalled.message
 
 
+def test_name_of_another_deployment_alone_is_told_without_a_stranger() -> None:
+    taken = "Service delays-candidate"
+    decision = decided(
+        look(
+            status(stable=stable("v1"), desired=ref("v1")),
+            pods("v1"),
+            foreign=(taken,),
+            rivals={taken: "ModelDeployment delays-candidate"},
+        )
+    )
+    (stalled,) = [c for c in decision.status.conditions if c.type == "Stalled"]
+    assert taken in stalled.message
+    assert "is not this deployment's" not in stalled.message
+
+
 def test_new_version_is_held_back_when_the_deployment_is_paused() -> None:
     before = status(stable=stable("v1"), desired=ref("v1"))
     decision = decided(look(before, pods("v1"), wire_spec=spec("v2", paused=True)))

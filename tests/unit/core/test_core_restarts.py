@@ -157,3 +157,11 @@ def test_probe_is_not_ended_by_its_clock_before_pods_were_asked() -> None:
     proven = probing(7 * HOUR, telemetry(stable=V2, phases={key: worse}))
     assert proven.stable is not None
     assert proven.stable.version == "v1", "the counters held the proof"
+
+
+def test_probe_past_its_time_is_undecided_when_pods_do_not_answer() -> None:
+    ended = probing(7 * HOUR, telemetry(stable=V2, fresh=False))
+    assert ended.stable is not None
+    (probe,) = ended.stable.probes
+    assert probe.verdict == "Undecided"
+    assert "the pods' counters are not fresh" in probe.message
