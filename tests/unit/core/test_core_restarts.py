@@ -159,6 +159,14 @@ def test_probe_is_not_ended_by_its_clock_before_pods_were_asked() -> None:
     assert proven.stable.version == "v1", "the counters held the proof"
 
 
+def test_probe_in_its_time_goes_on_when_pods_do_not_answer() -> None:
+    silent = probing(MINUTE, telemetry(stable=V2, fresh=False))
+    assert silent.candidate is not None
+    assert silent.candidate.stage == "Probing"
+    (told,) = [c.message for c in silent.conditions if c.type == "Reconciling"]
+    assert "the pods' counters are not fresh" in told
+
+
 def test_probe_past_its_time_is_undecided_when_pods_do_not_answer() -> None:
     ended = probing(7 * HOUR, telemetry(stable=V2, fresh=False))
     assert ended.stable is not None
