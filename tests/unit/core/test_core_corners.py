@@ -23,7 +23,7 @@ from mooring_operator.api.group import Annotation
 from mooring_operator.api.pod_settings import PodsStatus
 from mooring_operator.core.decision import Decision
 from mooring_operator.core.memory import remember
-from mooring_operator.core.observation import DeploymentObservation, PhaseCounts
+from mooring_operator.core.observation import PhaseCounts
 from mooring_operator.core.pod_settings import wanted_settings
 from mooring_operator.core.revision import reference_fields
 from mooring_operator.core.rollout.analysing import progress_message
@@ -37,6 +37,7 @@ from mooring_operator.core.rollout.steps import phase_key
 from mooring_operator.core.rollout.turn import Situation
 from mooring_operator.core.runtime import ENOUGH, RuntimeWatch
 from mooring_operator.ids import Revision
+from tests.builders.decided import MINUTE, decided
 from tests.builders.observed import (
     arm,
     candidate,
@@ -51,16 +52,9 @@ from tests.builders.observed import (
 )
 from tests.builders.resources import CONFIG, EPOCH, deployment, spec
 
-MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
 NARROW = {"cpu": "1", "memory": "1Gi"}
 V1, V2 = Revision(ref("v1").revision), Revision(ref("v2").revision)
-
-
-def decided(
-    observation: DeploymentObservation, after: timedelta = MINUTE
-) -> Decision[ModelDeploymentStatus]:
-    return decide(observation, CONFIG, EPOCH + after)
 
 
 def condition(decision: Decision[ModelDeploymentStatus], type_: str) -> tuple[str, str]:

@@ -21,21 +21,14 @@ from mooring_operator.core.observation import (
     PhaseCounts,
     RevisionObservation,
 )
-from mooring_operator.core.rollout.plan import decide
 from mooring_operator.core.rollout.steps import phase_key
 from mooring_operator.ids import Revision
+from tests.builders.decided import MINUTE, decided
 from tests.builders.observed import arm, candidate, look, pods, ref, stable, status, telemetry
-from tests.builders.resources import CONFIG, EPOCH, deployment, model, spec, version_status
+from tests.builders.resources import EPOCH, deployment, model, spec, version_status
 
-MINUTE = timedelta(minutes=1)
 V1 = Revision(ref("v1").revision)
 V2 = Revision(ref("v2").revision)
-
-
-def decided(
-    observation: DeploymentObservation, after: timedelta = MINUTE
-) -> Decision[ModelDeploymentStatus]:
-    return decide(observation, CONFIG, EPOCH + after)
 
 
 def reason(decision: Decision[ModelDeploymentStatus], type_: str) -> tuple[str, str]:

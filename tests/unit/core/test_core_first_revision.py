@@ -1,36 +1,16 @@
 """`decide` by values: where clients are led while the first revision starts, and unknown ones."""
 
-from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from mooring_operator.api.deployment_status import ModelDeploymentStatus
-from mooring_operator.core.decision import Decision
 from mooring_operator.core.manifests.names import stable_service_name
-from mooring_operator.core.observation import DeploymentObservation
-from mooring_operator.core.rollout.plan import decide
 from mooring_operator.ids import Revision
+from tests.builders.decided import MINUTE, decided, standing
 from tests.builders.observed import look, pods, ref
-from tests.builders.resources import CONFIG, DEPLOYMENT, EPOCH, model, spec
+from tests.builders.resources import DEPLOYMENT, model, spec
 
-MINUTE = timedelta(minutes=1)
 V1, V2 = Revision(ref("v1").revision), Revision(ref("v2").revision)
-
-
-def decided(
-    observation: DeploymentObservation, after: timedelta
-) -> Decision[ModelDeploymentStatus]:
-    return decide(observation, CONFIG, EPOCH + after)
-
-
-def standing(decision: Decision[ModelDeploymentStatus]) -> str:
-    (true,) = [
-        f"{c.type}/{c.reason}"
-        for c in decision.status.conditions
-        if c.type in ("Ready", "Reconciling", "Stalled") and c.status.value == "True"
-    ]
-    return true
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,6 @@
 """`decide` by values: rollouts that are held, fail late, or have nothing to fall back on."""
 
 from dataclasses import replace
-from datetime import timedelta
 
 import pytest
 
@@ -12,36 +11,18 @@ from mooring_operator.api.deployment_status import (
     ModelDeploymentStatus,
     RetiredRevision,
 )
-from mooring_operator.core.decision import Decision
 from mooring_operator.core.observation import (
-    DeploymentObservation,
     PhaseCounts,
     RevisionObservation,
 )
 from mooring_operator.core.revision import reference_fields
-from mooring_operator.core.rollout.plan import decide
 from mooring_operator.core.rollout.steps import phase_key
 from mooring_operator.ids import Revision
+from tests.builders.decided import MINUTE, decided, standing
 from tests.builders.observed import arm, candidate, look, pods, ref, stable, status, telemetry
-from tests.builders.resources import CONFIG, EPOCH, model, spec
+from tests.builders.resources import EPOCH, model, spec
 
-MINUTE = timedelta(minutes=1)
 V1 = Revision(ref("v1").revision)
-
-
-def decided(
-    observation: DeploymentObservation, after: timedelta = MINUTE
-) -> Decision[ModelDeploymentStatus]:
-    return decide(observation, CONFIG, EPOCH + after)
-
-
-def standing(decision: Decision[ModelDeploymentStatus]) -> str:
-    (true,) = [
-        f"{c.type}/{c.reason}"
-        for c in decision.status.conditions
-        if c.type in ("Ready", "Reconciling", "Stalled") and c.status.value == "True"
-    ]
-    return true
 
 
 def rolling(stage: str, **fields: object) -> ModelDeploymentStatus:

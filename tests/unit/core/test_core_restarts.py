@@ -8,13 +8,12 @@ import pytest
 from mooring_operator.api.deployment_status import ModelDeploymentStatus, ProbeStatus, Trigger
 from mooring_operator.core.decision import Decision
 from mooring_operator.core.observation import (
-    DeploymentObservation,
     PhaseCounts,
     TelemetryObservation,
 )
-from mooring_operator.core.rollout.plan import decide
 from mooring_operator.core.rollout.steps import phase_key
 from mooring_operator.ids import Revision
+from tests.builders.decided import MINUTE, decided, standing
 from tests.builders.observed import (
     arm,
     candidate,
@@ -26,27 +25,11 @@ from tests.builders.observed import (
     status,
     telemetry,
 )
-from tests.builders.resources import CONFIG, EPOCH, spec
+from tests.builders.resources import EPOCH, spec
 
-MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
 V2 = Revision(ref("v2").revision)
 ANALYSED = spec("v2", rollout={"analysis": {"maxDuration": "10m", "metricsGrace": "2m"}})
-
-
-def decided(
-    observation: DeploymentObservation, after: timedelta
-) -> Decision[ModelDeploymentStatus]:
-    return decide(observation, CONFIG, EPOCH + after)
-
-
-def standing(decision: Decision[ModelDeploymentStatus]) -> str:
-    (true,) = [
-        f"{c.type}/{c.reason}"
-        for c in decision.status.conditions
-        if c.type in ("Ready", "Reconciling", "Stalled") and c.status.value == "True"
-    ]
-    return true
 
 
 # Analyses

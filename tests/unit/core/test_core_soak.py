@@ -7,31 +7,15 @@ import pytest
 
 from mooring_operator.api.deployment_status import ModelDeploymentStatus
 from mooring_operator.core.decision import Decision
-from mooring_operator.core.observation import DeploymentObservation, TelemetryObservation
-from mooring_operator.core.rollout.plan import decide
+from mooring_operator.core.observation import TelemetryObservation
 from mooring_operator.core.runtime import ENOUGH, RuntimeWatch
 from mooring_operator.ids import Revision
+from tests.builders.decided import MINUTE, decided, standing
 from tests.builders.observed import entry, look, pods, ref, stable, status, telemetry
-from tests.builders.resources import CONFIG, EPOCH, spec
+from tests.builders.resources import EPOCH, spec
 
-MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
 V1, V2 = Revision(ref("v1").revision), Revision(ref("v2").revision)
-
-
-def decided(
-    observation: DeploymentObservation, after: timedelta
-) -> Decision[ModelDeploymentStatus]:
-    return decide(observation, CONFIG, EPOCH + after)
-
-
-def standing(decision: Decision[ModelDeploymentStatus]) -> str:
-    (true,) = [
-        f"{c.type}/{c.reason}"
-        for c in decision.status.conditions
-        if c.type in ("Ready", "Reconciling", "Stalled") and c.status.value == "True"
-    ]
-    return true
 
 
 def message(decision: Decision[ModelDeploymentStatus]) -> str:
