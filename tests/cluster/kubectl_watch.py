@@ -2,14 +2,12 @@
 
 import subprocess
 import threading
-from types import TracebackType
-from typing import Self
 
 from tests.cluster_tools.cluster import Cluster
 
 
 class KubectlWatch:
-    """A `kubectl get` that does not end by itself, from entering on.
+    """A `kubectl get` that does not end by itself. Close it with `close`.
 
     Args:
         cluster: where it looks.
@@ -18,26 +16,11 @@ class KubectlWatch:
 
     def __init__(self, cluster: Cluster, *arguments: str) -> None:
         get = [cluster.kubectl_path, f"--kubeconfig={cluster.kubeconfig}", "get", *arguments]
-        self._command = [str(word) for word in get]
+        command = [str(word) for word in get]
         self._lines: list[str] = []
-
-    def __enter__(self) -> Self:
-        self._process = subprocess.Popen(self._command, stdout=subprocess.PIPE, text=True)
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._process.kill()
-        self._process.wait(10)
-        self._thread.join(10)
-        assert self._process.stdout is not None
-        self._process.stdout.close()
 
     @property
     def broken(self) -> bool:
@@ -47,6 +30,14 @@ class KubectlWatch:
     def lines(self) -> list[str]:
         """Each line so far."""
         return list(self._lines)
+
+    def close(self) -> None:
+        """Ends it."""
+        self._process.kill()
+        self._process.wait(10)
+        self._thread.join(10)
+        assert self._process.stdout is not None
+        self._process.stdout.close()
 
     def _read(self) -> None:
         assert self._process.stdout is not None

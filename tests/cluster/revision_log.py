@@ -6,8 +6,6 @@ came, and whether a quarantined one answered anything that was sent after every 
 
 from dataclasses import dataclass
 from datetime import datetime
-from types import TracebackType
-from typing import Self
 
 from tests.cluster.kubectl_watch import KubectlWatch
 from tests.cluster.steady_load import Answer
@@ -47,22 +45,14 @@ class Verdict:
 
 
 class RevisionLog:
-    """Every status of a deployment that the API server told of, from entering on."""
+    """Every status of a deployment that the API server told of, from its making on."""
 
     def __init__(self, cluster: Cluster, namespace: str, name: str) -> None:
         self._watch = KubectlWatch(cluster, "mdep", name, "-n", namespace, "--watch", "-o", LINE)
 
-    def __enter__(self) -> Self:
-        self._watch.__enter__()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._watch.__exit__(kind, error, trace)
+    def close(self) -> None:
+        """Ends the watch."""
+        self._watch.close()
 
     def verdicts(self) -> list[Verdict]:
         """Every verdict so far, in order."""

@@ -1,8 +1,7 @@
-"""Every state of one object that the API server told of, from entering on."""
+"""Every state of one object that the API server told of, from its making on."""
 
 import json
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from tests.cluster.kubectl_watch import KubectlWatch
 from tests.cluster_tools.cluster import Cluster
@@ -10,7 +9,7 @@ from tests.demo.world import Object
 
 
 class StateLog:
-    """A watch on one object.
+    """A watch on one object. Close it with `close`.
 
     Args:
         cluster: where it is.
@@ -22,17 +21,9 @@ class StateLog:
         address = f"{path}?watch=true&timeoutSeconds=7200&fieldSelector=metadata.name%3D{name}"
         self._watch = KubectlWatch(cluster, "--raw", address)
 
-    def __enter__(self) -> Self:
-        self._watch.__enter__()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._watch.__exit__(kind, error, trace)
+    def close(self) -> None:
+        """Ends the watch."""
+        self._watch.close()
 
     def states(self) -> list[Object]:
         """The state at the start, then one after each write; the watch has not broken.

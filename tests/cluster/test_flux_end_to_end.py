@@ -9,7 +9,7 @@ import os
 import time
 from collections import Counter
 from collections.abc import Generator
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -236,7 +236,7 @@ def watch_at_rest(delivery: Delivery, audit_log: Path, revision: str) -> dict[st
     scene, flux = delivery.scene, delivery.flux
     children = scene.names("deployments,services")
     applies, asked, events = len(flux.applies()), len(asked_by(audit_log, flux.account)), told(flux)
-    with delivery.watch() as log, kustomization_log(delivery) as reports:
+    with closing(delivery.watch()) as log, closing(kustomization_log(delivery)) as reports:
         ends = time.monotonic() + WATCH_SECONDS
         until(lambda: time.monotonic() > ends, WATCH_SECONDS + RECONCILE_SECONDS)
         states, statuses = log.states(), reports.states()
@@ -277,7 +277,7 @@ def undo_by_hand(delivery: Delivery) -> None:
     """A person edits the cluster and Flux undoes it, which the instruments above do see."""
     scene, flux = delivery.scene, delivery.flux
     name, before = f"ModelDeployment/{scene.namespace}/{MODEL}", len(flux.applies())
-    with delivery.watch() as log:
+    with closing(delivery.watch()) as log:
         until(lambda: len(log.states()) > 0, RECONCILE_SECONDS)
         patch = json.dumps({"spec": {"rollback": {"keepWarm": "21s"}}})
         scene.cluster.kubectl(

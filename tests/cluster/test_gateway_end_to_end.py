@@ -8,7 +8,7 @@ import json
 import os
 import time
 from collections.abc import Generator, Iterator
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -228,7 +228,7 @@ def story(program: Path, api: None, scene: Scene, edge: str, tmp_path: Path) -> 
         assert traefik.status("/v2") == 404, "no other path is led to the deployment"
         load = SteadyLoad(f"{traefik.url}{PATH}/infer", request(), rate=RATE, connections=8)
         load.start()
-        with RevisionLog(cluster, namespace, MODEL) as log:
+        with closing(RevisionLog(cluster, namespace, MODEL)) as log:
             yield Story(scene, edge, load, log)
         load.stop()
 

@@ -9,6 +9,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from itertools import cycle
@@ -189,7 +190,7 @@ def story(scene: Scene, tmp_path: Path) -> Iterator[Story]:
     url = f"{service_url(scene.cluster, MODEL, scene.namespace)}/v2/models/{MODEL}/infer"
     load = SteadyLoad(url, request(), rate=RATE, connections=CONNECTIONS)
     load.start()
-    with RevisionLog(scene.cluster, scene.namespace, MODEL) as log:
+    with closing(RevisionLog(scene.cluster, scene.namespace, MODEL)) as log:
         yield Story(scene, load, log)
     load.stop()
 
