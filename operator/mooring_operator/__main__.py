@@ -299,7 +299,7 @@ def _sync(edges: _Edges, cache: Cache, queue: Queue, rounds: Queue) -> Sync:
         ttl=edges.settings.sync_ttl,
     )
     tools = SyncTools(edges.pods, messages, edges.clock, edges.metrics, edges.settings.sync_ttl)
-    return Sync(cache, tools, wake=queue.notify, schedule=rounds.notify)
+    return Sync(cache, tools, wake=queue.notify, review=queue.review, schedule=rounds.notify)
 
 
 def _hands(

@@ -75,6 +75,11 @@ class Cache:
         kept = self._known(key)
         return None if kept is None else kept.read()
 
+    def version(self, key: ObjectKey) -> int | None:
+        """Which version of the object is known; None: the object is not."""
+        kept = self._known(key)
+        return None if kept is None else kept.version
+
     def carried(self, key: ObjectKey) -> str:
         """The intent that the object was seen to carry since it changed last; empty: none."""
         kept = self._known(key)

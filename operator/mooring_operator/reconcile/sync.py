@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from mooring_operator.api.base import parse_duration
-from mooring_operator.api.deployment import ModelDeployment
+from mooring_operator.api.deployment import ModelDeployment, Monitoring
 from mooring_operator.api.group import Kind, Label
 from mooring_operator.core.decision import Route
 from mooring_operator.core.observation import TelemetryObservation
@@ -35,7 +34,7 @@ from mooring_operator.reconcile.messages import Messages
 from mooring_operator.reconcile.parse import parsed_or_none
 from mooring_operator.reconcile.pod_reports import is_ready
 from mooring_operator.reconcile.snapshots import Identity, parse_identity, parse_snapshot
-from mooring_operator.reconcile.sync_state import DeploymentState, ReadyPod, Told
+from mooring_operator.reconcile.sync_state import DeploymentState, ReadyPod, Terms, Told
 
 log = logging.getLogger(__name__)
 _SOON = timedelta(seconds=1)
@@ -63,17 +62,20 @@ class SyncTools:
 class Sync:
     """Talks to the pods of every deployment."""
 
-    def __init__(self, cache: Cache, tools: SyncTools, *, wake: Notify, schedule: Notify) -> None:
+    def __init__(
+        self, cache: Cache, tools: SyncTools, *, wake: Notify, review: Notify, schedule: Notify
+    ) -> None:
         """Takes whom to tell.
 
         Args:
             cache: where pods and deployments are found.
             tools: the outside.
             wake: makes a deployment be reconciled.
+            review: has it reconciled after those that changed.
             schedule: makes a round of a deployment run soon.
         """
         self._cache, self._tools = cache, tools
-        self._wake, self._schedule = wake, schedule
+        self._wake, self._review, self._schedule = wake, review, schedule
         self._states: dict[ObjectKey, DeploymentState] = {}
         self._watchers: dict[ObjectKey, Watcher] = {}
         self._asking: dict[str, asyncio.Task[bool]] = {}
@@ -110,30 +112,29 @@ class Sync:
     def telemetry(self, key: ObjectKey) -> TelemetryObservation | None:
         """What the pods' counters say as of now; None before the first complete round."""
         state = self._states.get(key)
-        if state is None or state.interval is None:
+        if state is None or state.terms is None:
             return None
-        patience = 2 * self._period(state, state.interval).total_seconds()
+        patience = 2 * self._period(state, state.terms.interval).total_seconds()
         now = self._tools.clock.monotonic()
         return state.telemetry(self._ready(key, state), now, patience)
 
     async def round(self, key: ObjectKey) -> timedelta | None:
         """One message to every ready pod of every live revision; returns when the next is due."""
-        state, resource = self._states.get(key), self._resource(key)
-        if state is None or resource is None or not state.routes:
+        state = self._states.get(key)
+        terms = None if state is None else self._terms(key, state)
+        if state is None or terms is None or not state.routes:
             return None
         started = self._tools.clock.monotonic()
-        state.interval = parse_duration(resource.spec.monitoring.interval)
         ready = self._ready(key, state)
         present = {text_at(pod, "metadata", "uid") for pod in self._cache.linked("Pod", key)}
         state.keep(ready, present, started)
         state.polled = frozenset(pod.uid for pod in ready)
         leaving = [known.pod for uid, known in state.pods.items() if uid not in state.polled]
-        uid = resource.metadata.uid
-        answered = await self._ask_all(state, (*ready, *leaving), uid)
+        answered = await self._ask_all(state, (*ready, *leaving), terms.uid)
         complete = state.polled <= answered
         state.at = state.heard(self._tools.clock.now())
-        self._watch_runtime(state, ready, resource)
-        await self._watch_drift(key, state, resource)
+        self._watch_runtime(state, ready, terms)
+        await self._watch_drift(key, state, terms.monitoring)
         elapsed = self._tools.clock.monotonic() - started
         self._tools.metrics.sync_round_time.observe(elapsed)
         if self._states.get(key) is state:  # it may be forgotten meanwhile
@@ -143,7 +144,7 @@ class Sync:
             return None
         # A leaving pod counts on until it is gone, and its last numbers go with it.
         hurry = not complete or any(pod.uid in answered for pod in leaving)
-        return self._next(key, state, state.interval, hurry=hurry)
+        return self._next(key, state, terms.interval, hurry=hurry)
 
     async def _ask_all(
         self, state: DeploymentState, pods: Iterable[ReadyPod], deployment_uid: str
@@ -211,20 +212,17 @@ class Sync:
             )
         return identity
 
-    def _watch_runtime(
-        self, state: DeploymentState, ready: list[ReadyPod], resource: ModelDeployment
-    ) -> None:
+    def _watch_runtime(self, state: DeploymentState, ready: list[ReadyPod], terms: Terms) -> None:
         look = state.look(ready, self._tools.clock.now())
         if look is not None:
-            interval = parse_duration(resource.spec.monitoring.interval)
-            limit = resource.spec.rollback.max_errors
+            limit, interval = terms.max_errors, terms.interval
             state.runtime = fold(state.runtime, look, limit=limit, interval=interval)
 
     async def _watch_drift(
-        self, key: ObjectKey, state: DeploymentState, resource: ModelDeployment
+        self, key: ObjectKey, state: DeploymentState, monitoring: Monitoring
     ) -> None:
         watcher = self._watchers.setdefault(key, Watcher())
-        settings = watch_settings(state.stable, resource.spec.monitoring)
+        settings = watch_settings(state.stable, monitoring)
         now = self._tools.clock.now()
         if watcher.needs_profile(settings):
             answered = [
@@ -243,7 +241,7 @@ class Sync:
         elif watcher.window_ends is not None and now >= watcher.window_ends:
             judged, state.lost = [*state.snapshots(), *state.lost.values()], {}
             await self._judged(watcher.fold, judged, now)
-            if resource.spec.monitoring.labels is not None:
+            if monitoring.labels is not None:
                 await self._judged(watcher.judge_labels, state.labelled(), now)
         state.quality = watcher.quality
         state.watch, state.trouble = watcher.watch, watcher.trouble
@@ -270,9 +268,12 @@ class Sync:
             telemetry.phases if state.rolling else None,
             telemetry.at if state.rolling else None,
         )
-        if news != state.told:
-            state.told = news
-            self._wake(key)
+        if news == state.told:
+            return
+        # Every deployment has first news after a start of ours. They must not delay whoever edits
+        # one of them, but a rollout waits for nothing else.
+        is_first, state.told = state.told is None, news
+        (self._review if is_first and not state.rolling else self._wake)(key)
 
     def _is_at_rest(self, key: ObjectKey, state: DeploymentState) -> bool:
         """Whether, without any pod, the next round would find what this one found.
@@ -299,8 +300,15 @@ class Sync:
         bound = self._tools.ttl / 3 if state.rolling else _SLOWEST
         return max(min(interval, bound), timedelta(milliseconds=100))
 
-    def _resource(self, key: ObjectKey) -> ModelDeployment | None:
-        return parsed_or_none(ModelDeployment, self._cache.get(key))
+    def _terms(self, key: ObjectKey, state: DeploymentState) -> Terms | None:
+        """The terms as the cache has them: thousands of rounds a minute must not parse them."""
+        version = self._cache.version(key)
+        if version is None:
+            state.terms = None
+        elif state.terms is None or state.terms.version != version:
+            resource = parsed_or_none(ModelDeployment, self._cache.get(key))
+            state.terms = None if resource is None else Terms.of(resource, version)
+        return state.terms
 
     def _ready(self, key: ObjectKey, state: DeploymentState) -> list[ReadyPod]:
         return [

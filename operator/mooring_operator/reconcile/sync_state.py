@@ -8,6 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
+from mooring_operator.api.base import parse_duration
+from mooring_operator.api.deployment import ModelDeployment, Monitoring
 from mooring_operator.core.decision import Route, RouteRole
 from mooring_operator.core.drift import DriftWatch
 from mooring_operator.core.observation import LossCounts, TelemetryObservation, Trouble
@@ -22,6 +24,37 @@ from mooring_profile.duplicates import find_duplicates
 _MOST_LOST = 256
 _MOST_GONE_SAMPLES = 32
 _NEVER = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a deployment asks of sync, read once for each version of it.
+
+    Attributes:
+        version: of which version these are.
+        uid: of the deployment.
+        monitoring: as its spec has it.
+        interval: between rounds.
+        max_errors: share of failed requests that is too much.
+    """
+
+    version: int
+    uid: str
+    monitoring: Monitoring
+    interval: timedelta
+    max_errors: float
+
+    @classmethod
+    def of(cls, resource: ModelDeployment, version: int) -> "Terms":
+        """Those of a resource."""
+        monitoring = resource.spec.monitoring
+        return cls(
+            version=version,
+            uid=resource.metadata.uid,
+            monitoring=monitoring,
+            interval=parse_duration(monitoring.interval),
+            max_errors=resource.spec.rollback.max_errors,
+        )
 
 
 @dataclass(frozen=True)
@@ -72,6 +105,8 @@ class DeploymentState:
     """All that is known of one deployment's pods."""
 
     routes: Mapping[Revision, Route] = field(default_factory=dict[Revision, Route])
+    terms: Terms | None = None
+    """As of the last round; None: before the first, or they could not be read."""
     pods: dict[str, PodState] = field(default_factory=dict[str, PodState])
     gone: Totals = field(default_factory=Totals)
     """Counters of pods (or their earlier boots) that are no more."""
@@ -81,8 +116,6 @@ class DeploymentState:
     """Cohorts that those counted."""
     gone_samples: list[Sequence[str]] = field(default_factory=list[Sequence[str]])
     """Receipts whose labels those took: samples of the last ones."""
-    interval: timedelta | None = None
-    """Between rounds, as the spec had it at the last one; None: before the first."""
     at: datetime | None = None
     """All ready pods answered messages that were sent then or later."""
     watch: DriftWatch | None = None

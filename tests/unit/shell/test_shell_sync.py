@@ -34,6 +34,7 @@ class World:
     pods: MemoryPods = field(default_factory=MemoryPods)
     cache: Cache = field(default_factory=Cache)
     woken: list[ObjectKey] = field(default_factory=list[ObjectKey])
+    reviewed: list[ObjectKey] = field(default_factory=list[ObjectKey])
     scheduled: list[ObjectKey] = field(default_factory=list[ObjectKey])
     epoch: int = 1
     version: int = 10
@@ -50,7 +51,13 @@ class World:
         )
         self.metrics = OperatorMetrics()
         tools = SyncTools(self.pods, messages, self.clock, self.metrics, ttl=timedelta(seconds=60))
-        self.sync = Sync(self.cache, tools, wake=self.woken.append, schedule=self.scheduled.append)
+        self.sync = Sync(
+            self.cache,
+            tools,
+            wake=self.woken.append,
+            review=self.reviewed.append,
+            schedule=self.scheduled.append,
+        )
         return self.sync
 
     def declare(self, **monitoring: Any) -> None:
@@ -204,7 +211,7 @@ async def test_new_operator_knows_nothing_until_pods_answered_or_were_silent_for
     assert not seen.fresh
     assert (seen.serving, seen.answering) == (2, 1)
     assert seen.at < START, "no round was complete"
-    assert KEY in world.woken
+    assert KEY in world.reviewed
 
 
 async def test_new_pod_is_scheduled_at_once_and_unacknowledged_until_it_answered() -> None:
@@ -318,7 +325,28 @@ async def test_deployment_is_not_woken_when_nothing_is_new() -> None:
     for _ in range(5):
         await world.sync.round(KEY)
         await world.clock.advance(15.0)
-    assert world.woken == [KEY]
+    assert world.reviewed == [KEY]
+    assert world.woken == []
+
+
+async def test_what_a_restarted_operator_hears_first_waits_until_changes_were_looked_at() -> None:
+    world = World()
+    world.add("1", R1)
+    world.sync.push(KEY, {R1: STABLE})
+    await world.sync.round(KEY)
+    assert (world.reviewed, world.woken) == ([KEY], [])
+    world.change("1", R1, ready=False)
+    await world.sync.round(KEY)
+    assert (world.reviewed, world.woken) == ([KEY], [KEY])
+
+
+async def test_what_a_restarted_operator_hears_first_of_a_rollout_is_news_at_once() -> None:
+    world = World()
+    world.add("1", R1)
+    world.add("2", R2)
+    world.sync.push(KEY, ANALYSING)
+    await world.sync.round(KEY)
+    assert (world.reviewed, world.woken) == ([], [KEY])
 
 
 async def test_rounds_are_faster_than_the_pods_patience_while_rolling_out() -> None:
@@ -329,6 +357,15 @@ async def test_rounds_are_faster_than_the_pods_patience_while_rolling_out() -> N
     assert await world.sync.round(KEY) == timedelta(minutes=5)
     world.sync.push(KEY, ANALYSING)
     assert await world.sync.round(KEY) == timedelta(seconds=20)
+
+
+async def test_round_goes_by_the_newest_spec() -> None:
+    world = World()
+    world.add("1", R1)
+    world.sync.push(KEY, {R1: STABLE})
+    assert await world.sync.round(KEY) == timedelta(seconds=15)
+    world.declare(interval="40s")
+    assert await world.sync.round(KEY) == timedelta(seconds=40)
 
 
 async def test_nothing_is_sent_before_routes_are_decided_or_after_the_end() -> None:
