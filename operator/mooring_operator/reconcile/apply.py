@@ -103,19 +103,21 @@ class Applier:
             await self._create(owner, child, intent)
             return False
         wanted = _only(live, with_intent(child, intent))
-        answer = await self._kube.apply(wanted, manager=FIELD_MANAGER)
+        with self._ingest.writing(key, by=key_of(owner)):
+            answer = await self._kube.apply(wanted, manager=FIELD_MANAGER)
+            self._ingest.written(answer, key_of(owner))
         if not carries(answer, child):
             self._answers[key] = (intent, fingerprint(answer))
-        self._ingest.written(answer, key_of(owner))
         self._cache.note_carried(key, version_of(answer), intent)
         return False
 
     async def _create(self, owner: Manifest, child: Manifest, intent: str) -> None:
-        try:
-            answer = await self._kube.create(with_intent(child, intent))
-        except AlreadyExists:
-            answer = await self._kube.get(ObjectRef.to(child))
-        self._ingest.written(answer, key_of(owner))
+        with self._ingest.writing(key_of(child), by=key_of(owner)):
+            try:
+                answer = await self._kube.create(with_intent(child, intent))
+            except AlreadyExists:
+                answer = await self._kube.get(ObjectRef.to(child))
+            self._ingest.written(answer, key_of(owner))
 
     async def _unseen(self, child: Manifest, owner: Manifest) -> Manifest | None:
         """What has the child's name although the cache does not know it (it lacks our label)."""

@@ -1,6 +1,8 @@
 """The one door into the cache: takes news in and wakes whom it concerns."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 from mooring_operator.api.group import Kind
 from mooring_operator.core.decision import Manifest
@@ -8,10 +10,24 @@ from mooring_operator.ids import ObjectKey
 from mooring_operator.io.clock import Clock
 from mooring_operator.metrics import OperatorMetrics
 from mooring_operator.reconcile.cache import Cache, Change, version_of
+from mooring_operator.reconcile.links import key_of
 from mooring_operator.reconcile.routing import keys_to_wake
 from mooring_operator.reconcile.streams import Streams
 
 Notify = Callable[[ObjectKey], None]
+
+
+@dataclass
+class _Write:
+    """A write of ours that has no answer yet.
+
+    Attributes:
+        told: versions of the object that were heard of since it began.
+        answered: the version that it made; None: none yet.
+    """
+
+    told: set[int] = field(default_factory=set[int])
+    answered: int | None = None
 
 
 class Ingest:
@@ -23,6 +39,8 @@ class Ingest:
         self._cache, self._streams = cache, streams
         self._clock, self._metrics = clock, metrics
         self._listeners: list[tuple[Notify, Notify]] = []
+        self._writes: dict[tuple[ObjectKey, ObjectKey], _Write] = {}
+        """By what is written and who writes it."""
 
     def subscribe(self, notify: Notify, review: Notify | None = None) -> None:
         """Adds someone who is told every key that must look again.
@@ -45,8 +63,28 @@ class Ingest:
         """Takes in that a watch tells of everything after this version."""
         self._streams.begun(kind, version)
 
+    @contextmanager
+    def writing(self, key: ObjectKey, by: ObjectKey) -> Generator[None]:
+        """While an object is written: a watch often tells of a write before its answer is here.
+
+        Its writer, who is at work on it, hears of the object at the end, and only if something
+        else became of it than what it wrote. Otherwise it would look again at a world that has
+        not had time to answer, and say so in its status.
+        """
+        write = self._writes[key, by] = _Write()
+        try:
+            yield
+        finally:
+            del self._writes[key, by]
+            if write.told - {write.answered}:
+                for notify, _ in self._listeners:
+                    notify(by)
+
     def written(self, manifest: Manifest, by: ObjectKey) -> None:
         """Takes the answer to a write of ours in; its writer knows already."""
+        write = self._writes.get((key_of(manifest), by))
+        if write is not None:
+            write.answered = version_of(manifest)
         self._told(self._cache.store(manifest), but=by)
 
     def deleted(self, manifest: Manifest, by: ObjectKey) -> None:
@@ -102,6 +140,9 @@ class Ingest:
         self._metrics.cache_objects.labels(kind).set(self._cache.size(kind))
         first_sight = listed and change.before is None
         for key in keys_to_wake(self._cache, change):
-            if key != but:
+            write = self._writes.get((change.key, key))
+            if write is not None and change.after is not None:
+                write.told.add(version_of(change.after))
+            elif key != but:
                 for notify, review in self._listeners:
                     (review if first_sight else notify)(key)

@@ -48,13 +48,14 @@ class StatusWriter:
         version = text_at(manifest, "metadata", "resourceVersion")
         body = {"metadata": {"resourceVersion": version}, "status": changes}
         try:
-            written = await self._kube.patch(
-                ref, body, manager=STATUS_MANAGER, subresource="status"
-            )
+            with self._ingest.writing(key, by=key):
+                written = await self._kube.patch(
+                    ref, body, manager=STATUS_MANAGER, subresource="status"
+                )
+                self._ingest.written(written, key)
         except Conflict:
             self._ingest.written(await self._kube.get(ref), key)
             raise
-        self._ingest.written(written, key)
         self._certainty.written(written)
         return True
 
