@@ -24,6 +24,7 @@ from mooring_operator.core.observation import (
     TelemetryObservation,
 )
 from mooring_operator.core.revision import reference_fields, revision_hash
+from mooring_operator.core.rollout.steps import phase_key
 from mooring_operator.ids import Revision
 from tests.builders.resources import EPOCH, IMAGE, MODEL, deployment, digest_of, model, spec
 
@@ -51,6 +52,14 @@ def stable(version: str = "v1", **fields: Any) -> StableStatus:
         reference_fields(ref(version))
         | {"since": EPOCH, "seq": 1, "reason": "Initialized", **fields}
     )
+
+
+def phase_of(
+    counted: CandidateStatus, step: int | None = None, rollout: Mapping[str, Any] | None = None
+) -> str:
+    """What pods count a step by, in a rollout as the spec writes it or as nobody wrote it."""
+    written: dict[str, Any] = {} if rollout is None else {"rollout": rollout}
+    return phase_key(deployment(spec("v2") | written).spec.rollout.steps, counted, step)
 
 
 def candidate(version: str = "v2", stage: str = "Analysing", **fields: Any) -> CandidateStatus:

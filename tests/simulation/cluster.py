@@ -194,13 +194,13 @@ class Cluster:
         for index, pod in enumerate(workload.pods):
             pod.silent = index < count
 
-    def kill_pods(self, revision: str, now: datetime) -> None:
-        """All pods of a revision die; new ones start."""
+    def kill_pods(self, revision: str, now: datetime, most: int | None = None) -> None:
+        """All pods of a revision, or so many, die; new ones start."""
         workload = self.revision(revision)
         assert workload is not None
         replicas = workload.replicas
         name = next(n for n, w in self.workloads.items() if w is workload)
-        workload.pods.clear()
+        del workload.pods[:most]
         self.harmed.add(revision)
         self.scale(name, replicas, now)
 

@@ -8,6 +8,7 @@ changes nothing. P8 the status reads as kstatus expects. P9 a revert ends Ready 
 from __future__ import annotations
 
 from dataclasses import replace
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 from mooring_operator.api.deployment_status import ModelDeploymentStatus
@@ -56,6 +57,7 @@ def check_decision(
             pods = observation.revisions.get(route.candidate_revision)
             assert pods is not None, "P4: weight without a Deployment"
             assert pods.ready > 0, "P4: weight without a ready pod"
+            check_rise(observation, pods.ready, route.weight_percent)
             assert route.candidate_revision not in quarantined, "P2: a quarantined route"
 
 
@@ -75,6 +77,7 @@ def check_route(
             pods = observation.revisions.get(Revision(candidate.revision))
             assert pods is not None, "P4: a Gateway's weight without a Deployment"
             assert pods.ready > 0, "P4: a Gateway's weight without a ready pod"
+            check_rise(observation, pods.ready, weight)
             assert candidate.revision not in quarantined, "P2: a quarantined route"
     counting = [
         route
@@ -85,6 +88,14 @@ def check_route(
     assert not counting or (seen is not None and seen.accepted and seen.shape.weight > 0), (
         "counted for a weight that the Gateway is not known to follow"
     )
+
+
+def check_rise(observation: DeploymentObservation, ready: int, weight: int) -> None:
+    """A weight that was never given before needs as many ready pods as its share of all."""
+    before = observation.resource.status.candidate
+    if before is not None and before.probe is None and weight > (before.weight_reached or 0):
+        least = ceil(observation.resource.spec.replicas * weight / 100)
+        assert ready >= least, f"P4: weight {weight}% with {ready} of {least} pods"
 
 
 def check_role(
@@ -112,12 +123,17 @@ def check_scaling(world: World, workload: Workload, replicas: int) -> None:
                 continue
             used = route.weight_percent or route.shadow_percent
             assert replicas or not used, "pods were dropped while they still got traffic"
-    # An edit of the steps may lower the pods of a candidate; none may ever be left without any.
-    if world.cluster.gateway.weight and not replicas:
-        led = world.cluster.services.get(f"{DEPLOYMENT}-candidate")
-        assert led != workload.revision, "pods were dropped while a Gateway led to them"
+            check_enough(world, replicas, route.weight_percent)
+    if world.cluster.services.get(f"{DEPLOYMENT}-candidate") == workload.revision:
+        check_enough(world, replicas, world.cluster.gateway.weight)
     serving = world.cluster.services.get(DEPLOYMENT)
     assert replicas or serving != workload.revision, "the serving revision was dropped"
+
+
+def check_enough(world: World, replicas: int, weight: int) -> None:
+    """Fewer pods are still as many as their share of the requests needs."""
+    least = ceil(world.resource.spec.replicas * weight / 100)
+    assert replicas >= least, f"{replicas} pods were left to {weight}% of the requests"
 
 
 def check_traffic(world: World) -> None:

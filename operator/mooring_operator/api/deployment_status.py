@@ -180,6 +180,9 @@ class CandidateStatus(RevisionRef):
     weight_achieved: Annotated[float, Field(ge=0, le=100)] | None = None
     """Percent that it did answer in the present step, from the pods' counters. Replaced when it
     moved by more than chance or a fifth of what is asked for; absent before the first 20."""
+    weight_reached: Annotated[int, Field(ge=0, le=100)] | None = None
+    """Largest percent of the requests that its pods were ready for in this rollout. It is given no
+    more, and keeps pods for as much whatever rollout.steps says by now; absent before its first."""
     routed: RoutedStatus | None = None
     """In traffic mode Gateway: what the Gateway follows; absent while it is not known to follow
     what is asked for."""

@@ -14,9 +14,8 @@ from mooring_operator.core.rollout.analysis import (
     reason_of,
     slow_requests,
 )
-from mooring_operator.core.rollout.steps import phase_key
 from mooring_profile import ProportionStratum, compare_proportions
-from tests.builders.observed import BOUNDS, arm, candidate, telemetry
+from tests.builders.observed import BOUNDS, arm, candidate, phase_of, telemetry
 from tests.builders.resources import EPOCH
 
 STEPS = [{"shadow": 100, "minRows": 100}, {"weight": 20, "minRows": 100}]
@@ -27,7 +26,7 @@ def rollout(**analysis: object) -> Rollout:
 
 
 def phases(*counts: PhaseCounts) -> dict[str, PhaseCounts]:
-    return {phase_key(candidate(), index): one for index, one in enumerate(counts)}
+    return {phase_of(candidate(), index, {"steps": STEPS}): one for index, one in enumerate(counts)}
 
 
 def test_every_metric_is_undecided_when_there_is_no_data() -> None:
@@ -63,7 +62,8 @@ def test_later_phases_of_the_spec_do_not_count_before_they_began() -> None:
 
 def test_counts_of_an_earlier_try_do_not_count_when_a_revision_is_tried_again() -> None:
     first, again = candidate(seq=2), candidate(seq=3)
-    counted = {phase_key(first): PhaseCounts(stable=arm(500), shadow=arm(500, errors=400))}
+    counts = PhaseCounts(stable=arm(500), shadow=arm(500, errors=400))
+    counted = {phase_of(first, rollout={"steps": STEPS}): counts}
     assert failed_metric(evaluate(rollout(), first, telemetry(phases=counted), EPOCH)) is not None
     assert failed_metric(evaluate(rollout(), again, telemetry(phases=counted), EPOCH)) is None
 

@@ -33,7 +33,6 @@ from mooring_operator.core.rollout.plan import look as begin
 from mooring_operator.core.rollout.probe import await_probe
 from mooring_operator.core.rollout.revert import revert
 from mooring_operator.core.rollout.settled import stay_back, wait_for_model
-from mooring_operator.core.rollout.steps import phase_key
 from mooring_operator.core.rollout.turn import Situation
 from mooring_operator.core.runtime import ENOUGH, RuntimeWatch
 from mooring_operator.ids import Revision
@@ -43,6 +42,7 @@ from tests.builders.observed import (
     candidate,
     entry,
     look,
+    phase_of,
     pods,
     quarantined,
     ref,
@@ -296,7 +296,7 @@ def test_probe_that_finds_each_revision_better_in_something_leaves_nobody() -> N
     assert before.candidate is not None
     # Of the older revision's copies many have invalid outputs; stable fails many requests.
     counts = PhaseCounts(stable=arm(4000, errors=1500), shadow=arm(4000, invalid=1500))
-    heard = telemetry(stable=V2, phases={phase_key(before.candidate): counts})
+    heard = telemetry(stable=V2, phases={phase_of(before.candidate): counts})
     observation = look(before, pods("v2"), pods("v1"), wire_spec=spec("v2"), telemetry=heard)
     decision = decided(observation)
     serving = decision.status.stable

@@ -21,10 +21,19 @@ from mooring_operator.core.observation import (
     PhaseCounts,
     RevisionObservation,
 )
-from mooring_operator.core.rollout.steps import phase_key
 from mooring_operator.ids import Revision
 from tests.builders.decided import MINUTE, decided
-from tests.builders.observed import arm, candidate, look, pods, ref, stable, status, telemetry
+from tests.builders.observed import (
+    arm,
+    candidate,
+    look,
+    phase_of,
+    pods,
+    ref,
+    stable,
+    status,
+    telemetry,
+)
 from tests.builders.resources import EPOCH, deployment, model, spec, version_status
 
 V1 = Revision(ref("v1").revision)
@@ -78,7 +87,7 @@ def test_stable_is_not_ready_when_pods_are_missing(
 
 def test_weight_column_shows_the_achieved_of_the_asked_for_share() -> None:
     now = candidate("v2", step=1)
-    counts = {phase_key(now): PhaseCounts(stable=arm(950), candidate=arm(50))}
+    counts = {phase_of(now): PhaseCounts(stable=arm(950), candidate=arm(50))}
     before = status(stable=stable("v1"), desired=ref("v2"), candidate=now)
     observation = look(
         before,
@@ -89,7 +98,7 @@ def test_weight_column_shows_the_achieved_of_the_asked_for_share() -> None:
     )
     decision = decided(observation)
     assert decision.status.weight == "5/5%"
-    assert decision.routes[V1] == Route(RouteRole.STABLE, phase_key(now), V2, 5, 0)
+    assert decision.routes[V1] == Route(RouteRole.STABLE, phase_of(now), V2, 5, 0)
     assert decision.routes[V2] == Route(RouteRole.CANDIDATE)
 
 
@@ -337,7 +346,7 @@ def test_status_is_rebuilt_with_candidate_and_quarantine_when_it_is_lost() -> No
 def test_undecided_time_does_not_pass_while_the_operator_is_away() -> None:
     """The clock stands still from the last look that saw anything, not from the restart."""
     now = candidate("v2", step=1)
-    counts = {phase_key(now): PhaseCounts(stable=arm(95), candidate=arm(5))}
+    counts = {phase_of(now): PhaseCounts(stable=arm(95), candidate=arm(5))}
     seen = (pods("v1"), pods("v2", 1, 1))
     wire = spec("v2", rollout={"analysis": {"maxDuration": "10m", "onUndecided": "Rollback"}})
     first = decided(

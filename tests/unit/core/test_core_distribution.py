@@ -8,8 +8,17 @@ from mooring_operator.api.deployment import Analysis
 from mooring_operator.core.observation import ArmCounts, PhaseCounts
 from mooring_operator.core.rollout.distribution import in_words, judge_distribution
 from mooring_operator.core.rollout.plan import decide
-from mooring_operator.core.rollout.steps import phase_key
-from tests.builders.observed import arm, candidate, look, pods, ref, stable, status, telemetry
+from tests.builders.observed import (
+    arm,
+    candidate,
+    look,
+    phase_of,
+    pods,
+    ref,
+    stable,
+    status,
+    telemetry,
+)
 from tests.builders.resources import CONFIG, EPOCH, spec
 
 EDGES = (0.25, 0.5, 0.75)
@@ -46,7 +55,7 @@ def test_rollout_is_held_when_answers_move_more_than_is_allowed(
         both = replace(both, shadow=answered(counts))
     else:
         both = replace(both, candidate=answered(counts))
-    phases = {phase_key(moving): both}
+    phases = {phase_of(moving, rollout=rollout): both}
     decision = decide(
         look(
             before, pods("v1"), pods("v2"),

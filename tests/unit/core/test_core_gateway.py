@@ -13,9 +13,9 @@ from mooring_operator.core.manifests.route import http_route, wanted_shape
 from mooring_operator.core.memory import remember
 from mooring_operator.core.observation import RouteObservation, RouteShape
 from mooring_operator.core.rollout.plan import decide
-from mooring_operator.core.rollout.steps import GATEWAY_SETTLES, phase_key
+from mooring_operator.core.rollout.steps import GATEWAY_SETTLES
 from mooring_operator.reconcile.observe_route import observe_route
-from tests.builders.observed import candidate, look, pods, ref, stable, status, telemetry
+from tests.builders.observed import candidate, look, phase_of, pods, ref, stable, status, telemetry
 from tests.builders.resources import CONFIG, EPOCH, NAMESPACE, deployment, spec
 
 GATEWAY: dict[str, Any] = {"name": "web", "namespace": "infra", "hostnames": ["m.example.com"]}
@@ -171,7 +171,7 @@ def test_nothing_counts_until_the_accepted_weight_had_time_to_settle() -> None:
     assert first.status.candidate.routed.at == EPOCH
     assert first.requeue_after == GATEWAY_SETTLES
     routed = first.status.candidate.routed
-    key = phase_key(candidate("v2"))
+    key = phase_of(candidate("v2"), rollout=STEPS)
     assert told(weighed(follows, now=LATER, routed=routed)) == (key, key)
     route = weighed(follows, now=LATER, routed=routed).routes[ref("v1").revision]
     assert (route.weight_percent, route.shadow_percent) == (0, 0), "the Gateway divides"

@@ -16,10 +16,19 @@ from mooring_operator.core.observation import (
     RevisionObservation,
 )
 from mooring_operator.core.revision import reference_fields
-from mooring_operator.core.rollout.steps import phase_key
 from mooring_operator.ids import Revision
 from tests.builders.decided import MINUTE, decided, standing
-from tests.builders.observed import arm, candidate, look, pods, ref, stable, status, telemetry
+from tests.builders.observed import (
+    arm,
+    candidate,
+    look,
+    phase_of,
+    pods,
+    ref,
+    stable,
+    status,
+    telemetry,
+)
 from tests.builders.resources import EPOCH, model, spec
 
 V1 = Revision(ref("v1").revision)
@@ -95,7 +104,7 @@ def test_roles_are_not_swapped_when_the_rollout_is_paused() -> None:
 def test_candidate_is_rolled_back_when_it_fails_while_it_is_promoted() -> None:
     before = rolling("Promoting", step=2)
     assert before.candidate is not None
-    counts = {phase_key(before.candidate): PhaseCounts(arm(900), arm(300, errors=90))}
+    counts = {phase_of(before.candidate): PhaseCounts(arm(900), arm(300, errors=90))}
     seen = (pods("v1"), pods("v2", 1, 2))
     heard = telemetry(phases=counts)
     decision = decided(look(before, *seen, wire_spec=spec("v2"), telemetry=heard))
@@ -226,8 +235,8 @@ def test_every_metric_passed_is_not_enough_when_the_last_step_saw_too_few_rows()
     before = rolling("Analysing", step=2)
     assert before.candidate is not None
     counts = {
-        phase_key(before.candidate, 1): PhaseCounts(arm(40_000), arm(20_000)),
-        phase_key(before.candidate): PhaseCounts(arm(300), arm(100)),
+        phase_of(before.candidate, 1): PhaseCounts(arm(40_000), arm(20_000)),
+        phase_of(before.candidate): PhaseCounts(arm(300), arm(100)),
     }
     wire = spec("v2", rollout={"analysis": {"maxDuration": "1h"}})
     seen = (pods("v1"), pods("v2", 1, 1))
@@ -271,7 +280,7 @@ def test_rollout_is_held_when_the_arms_do_not_get_their_announced_shares(
         ]
     }
     before = rolling("Analysing", step=step, analysis_started_at=EPOCH)
-    key = phase_key(candidate("v2", step=step))
+    key = phase_of(candidate("v2", step=step), rollout=rollout)
     counts = {key: PhaseCounts(stable=arm(stable_requests), candidate=arm(candidate_requests))}
     decision = decided(
         look(
@@ -298,7 +307,7 @@ def test_rollout_is_held_when_the_arms_do_not_get_their_announced_shares(
 def test_failing_candidate_is_rolled_back_although_its_share_is_not_kept() -> None:
     before = rolling("Analysing", step=1, analysis_started_at=EPOCH)
     counts = {
-        phase_key(candidate("v2", step=1)): PhaseCounts(
+        phase_of(candidate("v2", step=1)): PhaseCounts(
             stable=arm(5000), candidate=arm(100, errors=90)
         )
     }
@@ -313,7 +322,7 @@ def test_failing_candidate_is_rolled_back_although_its_share_is_not_kept() -> No
 
 def test_held_rollout_says_why_when_its_time_is_over() -> None:
     before = rolling("Analysing", step=1, analysis_started_at=EPOCH)
-    counts = {phase_key(candidate("v2", step=1)): PhaseCounts(stable=arm(9900), candidate=arm(100))}
+    counts = {phase_of(candidate("v2", step=1)): PhaseCounts(stable=arm(9900), candidate=arm(100))}
     wire = spec("v2", rollout={"analysis": {"maxDuration": "1m"}})
     seen = look(before, pods("v1"), pods("v2"), wire_spec=wire, telemetry=telemetry(phases=counts))
     decision = decided(seen)
@@ -336,7 +345,7 @@ def test_rollout_is_held_when_the_shadow_disagrees_more_than_is_allowed(
 ) -> None:
     before = rolling("Analysing", step=0, analysis_started_at=EPOCH)
     shadow = replace(arm(2000), disagreements=disagreements)
-    counts = {phase_key(candidate("v2")): PhaseCounts(stable=arm(2000), shadow=shadow)}
+    counts = {phase_of(candidate("v2")): PhaseCounts(stable=arm(2000), shadow=shadow)}
     analysis = {} if allowed is None else {"maxDisagreement": allowed}
     decision = decided(
         look(

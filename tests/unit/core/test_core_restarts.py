@@ -11,7 +11,6 @@ from mooring_operator.core.observation import (
     PhaseCounts,
     TelemetryObservation,
 )
-from mooring_operator.core.rollout.steps import phase_key
 from mooring_operator.ids import Revision
 from tests.builders.decided import MINUTE, decided, standing
 from tests.builders.observed import (
@@ -19,6 +18,7 @@ from tests.builders.observed import (
     candidate,
     entry,
     look,
+    phase_of,
     pods,
     ref,
     stable,
@@ -46,7 +46,7 @@ def analysing(
 
 
 def some(minutes: float, **fields: Any) -> TelemetryObservation:
-    few = {phase_key(candidate("v2")): PhaseCounts(stable=arm(95), shadow=arm(90))}
+    few = {phase_of(candidate("v2")): PhaseCounts(stable=arm(95), shadow=arm(90))}
     return telemetry(at=EPOCH + minutes * MINUTE, phases=few, **fields)
 
 
@@ -109,7 +109,7 @@ def test_roles_are_swapped_only_after_a_new_operator_has_asked_the_pods() -> Non
     seen = (pods("v1"), pods("v2"))
     restarted = decided(look(waiting.status, *seen, wire_spec=ANALYSED), 2 * MINUTE)
     assert standing(restarted) == "Reconciling/Promoting"
-    bad = {phase_key(candidate("v2", step=2)): PhaseCounts(arm(900), arm(300, errors=90))}
+    bad = {phase_of(candidate("v2", step=2)): PhaseCounts(arm(900), arm(300, errors=90))}
     heard = telemetry(at=EPOCH + 2 * MINUTE, phases=bad)
     asked = decided(look(restarted.status, *seen, wire_spec=ANALYSED, telemetry=heard), 2 * MINUTE)
     assert standing(asked) == "Reconciling/RollingBack"
@@ -136,7 +136,7 @@ def test_probe_is_not_ended_by_its_clock_before_pods_were_asked() -> None:
     assert away.candidate is not None
     assert away.candidate.stage == "Probing"
     worse = PhaseCounts(stable=arm(4000, errors=1500), shadow=arm(4000))
-    key = phase_key(candidate("v1", "Probing", seq=3))
+    key = f"{ref('v1').revision}.3/0"
     proven = probing(7 * HOUR, telemetry(stable=V2, phases={key: worse}))
     assert proven.stable is not None
     assert proven.stable.version == "v1", "the counters held the proof"

@@ -19,12 +19,21 @@ from mooring_operator.core.rollout.analysis import evaluate
 from mooring_operator.core.rollout.plan import decide
 from mooring_operator.core.rollout.steps import (
     candidate_deadline_ms,
-    phase_key,
     retired_deadline_ms,
     routes,
 )
 from mooring_operator.ids import Revision
-from tests.builders.observed import arm, candidate, look, pods, ref, stable, status, telemetry
+from tests.builders.observed import (
+    arm,
+    candidate,
+    look,
+    phase_of,
+    pods,
+    ref,
+    stable,
+    status,
+    telemetry,
+)
 from tests.builders.resources import CONFIG, EPOCH, deployment, spec
 
 MINUTE = timedelta(minutes=1)
@@ -52,7 +61,7 @@ def analysed(
     """One look at a candidate in its first and only weight."""
     trying = candidate("v2")
     known = before or status(stable=stable("v1"), desired=ref("v2"), candidate=trying)
-    phases = {} if counts is None else {phase_key(trying): counts}
+    phases = {} if counts is None else {phase_of(trying, rollout=WEIGHTS): counts}
     observation = look(
         known,
         pods("v1"),
@@ -291,7 +300,7 @@ def test_shown_weight_is_the_truth_or_close_and_looking_again_changes_nothing(
 
 def test_shares_of_requests_are_not_judged_where_users_are_divided() -> None:
     trying = candidate("v2")
-    lopsided = telemetry(phases={phase_key(trying): counts(500, 500)})
+    lopsided = telemetry(phases={phase_of(trying, rollout=WEIGHTS): counts(500, 500)})
     rollout = declared(rollout=WEIGHTS).spec.rollout
     assert evaluate(rollout, trying, lopsided, EPOCH).sample_ratio is not None
     assert evaluate(rollout, trying, lopsided, EPOCH, sticky=True).sample_ratio is None

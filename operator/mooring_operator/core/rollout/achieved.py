@@ -64,7 +64,8 @@ def _kept(situation: Situation, candidate: CandidateStatus, weight: int) -> floa
     """The number that stands, unless the counters say something else by now."""
     known = _known(situation.before.candidate, candidate)
     telemetry = situation.observation.telemetry
-    counts = None if telemetry is None else telemetry.phases.get(phase_key(candidate))
+    key = phase_key(situation.spec.rollout.steps, candidate)
+    counts = None if telemetry is None else telemetry.phases.get(key)
     found = achieved_percent(counts)
     if found is None:
         return known

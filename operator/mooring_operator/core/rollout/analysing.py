@@ -18,6 +18,7 @@ from mooring_operator.core.rollout.candidate import step_name
 from mooring_operator.core.rollout.distribution import in_words
 from mooring_operator.core.rollout.gateway import await_gateway
 from mooring_operator.core.rollout.monitoring import counters_missing
+from mooring_operator.core.rollout.raising import raised, short_of_pods
 from mooring_operator.core.rollout.rollback import begin_rollback
 from mooring_operator.core.rollout.steps import (
     current_step,
@@ -68,6 +69,9 @@ def analyse(situation: Situation) -> Turn:
         return _paused(seen)
     if missing is not None:
         return _frozen(seen, missing[0])
+    higher = raised(seen)
+    if higher is not seen:
+        return Turn(higher.status)
     return await_gateway(seen) or _move_on(_resumed(seen))
 
 
@@ -271,11 +275,14 @@ def _move_on(judged: Situation) -> Turn:
     analysis = _analysis(judged)
     candidate = judged.candidate
     steps = judged.spec.rollout.steps
-    hold = _mismatch(judged) or _difference(judged) or _shift(judged)
+    hold = short_of_pods(judged, candidate.step) or _mismatch(judged)
+    hold = hold or _difference(judged) or _shift(judged)
     if hold is None and analysis.rows >= current_step(steps, candidate).min_rows:
         if not is_last_step(steps, candidate):
-            return _next_step(judged)
-        if analysis.verdict == Verdict.PASS:
+            hold = short_of_pods(judged, candidate.step + 1)
+            if hold is None:
+                return _next_step(judged)
+        elif analysis.verdict == Verdict.PASS:
             return begin_promotion(judged, "every metric passed")
     if judged.now >= deadline_of(judged):
         return _undecided(judged, hold)
@@ -293,8 +300,7 @@ def _mismatch(judged: Situation) -> Standing | None:
     message = (
         f"{named(judged.candidate)} is held at {step_name(judged)}: it answered {found.observed} of"
         f" {found.requests} requests, {describe(step)} makes {found.expected:.0f}. Metrics of such"
-        " arms are not comparable; find out where requests go (pods behind, breakers open), or"
-        " begin the rollout again if the step's weight was edited"
+        " arms are not comparable; find out where requests go (pods behind, breakers open)"
     )
     return reconciling(Reason.SAMPLE_RATIO_MISMATCH, message)
 
@@ -326,8 +332,10 @@ def _shift(judged: Situation) -> Standing | None:
 
 
 def _next_step(judged: Situation) -> Turn:
-    further = judged.on(
-        with_candidate(judged, step=judged.candidate.step + 1, step_started_at=judged.now)
+    further = raised(
+        judged.on(
+            with_candidate(judged, step=judged.candidate.step + 1, step_started_at=judged.now)
+        )
     )
     step = current_step(judged.spec.rollout.steps, further.candidate)
     message = (

@@ -28,7 +28,7 @@ from mooring_operator.core.observation import (
     TelemetryObservation,
 )
 from mooring_operator.core.rollout.distribution import judge_distribution
-from mooring_operator.core.rollout.steps import current_step, phase_key
+from mooring_operator.core.rollout.steps import current_step, given_weight, phase_key
 from mooring_profile import (
     ArmTotals,
     Comparison,
@@ -109,7 +109,7 @@ def evaluate(
         rows=rows_seen(rollout.steps, candidate, telemetry),
         metrics=metrics,
         sample_ratio=None if sticky else _sample_ratio(rollout.steps, candidate, telemetry),
-        disagreement=_disagreement(analysis, candidate, telemetry),
+        disagreement=_disagreement(rollout, candidate, telemetry),
         distribution=judge_distribution(
             analysis, ((item.stable, item.candidate, item.share) for item in strata)
         ),
@@ -120,7 +120,7 @@ def rows_seen(
     steps: Sequence[RolloutStep], candidate: CandidateStatus, telemetry: TelemetryObservation
 ) -> int:
     """Rows that the candidate saw in the present step."""
-    counts = telemetry.phases.get(phase_key(candidate))
+    counts = telemetry.phases.get(phase_key(steps, candidate))
     if counts is None:
         return 0
     shadowing = current_step(steps, candidate).shadow is not None
@@ -188,9 +188,9 @@ def slow_requests(arm: ArmCounts, threshold: timedelta) -> tuple[int, int]:
 def _sample_ratio(
     steps: Sequence[RolloutStep], candidate: CandidateStatus, telemetry: TelemetryObservation
 ) -> SampleRatioStatus | None:
-    """The present step alone: earlier ones were let pass, and their weights may be edited since."""
-    share = _weight_share(current_step(steps, candidate))
-    counts = telemetry.phases.get(phase_key(candidate))
+    """The present step alone: earlier ones were let pass."""
+    share = _weight_share(current_step(steps, candidate), candidate)
+    counts = telemetry.phases.get(phase_key(steps, candidate))
     if share is None or counts is None or not counts.stable.requests + counts.candidate.requests:
         return None
     arms = ArmTotals(counts.stable.requests, counts.candidate.requests, share)
@@ -204,10 +204,11 @@ def _sample_ratio(
 
 
 def _disagreement(
-    settings: Analysis, candidate: CandidateStatus, telemetry: TelemetryObservation
+    rollout: Rollout, candidate: CandidateStatus, telemetry: TelemetryObservation
 ) -> DisagreementStatus | None:
     """All shadow steps together: each row is its own pair, so nothing needs to stay constant."""
-    keys = (phase_key(candidate, index) for index in range(candidate.step + 1))
+    settings = rollout.analysis
+    keys = (phase_key(rollout.steps, candidate, index) for index in range(candidate.step + 1))
     shadows = [telemetry.phases[key].shadow for key in keys if key in telemetry.phases]
     rows = sum(arm.rows for arm in shadows)
     if settings.max_disagreement is None or rows == 0:
@@ -230,13 +231,13 @@ def _strata(
 ) -> Iterator[Stratum]:
     before = ArmCounts()
     for index in range(candidate.step + 1):
-        counts = telemetry.phases.get(phase_key(candidate, index))
+        counts = telemetry.phases.get(phase_key(steps, candidate, index))
         if counts is None:
             continue
         step = steps[min(index, len(steps) - 1)]
         stable, loss = counts.stable, counts.stable_loss
         if counts.candidate.requests:
-            share = _weight_share(step)
+            share = _weight_share(step, candidate)
             arms = (stable, counts.candidate, loss, counts.candidate_loss)
             yield Stratum(*arms, share, before, weighted=True)
         if counts.shadow.requests:
@@ -257,8 +258,8 @@ def _with_latencies(one: ArmCounts, other: ArmCounts) -> ArmCounts:
     )
 
 
-def _weight_share(step: RolloutStep) -> float | None:
-    return None if step.weight is None else step.weight / 100
+def _weight_share(step: RolloutStep, candidate: CandidateStatus) -> float | None:
+    return None if step.weight is None else given_weight(step, candidate) / 100
 
 
 def _shadow_share(step: RolloutStep) -> float | None:

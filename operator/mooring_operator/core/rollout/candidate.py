@@ -151,6 +151,7 @@ def await_candidate(situation: Situation) -> Turn:
             situation,
             stage=CandidateStage.ANALYSING,
             step_started_at=situation.now,
+            weight_reached=max(candidate.weight_reached or 0, step.weight or 0),
             analysis_started_at=began or situation.now,
             held_since=None if began is None else candidate.held_since,
         ),

@@ -256,7 +256,7 @@ def _said(situation: Situation, verdict: ProbeVerdict, why: str) -> str:
 def _compared(situation: Situation, telemetry: TelemetryObservation) -> AnalysisStatus:
     """The verdicts: stable's arm minus the older revision's."""
     candidate, probe, rollout = situation.candidate, _probe(situation), _settings(situation)
-    key = phase_key(candidate)
+    key = phase_key(rollout.steps, candidate)
     counts = telemetry.phases.get(key, PhaseCounts())
     mirrored = PhaseCounts(
         stable=counts.candidate if probe.weight else counts.shadow,

@@ -47,14 +47,29 @@ def share_step(steps: Sequence[RolloutStep], candidate: CandidateStatus) -> int 
     return next((i for i in range(last, -1, -1) if steps[i].shadow is not None), None)
 
 
-def phase_key(candidate: CandidateStatus, step: int | None = None) -> str:
+def phase_key(
+    steps: Sequence[RolloutStep], candidate: CandidateStatus, step: int | None = None
+) -> str:
     """The name that pods count a step's requests by.
 
     It holds the rollout's number, so that a revision that is tried again starts from nothing
-    while the pods still hold the counts of its first try.
+    while the pods still hold the counts of its first try. It holds the share as well, so that a
+    step that was edited is counted anew: arms whose shares changed are not comparable.
     """
     index = candidate.step if step is None else step
-    return f"{candidate.revision}.{candidate.seq}/{index}"
+    rollout = f"{candidate.revision}.{candidate.seq}"
+    if candidate.probe is not None:
+        return f"{rollout}/{index}"
+    chosen = steps[min(index, len(steps) - 1)]
+    weight = given_weight(chosen, candidate)
+    share = f"s{chosen.shadow}" if chosen.shadow is not None else f"w{weight}"
+    return f"{rollout}/{index}-{share}"
+
+
+def given_weight(step: RolloutStep, candidate: CandidateStatus) -> int:
+    """Percent of the requests that a step gives: no more than pods were ready for."""
+    weight, reached = step.weight or 0, candidate.weight_reached
+    return weight if reached is None else min(weight, reached)
 
 
 def describe(step: RolloutStep) -> str:
@@ -81,7 +96,7 @@ def shares(status: ModelDeploymentStatus, spec: ModelDeploymentSpec) -> tuple[in
     if index is None:
         return 0, 0
     step = spec.rollout.steps[index]
-    return step.weight or 0, step.shadow or 0
+    return given_weight(step, candidate), step.shadow or 0
 
 
 def gateway_weight(status: ModelDeploymentStatus, spec: ModelDeploymentSpec) -> int:
@@ -105,7 +120,8 @@ def candidate_replicas(spec: ModelDeploymentSpec, candidate: CandidateStatus) ->
     """Pods that the candidate needs in its stage.
 
     Full when it takes or is about to take the stable role, and in mode BlueGreen from the start;
-    before that enough for the largest weight of all steps, so that no step waits for pods.
+    before that enough for the largest weight of all steps, so that no step waits for pods, and for
+    the largest that it was given, so that an edit takes no pods from under traffic.
     """
     if spec.traffic.mode is TrafficMode.BLUE_GREEN or candidate.stage in _FULL:
         return spec.replicas
@@ -113,9 +129,15 @@ def candidate_replicas(spec: ModelDeploymentSpec, candidate: CandidateStatus) ->
         # A probe must not cost the way back that needs no pod start.
         return spec.replicas
     heaviest = max((step.weight or 0 for step in spec.rollout.steps), default=0)
+    heaviest = max(heaviest, candidate.weight_reached or 0)
     if candidate.probe is not None:
         heaviest = max(heaviest, candidate.probe.weight)
-    return max(1, ceil(spec.replicas * heaviest / 100))
+    return pods_for(spec, heaviest)
+
+
+def pods_for(spec: ModelDeploymentSpec, weight: int) -> int:
+    """Pods that are enough for this percent of the requests; one at least."""
+    return max(1, ceil(spec.replicas * weight / 100))
 
 
 def routes(
@@ -160,14 +182,14 @@ def _divided_phase(
     if candidate is None or not weight:
         return None
     since = gateway_settles_at(candidate, weight)
-    return phase_key(candidate) if since is not None and now >= since else None
+    return phase_key(spec.rollout.steps, candidate) if since is not None and now >= since else None
 
 
 def _phase(candidate: CandidateStatus, spec: ModelDeploymentSpec) -> str:
     """Where the requests of now count: a withheld candidate's count for its shadow's step."""
-    if not candidate.withheld:
-        return phase_key(candidate)
-    return phase_key(candidate, share_step(spec.rollout.steps, candidate))
+    steps = spec.rollout.steps
+    step = share_step(steps, candidate) if candidate.withheld else None
+    return phase_key(steps, candidate, step)
 
 
 def _of_candidate(
