@@ -156,7 +156,8 @@ class Cluster:
         """A larger node comes: what waited for one starts."""
         self.unfit.clear()
         for name, workload in self.workloads.items():
-            if workload.rolled_at is None:
+            waiting = any(pod.ready_at is None for pod in workload.pods)
+            if workload.rolled_at is None or waiting:
                 self.configure(name, workload.settings, now)
 
     def revision(self, revision: str) -> Workload | None:
