@@ -34,6 +34,10 @@ UNITS = (
     "tests/unit/core/test_core_distribution.py",
     "tests/unit/core/test_core_way_back.py",
     "tests/unit/core/test_core_revision.py",
+    "tests/unit/core/test_core_gateway.py",
+    "tests/unit/core/test_core_rollback_to.py",
+    "tests/unit/core/test_core_kept.py",
+    "tests/unit/core/test_core_runtime.py",
 )
 """What kills most mutants, and fast."""
 _TABLE = ("test_transition_table.py", "test_rollouts.py")
@@ -44,15 +48,18 @@ _LIVES = {
     "approval": ("test_verbs.py",),
     "blame": _AFTER,
     "budget": ("test_rollback_limits.py",),
+    "gateway": ("test_gateway.py",),
     "monitoring": ("test_gaps.py", *_AFTER),
     "pod_update": ("test_pod_updates.py",),
+    "plan": ("test_quarantine_ends.py", *_TABLE),
     "probe": _AFTER,
     "quarantine": ("test_quarantine_ends.py",),
+    "raising": ("test_edited_steps.py",),
     "revert": _AFTER,
     "rollback": ("test_gaps.py", *_TABLE),
     "settled": (*_TABLE, *_AFTER),
     "soak": ("test_edges.py", *_AFTER),
-    "steps": ("test_traffic.py", *_TABLE),
+    "steps": ("test_traffic.py", "test_edited_steps.py", *_TABLE),
     "verbs": ("test_verbs.py",),
     "way_back": _AFTER,
 }

@@ -10,7 +10,10 @@ from mooring_operator.api.deployment_status import (
     DriftStatus,
     ModelDeploymentStatus,
     RetiredRevision,
+    RevertStatus,
+    Trigger,
 )
+from mooring_operator.core.decision import Route, RouteRole
 from mooring_operator.core.observation import (
     PhaseCounts,
     RevisionObservation,
@@ -31,7 +34,7 @@ from tests.builders.observed import (
 )
 from tests.builders.resources import EPOCH, model, spec
 
-V1 = Revision(ref("v1").revision)
+V1, V2 = Revision(ref("v1").revision), Revision(ref("v2").revision)
 
 
 def rolling(stage: str, **fields: object) -> ModelDeploymentStatus:
@@ -365,3 +368,21 @@ def test_rollout_is_held_when_the_shadow_disagrees_more_than_is_allowed(
         assert found is not None
         assert found.disagreement is not None
         assert found.disagreement.lower > 0.2
+
+
+@pytest.mark.parametrize("left", [False, True])
+def test_candidate_whose_traffic_is_taken_says_why(*, left: bool) -> None:
+    forwarding = {V1: (Route(RouteRole.STABLE, "p", V2, 5, 0),) * 2}
+    leaving = RevertStatus.model_validate(
+        reference_fields(ref("v1"))
+        | {"trigger": Trigger.MANUAL, "reason": "Manual", "evidence": "said so", "at": EPOCH}
+    )
+    before = rolling("Withdrawing").model_copy(update={"revert": leaving if left else None})
+    observation = look(
+        before, pods("v1"), pods("v2"),
+        wire_spec=spec("v1"), telemetry=telemetry(routes=forwarding),
+    )  # fmt: skip
+    decision = decided(observation, MINUTE / 3)
+    assert standing(decision) == "Reconciling/Withdrawing"
+    (told,) = (c.message for c in decision.status.conditions if c.type == "Ready")
+    assert told.endswith("stable is left" if left else "the spec asks for another revision")

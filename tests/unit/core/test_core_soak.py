@@ -128,3 +128,10 @@ def test_soak_waits_no_more_when_the_spec_makes_it_longer() -> None:
     longer = soaking(HOUR, heard(ENOUGH, fresh=False), begun, soak="2h")
     assert longer.status.stable == promoted().stable
     assert "soaking until 2026-01-05 10:00Z" in message(longer)
+
+
+def test_soak_is_not_passed_while_no_pod_is_ready() -> None:
+    wire = spec("v2", rollback={"soak": "1h"})
+    away = pods("v2", ready=0)
+    looked = look(promoted(), away, wire_spec=wire, telemetry=heard(ENOUGH))
+    assert not soaked(decided(looked, HOUR))
