@@ -96,3 +96,17 @@ def test_edit_follows_freely_while_no_client_is_led_to_the_candidate() -> None:
     world.edit(rollout=steps(10))
     world.tick()
     assert given(world) == (0, 1), "a mistaken weight costs no pods"
+
+
+def test_achieved_weight_is_not_that_of_the_weight_before_the_edit() -> None:
+    world = at_first_weight(steps(10, rows=MANY), "Forward")
+    world.run(60)
+    assert 5 < world.status["candidate"]["weightAchieved"] < 20
+    world.cluster.traffic.per_tick = 1
+    world.edit(rollout=steps(20))
+    world.tick()
+    assert world.status["candidate"]["weightRequested"] == 20
+    assert "weightAchieved" not in world.status["candidate"]
+    world.cluster.traffic.per_tick = 600
+    world.run(60)
+    assert 10 < world.status["candidate"]["weightAchieved"] < 30

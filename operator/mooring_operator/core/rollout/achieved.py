@@ -62,7 +62,7 @@ def weight_column(situation: Situation) -> str:
 
 def _kept(situation: Situation, candidate: CandidateStatus, weight: int) -> float | None:
     """The number that stands, unless the counters say something else by now."""
-    known = _known(situation.before.candidate, candidate)
+    known = _known(situation.before.candidate, candidate, weight)
     telemetry = situation.observation.telemetry
     key = phase_key(situation.spec.rollout.steps, candidate)
     counts = None if telemetry is None else telemetry.phases.get(key)
@@ -84,8 +84,9 @@ def _noise(weight: int, answered: int) -> float:
     return max(300 * sqrt(share * (1 - share) / answered), NEVER_MIND * weight)
 
 
-def _known(before: CandidateStatus | None, candidate: CandidateStatus) -> float | None:
-    """What stood in the status, if it speaks of the same step of the same rollout."""
-    if before is None or (before.seq, before.step) != (candidate.seq, candidate.step):
+def _known(before: CandidateStatus | None, candidate: CandidateStatus, weight: int) -> float | None:
+    """What stood in the status, if it speaks of the same weight in the same step and rollout."""
+    if before is None or before.revision != candidate.revision:
         return None
-    return before.weight_achieved if before.revision == candidate.revision else None
+    spoken_of = (before.seq, before.step, before.weight_requested)
+    return before.weight_achieved if spoken_of == (candidate.seq, candidate.step, weight) else None
