@@ -142,8 +142,8 @@ Hostname = Annotated[
 UrlPath = Annotated[
     str,
     _text(
-        r"^/([-A-Za-z0-9._~]+(/[-A-Za-z0-9._~]+)*)?$",
-        "write a path like /v2/models/flight-delay, without a slash at its end",
+        r"^/([.]*[-A-Za-z0-9_~][-A-Za-z0-9._~]*(/[.]*[-A-Za-z0-9_~][-A-Za-z0-9._~]*)*)?$",
+        "write a path like /v2/models/flight-delay, without . or .. or a slash at its end",
         most=256,
     ),
 ]

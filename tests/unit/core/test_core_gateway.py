@@ -232,7 +232,8 @@ def test_mode_and_gateway_belong_together(traffic: dict[str, Any]) -> None:
     "field",
     [{"hostnames": ["UPPER.example.com"]}, {"hostnames": ["a b"]}, {"hostnames": ["*"]},
      {"hostnames": ["a.*.com"]}, {"pathPrefix": "v2"}, {"pathPrefix": "/v2/"},
-     {"pathPrefix": "/v2/../x y"}, {"name": "Web"}, {"sectionName": "a.b"}],
+     {"pathPrefix": "/v2/x y"}, {"pathPrefix": "/v2/../x"}, {"pathPrefix": "/.."},
+     {"pathPrefix": "/./v2"}, {"name": "Web"}, {"sectionName": "a.b"}],
 )  # fmt: skip
 def test_field_that_no_route_can_have_is_refused(field: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
