@@ -22,6 +22,7 @@ from tests.cluster_tools.images import OPERATOR, SERVING, STORE_IMAGE, ensure_im
 from tests.cluster_tools.layout import default_layout
 from tests.cluster_tools.progress import Progress
 from tests.cluster_tools.provider import ProviderName, chosen_provider
+from tests.cluster_tools.toolchain import TRAEFIK, fetch_sources
 
 ROOT = Path(__file__).parents[2]
 
@@ -92,6 +93,12 @@ def cluster(request: pytest.FixtureRequest) -> Cluster:
 def images(cluster: Cluster) -> Images:
     """Our images, built from this checkout and loaded into the node."""
     return Images(SERVING.full_name("0.1.0"), OPERATOR.full_name("0.1.0"), STORE_IMAGE)
+
+
+@pytest.fixture(scope="session")
+def definitions() -> Path:
+    """The module with the CRDs of the Gateway API."""
+    return fetch_sources(TRAEFIK, "sigs.k8s.io/gateway-api", default_layout(), Progress())
 
 
 @pytest.fixture

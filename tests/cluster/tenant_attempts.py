@@ -12,6 +12,8 @@ from tests.builders.kubelet import SECRET
 from tests.builders.resources import digest_of
 
 Document = dict[str, Any]
+TENANT, ROUTER = "tenant", "router"
+"""Who has rights on our three kinds alone, and who may make HTTPRoutes in the namespace as well."""
 VICTIM = "VICTIM"
 """Stands for the name of the victim's namespace."""
 MODEL, VERSION = "good", "v1"
@@ -24,6 +26,10 @@ TAKEN = "payments"
 """A name under which the tenant's namespace has a Service and all else of somebody's own."""
 TAKEN_MODEL, TAKEN_DEPLOYMENT = "ledger", "books"
 """A Model whose verification Job's name is taken, a deployment whose Deployment's name is."""
+TAKEN_ROUTE = "checkout"
+"""Names that begin so are those of somebody's HTTPRoutes in the tenant's namespace."""
+VICTIMS_HOST = "shop.example.com"
+"""What an HTTPRoute of the victim's namespace serves."""
 SWAPPED = "swap"
 """A Model whose version is verified; its record outlives a change of the address."""
 TOKEN = "/var/run/secrets/kubernetes.io/serviceaccount"  # noqa: S105 a path
@@ -39,12 +45,14 @@ class Attempt:
         aim: what the tenant wants to reach.
         steps: documents to apply, in order; refused ones are the API server's matter.
         subresource: written instead of the object itself.
+        person: who tries.
     """
 
     what: str
     aim: str
     steps: tuple[Document, ...]
     subresource: str = ""
+    person: str = TENANT
 
 
 def attempts() -> list[Attempt]:

@@ -149,6 +149,20 @@ def _selects(selector: Mapping[str, str], owner: str) -> Iterator[str]:
         yield f"pods of {selector}"
 
 
+def _route(item: Object, owner: str, image: str) -> Iterator[str]:
+    spec = item["spec"]
+    yield from (f"route field {name}" for name in set(spec) - {"parentRefs", "hostnames", "rules"})
+    (parent,), (rule,) = spec["parentRefs"], spec["rules"]
+    if (parent["group"], parent["kind"]) != ("gateway.networking.k8s.io", "Gateway"):
+        yield f"a {parent['kind']} as parent"
+    yield from (f"rule field {name}" for name in set(rule) - {"matches", "backendRefs"})
+    yield from (f"a match by {set(match)}" for match in rule["matches"] if set(match) != {"path"})
+    for backend in rule["backendRefs"]:
+        ours = backend["name"] in (owner, f"{owner}-candidate") and backend["kind"] == "Service"
+        if not ours or set(backend) - {"group", "kind", "name", "port", "weight"}:
+            yield f"the backend {backend}"
+
+
 def _account(item: Object, owner: str, image: str) -> Iterator[str]:
     if item.get("automountServiceAccountToken") is not False:
         yield "an account's token"
@@ -175,6 +189,7 @@ _RULES: Mapping[str, Callable[[Object, str, str], Iterator[str]]] = {
     "ServiceAccount": _account,
     "ConfigMap": _keys,
     "ControllerRevision": _nothing,
+    "HTTPRoute": _route,
     "Endpoints": _nothing,
     "EndpointSlice": _nothing,
 }

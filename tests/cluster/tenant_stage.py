@@ -13,10 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mooring_operator.core.manifests.job import verification_job_name
 from mooring_operator.core.registry.records import verification_record_name
-from mooring_operator.core.revision import revision_hash
-from tests.builders.resources import digest_of
+from tests.cluster.gateway_policy import gateway_policy
 from tests.cluster.installed_rights import account_kubeconfig, installed_account
 from tests.cluster.operator_process import OperatorProcess, start_operator, until
 from tests.cluster.tenant_attempts import (
@@ -24,33 +22,28 @@ from tests.cluster.tenant_attempts import (
     MODEL,
     OTHER,
     SWAPPED,
-    TAKEN,
-    TAKEN_DEPLOYMENT,
-    TAKEN_MODEL,
+    TENANT,
     VERSION,
     VICTIM,
-    WITHHELD,
     Attempt,
     Document,
     deployment,
     model,
     version,
 )
+from tests.cluster.tenant_neighbours import DIGEST, IMAGE, OURS, foreign_objects, placed_in
 from tests.cluster_tools.cluster import Cluster
 from tests.cluster_tools.errors import ClusterError
 
-IMAGE = "registry.invalid/serving:1"
-TENANT = "tenant"
 PLAIN = "d-plain"
-OURS = "models,modeldeployments,retrainpolicies"
 CHILDREN = (
     "deployments,replicasets,controllerrevisions,jobs,cronjobs,pods,services,serviceaccounts,"
     "configmaps,secrets,networkpolicies,poddisruptionbudgets,roles,rolebindings,statefulsets,"
-    "daemonsets,persistentvolumeclaims,resourcequotas,horizontalpodautoscalers"
+    "daemonsets,persistentvolumeclaims,resourcequotas,horizontalpodautoscalers,"
+    "httproutes.gateway.networking.k8s.io,gateways.gateway.networking.k8s.io"
 )
 CLUSTER_WIDE = "clusterroles,clusterrolebindings,namespaces,persistentvolumes"
 SETTLED_SECONDS = 2.0
-DIGEST = digest_of(VERSION)
 Identity = tuple[str, str, str]
 """Kind, namespace, name."""
 
@@ -68,9 +61,9 @@ class Stage:
     """What the API server said to each attempt, for people."""
 
     def make(self, attempt: Attempt) -> None:
-        """Applies an attempt's documents as the tenant."""
+        """Applies an attempt's documents as its person."""
         self.said[attempt.what] = [
-            self._apply(document, attempt.subresource) for document in attempt.steps
+            self._apply(document, attempt.subresource, attempt.person) for document in attempt.steps
         ]
 
     def owned(self) -> dict[tuple[str, str], list[dict[str, Any]]]:
@@ -140,10 +133,10 @@ class Stage:
             for item in self.objects(self.tenant, CHILDREN)
         }
 
-    def _apply(self, document: Document, subresource: str) -> str:
+    def _apply(self, document: Document, subresource: str, who: str) -> str:
         text = json.dumps(document).replace(VICTIM, self.victim)
         place = () if "namespace" in document["metadata"] else ("-n", self.tenant)
-        person = (f"--as={TENANT}", f"--as-group={TENANT}s")
+        person = (f"--as={who}", f"--as-group={who}s")
         if subresource:
             field_ = "spec" if subresource == "scale" else "status"
             patch = json.dumps({field_: json.loads(text)[field_]})
@@ -168,8 +161,11 @@ def open_stage(cluster: Cluster, folder: Path) -> Generator[Stage]:
         _apply(cluster, _namespace(name, operator=stage.home))
     operator: OperatorProcess | None = None
     try:
-        _apply(cluster, *_foreign_objects(stage))
-        with installed_account(cluster, stage.home):
+        _apply(cluster, *foreign_objects(stage.tenant, stage.victim))
+        with (
+            installed_account(cluster, stage.home),
+            gateway_policy(cluster, stage.tenant, TENANT),
+        ):
             operator = start_operator(
                 account_kubeconfig(cluster, stage.home, folder),
                 stage.home,
@@ -192,7 +188,7 @@ def open_stage(cluster: Cluster, folder: Path) -> Generator[Stage]:
 def _first_scene(stage: Stage) -> None:
     """Verified models, and a deployment of the tenant with a stable revision."""
     stage.make(Attempt("models", "", (model(MODEL, version()), model(SWAPPED, version()))))
-    _apply(stage.cluster, _in(stage.victim, model(OTHER, version())))
+    _apply(stage.cluster, placed_in(stage.victim, model(OTHER, version())))
     for namespace, name in (
         (stage.tenant, MODEL),
         (stage.tenant, SWAPPED),
@@ -249,72 +245,6 @@ def _record_verdict(cluster: Cluster, namespace: str, name: str) -> None:
         "revision": 1,
     }
     _apply(cluster, record)
-
-
-def _foreign_objects(stage: Stage) -> list[Document]:
-    """What belongs to others, and who the tenant is."""
-    revision = revision_hash(DIGEST, IMAGE)
-    job = verification_job_name(TAKEN_MODEL, VERSION, DIGEST, IMAGE)
-    pod = {
-        "restartPolicy": "Never",
-        "containers": [{"name": "c", "image": "registry.invalid/theirs:1"}],
-    }
-    labels = {"app": "theirs"}
-    template = {"metadata": {"labels": labels}, "spec": pod}
-    running = {"metadata": {"labels": labels}, "spec": {"containers": pod["containers"]}}
-    selector = {"matchLabels": labels}
-    ports = {"selector": labels, "ports": [{"port": 80}]}
-    rules = [{"apiGroups": ["mooring.dev"], "resources": OURS.split(","), "verbs": ["*"]}]
-    subject = {"kind": "User", "name": TENANT, "apiGroup": "rbac.authorization.k8s.io"}
-    role = {"kind": "Role", "name": TENANT, "apiGroup": "rbac.authorization.k8s.io"}
-    objects: list[Document] = [
-        _object("v1", "ResourceQuota", "no-pods", spec={"hard": {"pods": "0"}}),
-        _object("v1", "Secret", CONSENTED, stringData={"AWS_SECRET_ACCESS_KEY": "s3cret"}),
-        _object("v1", "Secret", WITHHELD, stringData={"password": "s3cret"}),
-        _object("v1", "Service", TAKEN, spec=ports),
-        _object("v1", "Service", f"{TAKEN}-candidate", spec=ports),
-        _object("v1", "ServiceAccount", f"{TAKEN}-server"),
-        _object("v1", "ConfigMap", f"{TAKEN}-sync-keys", data={"theirs": "1"}),
-        _object("networking.k8s.io/v1", "NetworkPolicy", TAKEN, spec={"podSelector": selector}),
-        _object(
-            "policy/v1",
-            "PodDisruptionBudget",
-            TAKEN,
-            spec={"selector": selector, "maxUnavailable": 1},
-        ),
-        _object(
-            "apps/v1",
-            "Deployment",
-            f"{TAKEN_DEPLOYMENT}-{revision}",
-            spec={"replicas": 0, "selector": selector, "template": running},
-        ),
-        _object("batch/v1", "Job", job, spec={"suspend": True, "template": template}),
-        _object("rbac.authorization.k8s.io/v1", "Role", TENANT, rules=rules),
-        _object(
-            "rbac.authorization.k8s.io/v1",
-            "RoleBinding",
-            TENANT,
-            roleRef=role,
-            subjects=[subject],
-        ),
-    ]
-    victims: list[Document] = [
-        _object("v1", "Secret", CONSENTED, stringData={"AWS_SECRET_ACCESS_KEY": "s3cret"}),
-        _object("v1", "Service", "db", spec=ports),
-        _object("v1", "ConfigMap", "theirs", data={"theirs": "1"}),
-    ]
-    return [
-        *(_in(stage.tenant, one) for one in objects),
-        *(_in(stage.victim, one) for one in victims),
-    ]
-
-
-def _object(api_version: str, kind: str, name: str, **fields: Any) -> Document:
-    return {"apiVersion": api_version, "kind": kind, "metadata": {"name": name}, **fields}
-
-
-def _in(namespace: str, document: Document) -> Document:
-    return document | {"metadata": document["metadata"] | {"namespace": namespace}}
 
 
 def _namespace(name: str, *, operator: str) -> Document:

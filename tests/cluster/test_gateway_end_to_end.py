@@ -26,7 +26,7 @@ from tests.cluster.traefik import GATEWAY, HOST, gateway_api, run_traefik
 from tests.cluster_tools.cluster import Cluster
 from tests.cluster_tools.layout import default_layout
 from tests.cluster_tools.progress import Progress
-from tests.cluster_tools.toolchain import TRAEFIK, ensure_programs, fetch_sources, is_built
+from tests.cluster_tools.toolchain import TRAEFIK, ensure_programs, is_built
 from tests.demo.resources import Version
 from tests.demo.setting import open_store, publish
 from tests.demo.world import Object, condition, is_true
@@ -176,12 +176,6 @@ def versions(scene: Scene, folder: Path) -> list[Version]:
     ]
     path = bad_package(folder / BAD, name=MODEL, mood=BAD)
     return [*made, publish(path, outside, name=BAD)]
-
-
-@pytest.fixture(scope="session")
-def definitions() -> Path:
-    """The module with the CRDs of the Gateway API."""
-    return fetch_sources(TRAEFIK, "sigs.k8s.io/gateway-api", default_layout(), Progress())
 
 
 @pytest.fixture

@@ -13,13 +13,16 @@ from typing import Any
 import pytest
 
 from tests.cluster.operator_process import until
-from tests.cluster.tenant_attempts import Attempt, attempts
+from tests.cluster.tenant_attempts import ROUTER, Attempt, attempts
+from tests.cluster.tenant_gateways import gateway_attempts
+from tests.cluster.tenant_neighbours import IMAGE, OURS
 from tests.cluster.tenant_reach import reached
-from tests.cluster.tenant_stage import IMAGE, OURS, Identity, Stage, open_stage
+from tests.cluster.tenant_stage import Identity, Stage, open_stage
+from tests.cluster.traefik import gateway_api
 from tests.cluster_tools.cluster import Cluster
 
 ROOT = Path(__file__).parents[2]
-ATTEMPTS = attempts()
+ATTEMPTS = [*attempts(), *gateway_attempts()]
 pytestmark = pytest.mark.timeout(300)
 
 
@@ -42,15 +45,21 @@ class Aftermath:
         return [
             what
             for owner, item in self.children_of(attempt)
-            for what in reached(item, owner, IMAGE, self.stage.tenant)
+            for what in (
+                *reached(item, owner, IMAGE, self.stage.tenant),
+                *_borrowed(item, attempt.person),
+            )
         ]
 
 
 @pytest.fixture(scope="module")
-def aftermath(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Generator[Aftermath]:
+def aftermath(
+    cluster: Cluster, definitions: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Generator[Aftermath]:
     """All attempts, made one after the other."""
     cluster.kubectl("apply", "--server-side", "--force-conflicts", "-k", ROOT / "crds")
-    with open_stage(cluster, tmp_path_factory.mktemp("tenant")) as stage:
+    folder = tmp_path_factory.mktemp("tenant")
+    with gateway_api(cluster, definitions), open_stage(cluster, folder) as stage:
         before = stage.others()
         for attempt in ATTEMPTS:
             stage.make(attempt)
@@ -84,6 +93,9 @@ def test_attempts_are_many_and_some_get_as_far_as_pods(aftermath: Aftermath) -> 
     assert kinds >= {"Deployment", "Job", "Service", "ServiceAccount", "ConfigMap"}
     swapped = next(one for one in ATTEMPTS if one.what == "address changed after the verdict")
     assert any(item["kind"] == "Deployment" for _, item in aftermath.children_of(swapped))
+    routers = [one for one in ATTEMPTS if one.person == ROUTER]
+    made = [item for one in routers for _, item in aftermath.children_of(one)]
+    assert [item for item in made if item["kind"] == "HTTPRoute"], "nobody got any route"
     owners = {kind for kind, _ in aftermath.owned}
     assert "RetrainPolicy" in owners, "no training Job came of any policy"
 
@@ -96,6 +108,11 @@ def test_objects_of_others_outlive_the_tenants_resources(aftermath: Aftermath) -
     until(lambda: not stage.owned(), 60)
     left = stage.others()
     assert {name for name in aftermath.before if left.get(name) != aftermath.before[name]} == set()
+
+
+def _borrowed(item: dict[str, Any], person: str) -> list[str]:
+    """A route that its maker had no right to make."""
+    return ["an HTTPRoute"] if item["kind"] == "HTTPRoute" and person != ROUTER else []
 
 
 def _table(aftermath: Aftermath) -> str:
