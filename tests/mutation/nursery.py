@@ -41,7 +41,7 @@ UNITS = (
 )
 """What kills most mutants, and fast."""
 _TABLE = ("test_transition_table.py", "test_rollouts.py")
-_AFTER = ("test_after_promotion.py",)
+_AFTER = ("test_after_promotion.py", "test_blame.py")
 _LIVES = {
     "achieved": ("test_traffic.py", *_TABLE),
     "analysing": ("test_gaps.py", *_TABLE),

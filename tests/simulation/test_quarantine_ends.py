@@ -6,7 +6,7 @@ from typing import Any
 from mooring_operator.core.decision import RouteRole
 from tests.builders.resources import DEPLOYMENT
 from tests.simulation.cluster import Behaviour, Workload
-from tests.simulation.test_after_promotion import crashes, promoted
+from tests.simulation.promoted_world import crashes, promoted
 from tests.simulation.test_rollouts import BAD, QUICK, serving_v1
 from tests.simulation.transcript import check_golden
 from tests.simulation.world import TICK, World

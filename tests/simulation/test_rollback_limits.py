@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.builders.resources import model, version_status
 from tests.simulation.cluster import Behaviour
-from tests.simulation.test_after_promotion import FAILING, changes, crashes, probes, promoted
+from tests.simulation.promoted_world import FAILING, changes, crashes, probes, promoted
 from tests.simulation.test_rollouts import BAD, STEPS
 from tests.simulation.transcript import check_golden
 from tests.simulation.world import TICK, World
