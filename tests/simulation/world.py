@@ -5,15 +5,15 @@ applied one by one, routes are pushed last, and the operator can die between any
 Its only memory is what the API server holds. Time moves in ticks and never by itself.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from mooring_operator.api.deployment import ModelDeployment
 from mooring_operator.api.deployment_status import DriftStatus
 from mooring_operator.api.model import Model
-from mooring_operator.core.decision import ChildRef, Decision, Manifest, OperatorConfig, Route
+from mooring_operator.core.decision import Decision, OperatorConfig, Route
 from mooring_operator.core.observation import (
     DeploymentObservation,
     LossCounts,
@@ -27,6 +27,7 @@ from mooring_operator.ids import Revision
 from tests.builders.resources import CONFIG, DEPLOYMENT, EPOCH, deployment, model, spec
 from tests.simulation import invariants
 from tests.simulation.cluster import Behaviour, Cluster, Pod, Workload
+from tests.simulation.effects import Effect, application, deletion
 from tests.simulation.ledger import Ledger
 from tests.simulation.transcript import Transcript
 from tests.simulation.witness import show, sighting_of
@@ -55,15 +56,6 @@ LARGE = {"requests": {"memory": "900Gi"}}
 
 class Crash(Exception):
     """The operator's process dies here."""
-
-
-@dataclass(frozen=True)
-class Effect:
-    """One side effect of a decision."""
-
-    act: Callable[[], None]
-    changes: bool
-    """Whether the world is different afterwards."""
 
 
 class World:
@@ -297,9 +289,9 @@ class World:
     def _effects(self, decision: Decision[Any], wire: dict[str, Any]) -> list[Effect]:
         effects = [Effect(lambda: self._write(decision, wire), wire != self.status)]
         for manifest in decision.children:
-            effects.append(self._apply(manifest))
+            effects.append(application(self, manifest))
         for ref in decision.prune:
-            effects.append(self._delete(ref))
+            effects.append(deletion(self, ref))
         effects.append(self._push(decision.routes))
         return effects
 
@@ -311,90 +303,6 @@ class World:
         if self.deleted is None:  # of what is being deleted every tool says just that
             show(sighting_of(self))
         self.transcript.decided(self.now, self, decision.events)
-
-    def _apply(self, manifest: Manifest) -> Effect:
-        name, kind = manifest["metadata"]["name"], manifest["kind"]
-        if kind == "Deployment":
-            return self._apply_workload(name, manifest)
-        if kind == "Service":
-            revision = manifest["spec"]["selector"]["mooring.dev/revision"]
-            before = self.cluster.services.get(name)
-
-            def flip() -> None:
-                if name == DEPLOYMENT and (before is None or before in self.cluster.harmed):
-                    # What was taken away cannot have a successor that is ready already.
-                    self.cluster.harmed.add(revision)
-                if before != revision:
-                    self.transcript.child(self.now, f"Service {name} -> {revision}")
-                self.cluster.services[name] = revision
-
-            return Effect(flip, before != revision)
-        if kind == "HTTPRoute":
-            return self._apply_route(name, manifest)
-        key = f"{kind} {name}"
-        known = key in self.cluster.other_children
-        return Effect(lambda: self.cluster.other_children.add(key), not known)
-
-    def _apply_route(self, name: str, manifest: Manifest) -> Effect:
-        gateway = self.cluster.gateway
-        shape = gateway.apply(manifest)
-
-        def act() -> None:
-            if gateway.shape != shape:
-                self.transcript.child(
-                    self.now, f"HTTPRoute {name} gives {shape.weight}% to the candidate's Service"
-                )
-            gateway.shape = shape
-
-        return Effect(act, gateway.shape != shape)
-
-    def _apply_workload(self, name: str, manifest: Manifest) -> Effect:
-        replicas = manifest["spec"]["replicas"]
-        annotations = manifest["metadata"]["annotations"]
-        memory = annotations.get("mooring.dev/memory")
-        settings = annotations["mooring.dev/pod-settings"]
-        known = self.cluster.workloads.get(name)
-        held = None if known is None else (known.replicas, known.memory, known.settings)
-        changes = held != (replicas, memory, settings)
-
-        def act() -> None:
-            workload = known
-            if workload is None:
-                container = manifest["spec"]["template"]["spec"]["containers"][0]
-                environment = {e["name"]: e.get("value", "") for e in container["env"]}
-                workload = Workload(
-                    manifest["metadata"]["labels"]["mooring.dev/revision"],
-                    environment["MOORING_VERSION"],
-                    container["image"],
-                    self.now,
-                )
-                self.cluster.workloads[name] = workload
-            if workload.replicas != replicas:
-                invariants.check_scaling(self, workload, replicas)
-                self.transcript.child(
-                    self.now, f"Deployment {name} {workload.replicas} -> {replicas} pods"
-                )
-                self.cluster.scale(name, replicas, self.now)
-            if workload.settings != settings:
-                if workload.settings:
-                    limits = manifest["spec"]["template"]["spec"]["containers"][0]["resources"]
-                    self.transcript.child(self.now, f"Deployment {name} pods with {limits}")
-                self.cluster.configure(name, settings, self.now)
-            workload.memory = memory
-
-        return Effect(act, changes)
-
-    def _delete(self, ref: ChildRef) -> Effect:
-        def act() -> None:
-            if ref.kind == "HTTPRoute":
-                self.transcript.child(self.now, f"HTTPRoute {ref.name} deleted")
-                self.cluster.gateway.shape = None
-                return
-            workload = self.cluster.workloads.pop(ref.name)
-            invariants.check_scaling(self, workload, 0)
-            self.transcript.child(self.now, f"Deployment {ref.name} deleted")
-
-        return Effect(act, changes=True)
 
     def _push(self, routes: Mapping[Revision, Route]) -> Effect:
         pods = [
