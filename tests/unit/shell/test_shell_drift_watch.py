@@ -7,7 +7,7 @@ import numpy as np
 from mooring_operator.core.decision import Route, RouteRole
 from mooring_profile.counts import FeatureCounts
 from mooring_profile.document import FeatureKind, FeatureProfile, ReferenceProfile
-from tests.unit.shell.test_shell_sync import KEY, R1, R2, STABLE, World
+from tests.unit.shell.synced_world import KEY, R1, R2, STABLE, World
 
 PROFILE = ReferenceProfile(
     features=(

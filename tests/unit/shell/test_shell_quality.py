@@ -10,8 +10,8 @@ from mooring_operator.errors import PodRefused
 from mooring_operator.ids import Revision
 from mooring_operator.reconcile.cohort_sums import cohorts_of, plus, segment_cohorts_of
 from mooring_operator.reconcile.snapshots import parse_snapshot
+from tests.unit.shell.synced_world import KEY, R1, R2, STABLE, World
 from tests.unit.shell.test_shell_drift_watch import CALM, PROFILE, counters
-from tests.unit.shell.test_shell_sync import KEY, R1, R2, STABLE, World
 
 HOUR = timedelta(hours=1)
 LABELS = {"maturity": "6h", "cohort": "1h"}

@@ -1,106 +1,13 @@
 import asyncio
-from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from mooring_operator.core.decision import Manifest, Route, RouteRole
-from mooring_operator.core.observation import LossCounts, TelemetryObservation
-from mooring_operator.ids import ObjectKey, Revision
-from mooring_operator.io.signing import Signer
-from mooring_operator.metrics import OperatorMetrics
-from mooring_operator.reconcile.cache import Cache
-from mooring_operator.reconcile.messages import Messages
-from mooring_operator.reconcile.sync import Sync, SyncTools
-from tests.unit.shell.manual_clock import START, ManualClock, settle
-from tests.unit.shell.memory_pods import MemoryPod, MemoryPods
-from tests.unit.shell.objects import deployment_resource, pod
-
-KEY = ObjectKey("ModelDeployment", "a", "d")
-R1, R2 = Revision("1" * 12), Revision("2" * 12)
-STABLE = Route(RouteRole.STABLE)
-ANALYSING = {
-    R1: Route(RouteRole.STABLE, phase=f"{R2}/0", candidate_revision=R2, weight_percent=5),
-    R2: Route(RouteRole.CANDIDATE, phase=f"{R2}/0", candidate_revision=R2),
-}
-
-
-@dataclass
-class World:
-    """A deployment, its pods, and sync between them."""
-
-    clock: ManualClock = field(default_factory=ManualClock)
-    pods: MemoryPods = field(default_factory=MemoryPods)
-    cache: Cache = field(default_factory=Cache)
-    woken: list[ObjectKey] = field(default_factory=list[ObjectKey])
-    reviewed: list[ObjectKey] = field(default_factory=list[ObjectKey])
-    scheduled: list[ObjectKey] = field(default_factory=list[ObjectKey])
-    epoch: int = 1
-    version: int = 10
-
-    def __post_init__(self) -> None:
-        self.signer = Signer(bytes(32))
-        self.declare()
-        self.sync = self.restarted(start=0)
-
-    def restarted(self, *, start: int) -> Sync:
-        """A new process of the operator."""
-        messages = Messages(
-            self.signer.sign, lambda: self.epoch, start=start, ttl=timedelta(seconds=60)
-        )
-        self.metrics = OperatorMetrics()
-        tools = SyncTools(self.pods, messages, self.clock, self.metrics, ttl=timedelta(seconds=60))
-        self.sync = Sync(
-            self.cache,
-            tools,
-            wake=self.woken.append,
-            review=self.reviewed.append,
-            schedule=self.scheduled.append,
-        )
-        return self.sync
-
-    def declare(self, **monitoring: Any) -> None:
-        self.version += 1
-        asked = {"interval": "15s", **monitoring}
-        self.resource = deployment_resource(version=self.version, monitoring=asked)
-        self.cache.store(self.resource)
-
-    def add(self, name: str, revision: str, **counters: Any) -> MemoryPod:
-        """A ready pod that counted this."""
-        self.version += 1
-        manifest = pod(name, revision, version=self.version)
-        self.cache.store(manifest)
-        found = MemoryPod(
-            uid=manifest["metadata"]["uid"],
-            revision=revision,
-            deployment_uid=self.resource["metadata"]["uid"],
-            keys=self.signer.public_keys,
-            counters=counters,
-        )
-        self.pods.pods[f"10.0.0.{name}"] = found
-        return found
-
-    def change(self, name: str, revision: str, **rest: Any) -> Manifest:
-        self.version += 1
-        manifest = pod(name, revision, version=self.version, **rest)
-        self.cache.store(manifest)
-        return manifest
-
-    def remove(self, name: str, revision: str) -> None:
-        self.version += 1
-        self.cache.apply("DELETED", pod(name, revision, version=self.version))
-
-    def seen(self) -> TelemetryObservation:
-        telemetry = self.sync.telemetry(KEY)
-        assert telemetry is not None
-        return telemetry
-
-
-def _phase(requests: int, errors: int = 0) -> dict[str, Any]:
-    latency = {"bounds": [1, 10], "counts": [requests, 0, 0]}
-    arm = {"requests": requests, "rows": requests, "errors": errors, "latencyMs": latency}
-    return {"phases": {f"{R2}/0": {"stable": arm, "candidate": arm, "shadow": {}}}}
+from mooring_operator.core.decision import Route, RouteRole
+from mooring_operator.core.observation import LossCounts
+from tests.unit.shell.manual_clock import START, settle
+from tests.unit.shell.synced_world import ANALYSING, KEY, R1, R2, STABLE, World, phase_counters
 
 
 async def test_changed_routes_schedule_a_round_at_once() -> None:
@@ -135,7 +42,7 @@ async def test_counters_are_summed_over_pods() -> None:
         world.add(
             name,
             R1,
-            **_phase(100, 1),
+            **phase_counters(100, 1),
             rows=200,
             sketchedRows=190,
             labels={f"{R2}/0": {"stable": labels, "candidate": labels}},
@@ -155,13 +62,13 @@ async def test_counters_are_summed_over_pods() -> None:
 
 async def test_counters_of_dead_pods_and_earlier_boots_are_kept() -> None:
     world = World()
-    world.add("1", R1, **_phase(100))
-    restarting = world.add("2", R1, **_phase(50))
+    world.add("1", R1, **phase_counters(100))
+    restarting = world.add("2", R1, **phase_counters(50))
     world.sync.push(KEY, ANALYSING)
     await world.sync.round(KEY)
     world.remove("1", R1)
     restarting.restart()
-    restarting.counters = _phase(7)
+    restarting.counters = phase_counters(7)
     await world.sync.round(KEY)
     await world.sync.round(KEY)
     assert world.seen().phases[f"{R2}/0"].stable.requests == 157
@@ -230,16 +137,16 @@ async def test_new_pod_is_scheduled_at_once_and_unacknowledged_until_it_answered
 async def test_leaving_pod_gives_its_last_counters() -> None:
     world = World()
     world.add("1", R1)
-    leaving = world.add("2", R1, **_phase(10))
+    leaving = world.add("2", R1, **phase_counters(10))
     world.sync.push(KEY, ANALYSING)
     await world.sync.round(KEY)
-    leaving.counters = _phase(25)
+    leaving.counters = phase_counters(25)
     world.change("2", R1, ready=False, deletionTimestamp="2026-01-01T00:00:00Z")
     world.scheduled.clear()
     world.sync.noticed(KEY)
     assert world.scheduled == [KEY]
     assert await world.sync.round(KEY) == timedelta(seconds=1), "it still answers requests"
-    leaving.counters = _phase(31)
+    leaving.counters = phase_counters(31)
     assert await world.sync.round(KEY) == timedelta(seconds=1)
     world.remove("2", R1)
     await world.sync.round(KEY)
@@ -293,7 +200,7 @@ async def test_new_leader_is_listened_to_whatever_its_counter() -> None:
 
 async def test_pod_that_is_somebody_else_is_not_believed() -> None:
     world = World()
-    target = world.add("1", R1, **_phase(10))
+    target = world.add("1", R1, **phase_counters(10))
     target.deployment_uid = "of a deployment of the same name that was deleted"
     world.sync.push(KEY, ANALYSING)
     await world.sync.round(KEY)
@@ -307,8 +214,8 @@ async def test_pod_that_is_somebody_else_is_not_believed() -> None:
 )
 async def test_lying_pod_is_not_counted(lie: dict[str, Any]) -> None:
     world = World()
-    world.add("1", R1, **_phase(10))
-    world.add("2", R1, **{**_phase(99), **lie})
+    world.add("1", R1, **phase_counters(10))
+    world.add("2", R1, **{**phase_counters(99), **lie})
     world.sync.push(KEY, ANALYSING)
     await world.sync.round(KEY)
     await world.sync.round(KEY)
