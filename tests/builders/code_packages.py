@@ -9,6 +9,7 @@ import numpy as np
 
 from mooring_model.build import package
 from mooring_model.python.declaration import ChildLimits
+from mooring_model.python.process import ModelProcess
 from mooring_model.python.source import CodeModel
 
 _pandas: Any = importlib.import_module("pandas")
@@ -88,3 +89,9 @@ def code_package(
         created_at=datetime(2026, 11, 24, 12, tzinfo=UTC),
     )
     return folder / "package"
+
+
+def ask(process: ModelProcess, first: float, rows: int = 2) -> list[float]:
+    """What a model of `x` answers to so many equal rows."""
+    x = np.full(rows, first, np.float64)
+    return process.call({"x": x})["prediction"].tolist()
