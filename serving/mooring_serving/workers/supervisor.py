@@ -23,7 +23,7 @@ from mooring_serving.management import ManagementServer
 from mooring_serving.options import EXIT_DRAINED, EXIT_FAILED, Ports, ServeOptions
 from mooring_serving.pod import Pod, logged_before, publish_log_rows
 from mooring_serving.report import Loaded, PodReport, Sources
-from mooring_serving.routing import Route
+from mooring_serving.routing import Route, RouteTable
 from mooring_serving.sync import SyncGate, SyncRefused
 from mooring_serving.workers.allowance import own_memory
 from mooring_serving.workers.channel import ChannelFull, Frame, Kind
@@ -60,7 +60,7 @@ class Supervisor:
         self._flushes = 0
         self._fatal: str | None = None
         self._draw = np.random.default_rng().random
-        self._pod = Pod(options.settings, clock, options.limits.work, routes=_NoRoutes())
+        self._pod = Pod(options.settings, clock, options.limits.work, routes=RouteTable())
         self._pod.lifecycle.watch(self._find_fault)
         self._slots = [self._pod.counters.memory]
         self._logged = logged_before(self._pod.counters.memory)
@@ -391,11 +391,3 @@ class Supervisor:
         self._impatient.set()
         self._terminated.set()
         self._changed.set()
-
-
-class _NoRoutes:
-    """The supervisor answers no predictions."""
-
-    def current(self, now: float) -> Route:  # noqa: ARG002 - the protocol's
-        """A quiet route."""
-        return Route()
