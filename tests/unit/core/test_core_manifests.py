@@ -1,6 +1,7 @@
 """Children by value: restricted pods, stable selectors, templates that know no role."""
 
 import json
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -8,14 +9,17 @@ import pytest
 from mooring_operator.api.deployment_status import ModelDeploymentStatus, RetiredRevision
 from mooring_operator.api.prediction_log import PredictionLog
 from mooring_operator.api.runtime import Runtime
-from mooring_operator.core.decision import Manifest
+from mooring_operator.core.decision import Manifest, Route, RouteRole
 from mooring_operator.core.manifests.children import children_of, obsolete
 from mooring_operator.core.manifests.log import log_environment, log_problem
 from mooring_operator.core.manifests.names import fixed_children
 from mooring_operator.core.manifests.runtime import runtime_environment, runtime_problem
 from mooring_operator.core.manifests.workload import claim_of
+from mooring_operator.core.observation import DeploymentObservation
 from mooring_operator.core.revision import reference_fields
-from tests.builders.observed import candidate, look, pods, ref, stable, status
+from mooring_operator.core.rollout.plan import decide
+from mooring_operator.ids import Revision
+from tests.builders.observed import candidate, look, pods, ref, stable, status, telemetry
 from tests.builders.resources import CONFIG, EPOCH, spec
 
 ENVIRONMENT = {
@@ -335,10 +339,32 @@ def test_foreign_objects_are_left_alone() -> None:
     assert "Service delays-candidate" in made
 
 
+def gone(observation: DeploymentObservation, now: datetime = EPOCH) -> list[str]:
+    """Deployments that are to go, by name."""
+    known = observation.resource.status
+    return [ref.name for ref in obsolete(observation, known, CONFIG, now)]
+
+
 def test_obsolete_deployments_are_those_without_a_role() -> None:
-    seen = (pods("v1"), pods("v2"), pods("v3"))
-    observation = look(BOTH, *seen)
-    assert [ref.name for ref in obsolete(observation, BOTH)] == [f"delays-{ref('v3').revision}"]
+    third = [f"delays-{ref('v3').revision}"]
+    assert gone(look(BOTH, pods("v1"), pods("v2"), pods("v3"))) == third
     first = status(candidate=candidate("v2", "Initializing"))
-    kept = look(first, pods("v1"), pods("v2"), pods("v3", ready=0))
-    assert [ref.name for ref in obsolete(kept, first)] == [f"delays-{ref('v3').revision}"]
+    assert gone(look(first, pods("v1"), pods("v2"), pods("v3", ready=0))) == third
+
+
+@pytest.mark.parametrize(
+    ("weight", "shadow", "seconds", "stays"),
+    [(5, 0, 59, True), (0, 5, 59, True), (0, 0, 59, False), (5, 0, 60, False)],
+    ids=["gets requests", "gets copies", "gets nothing", "what was said has lapsed"],
+)
+def test_deployment_without_a_role_stays_while_a_pod_forwards_to_it(
+    weight: int, shadow: int, seconds: int, *, stays: bool
+) -> None:
+    third = Revision(ref("v3").revision)
+    told = Route(RouteRole.STABLE, "p", third, weight, shadow)
+    serving = status(stable=stable("v1"), desired=ref("v1"))
+    heard = telemetry(EPOCH, routes={Revision(ref("v1").revision): (None, told)})
+    observation = look(serving, pods("v1"), pods("v3"), telemetry=heard)
+    now = EPOCH + timedelta(seconds=seconds)
+    assert (gone(observation, now) == []) is stays
+    assert (decide(observation, CONFIG, now).requeue_after == timedelta(seconds=1)) is stays

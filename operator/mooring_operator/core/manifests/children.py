@@ -23,6 +23,7 @@ from mooring_operator.core.memory import remember
 from mooring_operator.core.observation import DeploymentObservation
 from mooring_operator.core.pod_settings import settings_hash, wanted_settings, with_settings
 from mooring_operator.core.rollout.steps import candidate_replicas, gateway_weight
+from mooring_operator.ids import Revision
 
 FLIP = timedelta(seconds=10)
 """How long after a flip the nodes may still lead the stable Service to the former pods. Endpoints
@@ -134,16 +135,21 @@ def _needed(status: ModelDeploymentStatus, now: datetime) -> str | None:
 
 
 def obsolete(
-    observation: DeploymentObservation, status: ModelDeploymentStatus
+    observation: DeploymentObservation,
+    status: ModelDeploymentStatus,
+    config: OperatorConfig,
+    now: datetime,
 ) -> tuple[ChildRef, ...]:
     """Deployments of revisions that nothing needs any more, and a route that nobody asks for.
 
     While the first revision starts, others that still have ready pods stay: after a lost status
     and memory they may be what serves. Before it, all stay: what has no pod now may have some soon.
+    What pods still forward to stays until they do not.
     """
     if _serving(status) is None:
         return ()
     live = {ref.revision for ref in live_revisions(status)}
+    live |= still_forwarded_to(observation, status, config, now)
     starting = status.stable is None
     deployment = observation.resource.metadata.name
     unasked = observation.route is not None and asked_gateway(observation.resource.spec) is None
@@ -155,6 +161,29 @@ def obsolete(
         ),
         *((route_ref(deployment),) if unasked else ()),
     )
+
+
+def still_forwarded_to(
+    observation: DeploymentObservation,
+    status: ModelDeploymentStatus,
+    config: OperatorConfig,
+    now: datetime,
+) -> set[Revision]:
+    """Revisions without a role that a pod forwards to, as it said itself lately.
+
+    Only a lost status and memory leave such; what a pod was told lapses by itself.
+    """
+    telemetry = observation.telemetry
+    if telemetry is None or now - telemetry.at >= config.sync_ttl:
+        return set()
+    told = (route for routes in telemetry.routes.values() for route in routes if route is not None)
+    targets = {
+        route.candidate_revision
+        for route in told
+        if route.candidate_revision is not None and (route.weight_percent or route.shadow_percent)
+    }
+    roles = {Revision(ref.revision) for ref in live_revisions(status)}
+    return (targets & set(observation.revisions)) - roles
 
 
 def live_revisions(status: ModelDeploymentStatus) -> tuple[RevisionRef, ...]:

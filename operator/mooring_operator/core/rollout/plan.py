@@ -12,7 +12,12 @@ from mooring_operator.api.conditions import ConditionType
 from mooring_operator.api.deployment_status import CandidateStage, ModelDeploymentStatus
 from mooring_operator.core.conditions import Standing, condition_of, trimmed
 from mooring_operator.core.decision import Decision, EventNote, EventType, OperatorConfig
-from mooring_operator.core.manifests.children import children_of, flip_ends, obsolete
+from mooring_operator.core.manifests.children import (
+    children_of,
+    flip_ends,
+    obsolete,
+    still_forwarded_to,
+)
 from mooring_operator.core.memory import recall
 from mooring_operator.core.observation import DeploymentObservation
 from mooring_operator.core.rollout.analysing import analyse
@@ -35,7 +40,12 @@ from mooring_operator.core.rollout.promotion import promote
 from mooring_operator.core.rollout.quarantine import still_kept, still_out
 from mooring_operator.core.rollout.resolve import resolve
 from mooring_operator.core.rollout.revert import revert
-from mooring_operator.core.rollout.rollback import begin_withdrawal, roll_back, withdraw
+from mooring_operator.core.rollout.rollback import (
+    LOOK_AGAIN,
+    begin_withdrawal,
+    roll_back,
+    withdraw,
+)
 from mooring_operator.core.rollout.settled import (
     hold_for_model,
     serve,
@@ -159,7 +169,7 @@ def _decision(
     return Decision(
         status=status,
         children=children_of(observation, status, situation.config, situation.now),
-        prune=obsolete(observation, status),
+        prune=obsolete(observation, status, situation.config, situation.now),
         routes=routes(status, spec, situation.now),
         events=(
             *(events or _standing_event(situation, standing)),
@@ -185,9 +195,12 @@ def _soonest(requeue_after: timedelta | None, situation: Situation) -> timedelta
     """The handler's wish, or the end of what is kept or warm, of a flip, or of the soak."""
     status, now = situation.status, situation.now
     warm = None if status.retired is None else max(status.retired.keep_until - now, timedelta())
-    ends = flip_ends(status)
-    flip = ends - now if ends is not None and ends > now else None
+    flipped = flip_ends(status)
+    flip = flipped - now if flipped is not None and flipped > now else None
     kept = None if status.kept is None else max(status.kept.keep_until - now, timedelta())
     settles = settles_in(situation) or None
-    waits = (requeue_after, warm, kept, flip, settles, trial_left(situation), soak_left(situation))
+    led = still_forwarded_to(situation.observation, status, situation.config, now)
+    left = LOOK_AGAIN if led else None
+    ends = (trial_left(situation), soak_left(situation))
+    waits = (requeue_after, warm, kept, flip, settles, left, *ends)
     return min((wait for wait in waits if wait is not None), default=None)
