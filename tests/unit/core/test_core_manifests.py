@@ -355,9 +355,9 @@ def test_obsolete_deployments_are_those_without_a_role() -> None:
 @pytest.mark.parametrize(
     ("weight", "shadow", "seconds", "stays"),
     [(5, 0, 59, True), (0, 5, 59, True), (0, 0, 59, False), (5, 0, 60, False)],
-    ids=["gets requests", "gets copies", "gets nothing", "what was said has lapsed"],
+    ids=["gets requests", "gets copies", "gets nothing", "what pods were told has lapsed"],
 )
-def test_deployment_without_a_role_stays_while_a_pod_forwards_to_it(
+def test_deployment_without_a_role_stays_while_a_pod_forwards_to_it_after_all_was_lost(
     weight: int, shadow: int, seconds: int, *, stays: bool
 ) -> None:
     third = Revision(ref("v3").revision)
@@ -368,3 +368,6 @@ def test_deployment_without_a_role_stays_while_a_pod_forwards_to_it(
     now = EPOCH + timedelta(seconds=seconds)
     assert (gone(observation, now) == []) is stays
     assert (decide(observation, CONFIG, now).requeue_after == timedelta(seconds=1)) is stays
+    served = serving.model_copy(update={"stable": stable("v1", reason="Promoted")})
+    known = look(served, pods("v1"), pods("v3"), telemetry=heard)
+    assert gone(known, now), "what was withdrawn by the clock was withdrawn"

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 
+from mooring_operator.api.conditions import Reason
 from mooring_operator.api.deployment import ModelDeployment
 from mooring_operator.api.deployment_status import (
     CandidateStage,
@@ -169,12 +170,15 @@ def still_forwarded_to(
     config: OperatorConfig,
     now: datetime,
 ) -> set[Revision]:
-    """Revisions without a role that a pod forwards to, as it said itself lately.
+    """Revisions without a role that a pod forwards to, as it said itself.
 
-    Only a lost status and memory leave such; what a pod was told lapses by itself.
+    Only a lost status and memory leave such, beside what is the first revision then; what a pod
+    was told before lapses by itself.
     """
-    telemetry = observation.telemetry
-    if telemetry is None or now - telemetry.at >= config.sync_ttl:
+    telemetry, stable = observation.telemetry, status.stable
+    if telemetry is None or stable is None or stable.reason != Reason.INITIALIZED:
+        return set()
+    if now - stable.since >= config.sync_ttl:
         return set()
     told = (route for routes in telemetry.routes.values() for route in routes if route is not None)
     targets = {
