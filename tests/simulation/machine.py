@@ -18,8 +18,8 @@ from hypothesis.stateful import (
     precondition,
 )
 
-from mooring_operator.api.deployment_status import DriftedFeature, DriftStatus
 from mooring_operator.api.group import Annotation
+from mooring_operator.api.monitoring_status import DriftedFeature, DriftStatus
 from tests.builders.resources import model, version_status
 from tests.simulation import drawn
 from tests.simulation.calm import calm, settle

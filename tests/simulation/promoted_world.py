@@ -3,7 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
-from mooring_operator.api.deployment_status import DriftedFeature, DriftStatus
+from mooring_operator.api.monitoring_status import DriftedFeature, DriftStatus
 from tests.simulation.cluster import Behaviour
 from tests.simulation.world import World
 

@@ -18,7 +18,7 @@ from hypothesis.stateful import (
     rule,
 )
 
-from mooring_operator.api.deployment_status import DriftedFeature, DriftStatus
+from mooring_operator.api.monitoring_status import DriftedFeature, DriftStatus
 from tests.simulation.cluster import Behaviour
 from tests.simulation.world import World
 

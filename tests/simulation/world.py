@@ -11,8 +11,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from mooring_operator.api.deployment import ModelDeployment
-from mooring_operator.api.deployment_status import DriftStatus
 from mooring_operator.api.model import Model
+from mooring_operator.api.monitoring_status import DriftStatus
 from mooring_operator.core.decision import Decision, OperatorConfig, Route
 from mooring_operator.core.observation import (
     DeploymentObservation,

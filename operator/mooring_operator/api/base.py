@@ -77,6 +77,8 @@ Duration = Annotated[
     str, _text(DURATION_PATTERN, "write a duration like 90s, 1h30m or 7d", most=28)
 ]
 """A Go-style duration with days: `90s`, `1h30m`, `7d`."""
+Count = Annotated[int, Field(ge=0)]
+ShortText = Annotated[str, Field(max_length=64)]
 DnsLabel = Annotated[
     str,
     _text(

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
-from mooring_operator.api.deployment_status import DriftedFeature, DriftStatus
+from mooring_operator.api.monitoring_status import DriftedFeature, DriftStatus
 from mooring_operator.core.timeline import Timeline
 from mooring_operator.ids import Revision
 from mooring_profile.edetector import DriftDetector, StreamEvidence, StreamKind

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from mooring_operator.api.deployment import Drift
-from mooring_operator.api.deployment_status import DriftStatus, UnarmedStream
+from mooring_operator.api.monitoring_status import DriftStatus, UnarmedStream
 from mooring_operator.core.conditions import trimmed
 from mooring_operator.core.drift import untold
 from mooring_operator.ids import Revision

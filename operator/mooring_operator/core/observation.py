@@ -7,8 +7,8 @@ from typing import Any
 
 from mooring_operator.api.conditions import Reason
 from mooring_operator.api.deployment import ModelDeployment
-from mooring_operator.api.deployment_status import DriftStatus
 from mooring_operator.api.model import Model
+from mooring_operator.api.monitoring_status import DriftStatus
 from mooring_operator.api.retrain import RetrainPolicy
 from mooring_operator.core.decision import Route
 from mooring_operator.core.quality.watch import QualityWatch

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from mooring_operator.api.base import parse_duration
 from mooring_operator.api.conditions import Reason
 from mooring_operator.api.deployment import Drift, Monitoring
-from mooring_operator.api.deployment_status import DriftStatus
+from mooring_operator.api.monitoring_status import DriftStatus
 from mooring_operator.core.drift import Counted, DriftWatch, begin, fold
 from mooring_operator.core.family import Wanted, announced, judged_profile
 from mooring_operator.core.observation import Trouble

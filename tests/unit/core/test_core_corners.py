@@ -10,16 +10,15 @@ import pytest
 from mooring_operator.api.deployment import Analysis
 from mooring_operator.api.deployment_status import (
     BudgetStatus,
-    JudgedQuality,
     ModelDeploymentStatus,
     Outcome,
     ProbeStatus,
-    QualityStatus,
     RetiredRevision,
     RevertStatus,
     Trigger,
 )
 from mooring_operator.api.group import Annotation
+from mooring_operator.api.monitoring_status import JudgedQuality, QualityStatus
 from mooring_operator.api.pod_settings import PodsStatus
 from mooring_operator.core.decision import Decision
 from mooring_operator.core.memory import remember

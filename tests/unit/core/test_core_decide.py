@@ -6,12 +6,9 @@ from typing import Any
 import pytest
 
 from mooring_operator.api.conditions import ConditionType
-from mooring_operator.api.deployment_status import (
-    DriftedFeature,
-    DriftStatus,
-    ModelDeploymentStatus,
-)
+from mooring_operator.api.deployment_status import ModelDeploymentStatus
 from mooring_operator.api.model import Model
+from mooring_operator.api.monitoring_status import DriftedFeature, DriftStatus
 from mooring_operator.core.conditions import condition_of
 from mooring_operator.core.decision import Decision, Route, RouteRole
 from mooring_operator.core.memory import remember

@@ -6,13 +6,12 @@ import pytest
 
 from mooring_operator.api.deployment_status import (
     BudgetStatus,
-    DriftedFeature,
-    DriftStatus,
     ModelDeploymentStatus,
     RetiredRevision,
     RevertStatus,
     Trigger,
 )
+from mooring_operator.api.monitoring_status import DriftedFeature, DriftStatus
 from mooring_operator.core.decision import Route, RouteRole
 from mooring_operator.core.observation import (
     PhaseCounts,

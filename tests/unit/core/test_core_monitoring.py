@@ -6,11 +6,8 @@ from typing import Any
 import pytest
 
 from mooring_operator.api.conditions import Condition, Reason
-from mooring_operator.api.deployment_status import (
-    DriftedFeature,
-    DriftStatus,
-    ModelDeploymentStatus,
-)
+from mooring_operator.api.deployment_status import ModelDeploymentStatus
+from mooring_operator.api.monitoring_status import DriftedFeature, DriftStatus
 from mooring_operator.core.decision import Decision
 from mooring_operator.core.observation import TelemetryObservation, Trouble
 from mooring_operator.core.rollout.plan import decide

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from mooring_operator.api.deployment_status import LabelledQuality, QualityStatus
+from mooring_operator.api.monitoring_status import LabelledQuality, QualityStatus
 from mooring_operator.core.observation import LossCounts
 from mooring_operator.core.quality.told import told_loss
 from mooring_operator.core.rollout.plan import decide

@@ -2,7 +2,7 @@
 
 from mooring_operator.api.conditions import ConditionStatus, Reason
 from mooring_operator.api.deployment import Monitoring
-from mooring_operator.api.deployment_status import JudgedQuality, QualityStatus, SegmentQuality
+from mooring_operator.api.monitoring_status import JudgedQuality, QualityStatus, SegmentQuality
 from mooring_operator.core.quality.fact import fairness_fact, quality_fact
 
 

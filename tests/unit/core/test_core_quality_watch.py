@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mooring_operator.api.deployment import Monitoring
-from mooring_operator.api.deployment_status import QualityStatus
+from mooring_operator.api.monitoring_status import QualityStatus
 from mooring_operator.core.observation import TelemetryObservation
 from mooring_operator.core.quality.fact import fairness_fact, quality_fact
 from mooring_operator.core.quality.groups import family_policy, segment_policy

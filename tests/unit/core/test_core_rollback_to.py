@@ -5,11 +5,7 @@ from typing import Any
 
 import pytest
 
-from mooring_operator.api.deployment_status import (
-    ModelDeploymentStatus,
-    Outcome,
-    RetiredRevision,
-)
+from mooring_operator.api.deployment_status import ModelDeploymentStatus, Outcome, RetiredRevision
 from mooring_operator.api.group import Annotation
 from mooring_operator.core.revision import reference_fields
 from tests.builders.decided import decided

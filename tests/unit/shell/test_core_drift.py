@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from mooring_operator.api.deployment_status import DriftedFeature, DriftStatus
+from mooring_operator.api.monitoring_status import DriftedFeature, DriftStatus
 from mooring_operator.core.drift import Counted, DriftWatch, begin, fold, latched, untold
 from mooring_operator.core.timeline import Timeline
 from mooring_operator.ids import Revision

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from mooring_operator.api.conditions import ConditionStatus, ConditionType, Reason
 from mooring_operator.api.deployment import FairnessRate, Monitoring
-from mooring_operator.api.deployment_status import JudgedQuality, QualityStatus, SegmentQuality
+from mooring_operator.api.monitoring_status import JudgedQuality, QualityStatus, SegmentQuality
 from mooring_operator.core.conditions import Fact
 from mooring_profile.fairness import FairnessVerdict
 from mooring_profile.quality import BLINDNESS, QualityVerdict

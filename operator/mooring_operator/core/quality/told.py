@@ -7,7 +7,7 @@ of what chance explains, or rests on half again as many rows: status is written 
 import math
 from collections.abc import Sequence
 
-from mooring_operator.api.deployment_status import (
+from mooring_operator.api.monitoring_status import (
     FairnessRateStatus,
     FairnessStatus,
     JudgedQuality,

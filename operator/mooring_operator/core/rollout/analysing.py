@@ -7,10 +7,11 @@ metric rolls back even while the rollout is paused.
 from datetime import datetime, timedelta
 from typing import assert_never
 
+from mooring_operator.api.analysis_status import AnalysisStatus
 from mooring_operator.api.base import parse_duration
 from mooring_operator.api.conditions import Reason
 from mooring_operator.api.deployment import OnUndecided
-from mooring_operator.api.deployment_status import AnalysisStatus, CandidateStage
+from mooring_operator.api.deployment_status import CandidateStage
 from mooring_operator.api.group import Annotation
 from mooring_operator.core.conditions import Standing, reconciling, stalled
 from mooring_operator.core.rollout.analysis import evaluate, evidence_of, failed_metric, reason_of

@@ -12,16 +12,16 @@ from datetime import datetime, timedelta
 from functools import lru_cache
 from itertools import accumulate, pairwise
 
-from mooring_operator.api.base import parse_duration
-from mooring_operator.api.conditions import Reason
-from mooring_operator.api.deployment import Analysis, AnalysisMetric, Rollout, RolloutStep
-from mooring_operator.api.deployment_status import (
+from mooring_operator.api.analysis_status import (
     AnalysisStatus,
-    CandidateStatus,
     DisagreementStatus,
     MetricStatus,
     SampleRatioStatus,
 )
+from mooring_operator.api.base import parse_duration
+from mooring_operator.api.conditions import Reason
+from mooring_operator.api.deployment import Analysis, AnalysisMetric, Rollout, RolloutStep
+from mooring_operator.api.deployment_status import CandidateStatus
 from mooring_operator.core.observation import (
     ArmCounts,
     LossCounts,

@@ -11,12 +11,7 @@ from datetime import datetime
 from mooring_operator.api.base import parse_duration
 from mooring_operator.api.conditions import Reason
 from mooring_operator.api.deployment import EventTime, TrafficMode
-from mooring_operator.api.deployment_status import (
-    FailedReturn,
-    ProbeStatus,
-    ProbeVerdict,
-    Trigger,
-)
+from mooring_operator.api.deployment_status import FailedReturn, ProbeStatus, ProbeVerdict, Trigger
 from mooring_operator.api.rollback import AutomaticTrigger
 from mooring_operator.core.drift import DRIFTED
 from mooring_operator.core.quality.settings import cohort_length

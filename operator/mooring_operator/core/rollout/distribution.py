@@ -7,8 +7,8 @@ somebody looks, where `rollout.analysis.maxDistributionShift` says how much is e
 from collections.abc import Iterable
 from functools import lru_cache
 
+from mooring_operator.api.analysis_status import DistributionStatus
 from mooring_operator.api.deployment import Analysis
-from mooring_operator.api.deployment_status import DistributionStatus
 from mooring_operator.core.observation import ArmCounts
 from mooring_profile import (
     DistributionComparison,

@@ -7,7 +7,7 @@ part of a status, and a calm deployment writes none.
 from collections.abc import Sequence
 
 from mooring_operator.api.conditions import Condition, ConditionStatus, ConditionType, Reason
-from mooring_operator.api.deployment_status import DriftedFeature, DriftStatus
+from mooring_operator.api.monitoring_status import DriftedFeature, DriftStatus
 from mooring_operator.core.conditions import MESSAGE_LIMIT, Fact, condition_of
 from mooring_operator.core.decision import EventNote
 from mooring_operator.core.drift import DRIFTED, LEAST_COVERAGE, NO_DATA, latched

@@ -8,11 +8,11 @@ revision as what stable is compared with, so that its error rate is the rollout'
 from dataclasses import replace
 from datetime import timedelta
 
+from mooring_operator.api.analysis_status import AnalysisStatus
 from mooring_operator.api.base import parse_duration
 from mooring_operator.api.conditions import Reason
 from mooring_operator.api.deployment import AnalysisMetric, Rollout, RolloutStep
 from mooring_operator.api.deployment_status import (
-    AnalysisStatus,
     CandidateStage,
     CandidateStatus,
     ProbeResult,

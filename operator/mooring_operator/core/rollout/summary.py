@@ -1,11 +1,8 @@
 """The status that people and tools read: conditions and printer columns of one decision."""
 
 from mooring_operator.api.conditions import Condition, ConditionStatus, ConditionType, Reason
-from mooring_operator.api.deployment_status import (
-    ModelDeploymentStatus,
-    QualityStatus,
-    RevisionRef,
-)
+from mooring_operator.api.deployment_status import ModelDeploymentStatus, RevisionRef
+from mooring_operator.api.monitoring_status import QualityStatus
 from mooring_operator.core.conditions import (
     Fact,
     Standing,
