@@ -56,10 +56,10 @@ class OperatorSettings:
     take."""
     api_burst: int = 200
     """Requests that may be made at once before `api_rate` holds."""
-    reconcile_rate: float = 300.0
+    reconcile_rate: float = 500.0
     """Reconciliations a second, in the long run. Bounds the processor time of an event storm: one
-    that finds nothing to do takes one or two milliseconds. A new leader looks at everything once,
-    so this also bounds how soon it has."""
+    that finds nothing to do takes one or two milliseconds. A new leader looks at everything, three
+    times for a deployment and its Model together, so this also bounds how soon it has."""
     reconcile_burst: int = 500
     """Reconciliations that may start at once before `reconcile_rate` holds."""
     resync_interval: timedelta = timedelta(seconds=600)
