@@ -270,10 +270,11 @@ class Sync:
         )
         if news == state.told:
             return
-        # Every deployment has first news after a start of ours. They must not delay whoever edits
-        # one of them, but a rollout waits for nothing else.
         is_first, state.told = state.told is None, news
-        (self._review if is_first and not state.rolling else self._wake)(key)
+        # After a start of ours every deployment has first news, nearly always what its status says
+        # already. They must not delay whoever edits one, but a rollout waits for nothing else.
+        is_old = is_first and state.terms is not None and state.terms.was_heard
+        (self._review if is_old and not state.rolling else self._wake)(key)
 
     def _is_at_rest(self, key: ObjectKey, state: DeploymentState) -> bool:
         """Whether, without any pod, the next round would find what this one found.

@@ -9,7 +9,9 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from mooring_operator.api.base import parse_duration
+from mooring_operator.api.conditions import ConditionStatus, ConditionType
 from mooring_operator.api.deployment import ModelDeployment, Monitoring
+from mooring_operator.core.conditions import condition_of
 from mooring_operator.core.decision import Route, RouteRole
 from mooring_operator.core.drift import DriftWatch
 from mooring_operator.core.observation import LossCounts, TelemetryObservation, Trouble
@@ -36,6 +38,7 @@ class Terms:
         monitoring: as its spec has it.
         interval: between rounds.
         max_errors: share of failed requests that is too much.
+        was_heard: whether its status has word of the pods, maybe from an operator before this one.
     """
 
     version: int
@@ -43,17 +46,20 @@ class Terms:
     monitoring: Monitoring
     interval: timedelta
     max_errors: float
+    was_heard: bool
 
     @classmethod
     def of(cls, resource: ModelDeployment, version: int) -> "Terms":
         """Those of a resource."""
         monitoring = resource.spec.monitoring
+        heard = condition_of(resource.status.conditions, ConditionType.METRICS_AVAILABLE)
         return cls(
             version=version,
             uid=resource.metadata.uid,
             monitoring=monitoring,
             interval=parse_duration(monitoring.interval),
             max_errors=resource.spec.rollback.max_errors,
+            was_heard=heard is not None and heard.status is not ConditionStatus.UNKNOWN,
         )
 
 

@@ -65,6 +65,21 @@ class World:
         self.resource = deployment_resource(version=self.version, monitoring=asked)
         self.cache.store(self.resource)
 
+    def heard(self) -> None:
+        """An operator before this one told what the pods said."""
+        self.version += 1
+        condition = {
+            "type": "MetricsAvailable",
+            "status": "True",
+            "reason": "Fresh",
+            "message": "Every ready pod answered lately",
+            "lastTransitionTime": "2026-01-01T00:00:00Z",
+            "observedGeneration": 1,
+        }
+        self.resource = deployment_resource(version=self.version)
+        self.resource["status"] = {"observedGeneration": 1, "conditions": [condition]}
+        self.cache.store(self.resource)
+
     def add(self, name: str, revision: str, **counters: Any) -> MemoryPod:
         """A ready pod that counted this."""
         self.version += 1

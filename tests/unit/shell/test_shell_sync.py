@@ -118,7 +118,7 @@ async def test_new_operator_knows_nothing_until_pods_answered_or_were_silent_for
     assert not seen.fresh
     assert (seen.serving, seen.answering) == (2, 1)
     assert seen.at < START, "no round was complete"
-    assert KEY in world.reviewed
+    assert KEY in world.woken
 
 
 async def test_new_pod_is_scheduled_at_once_and_unacknowledged_until_it_answered() -> None:
@@ -232,12 +232,13 @@ async def test_deployment_is_not_woken_when_nothing_is_new() -> None:
     for _ in range(5):
         await world.sync.round(KEY)
         await world.clock.advance(15.0)
-    assert world.reviewed == [KEY]
-    assert world.woken == []
+    assert world.woken == [KEY]
+    assert world.reviewed == []
 
 
 async def test_what_a_restarted_operator_hears_first_waits_until_changes_were_looked_at() -> None:
     world = World()
+    world.heard()
     world.add("1", R1)
     world.sync.push(KEY, {R1: STABLE})
     await world.sync.round(KEY)
@@ -249,6 +250,7 @@ async def test_what_a_restarted_operator_hears_first_waits_until_changes_were_lo
 
 async def test_what_a_restarted_operator_hears_first_of_a_rollout_is_news_at_once() -> None:
     world = World()
+    world.heard()
     world.add("1", R1)
     world.add("2", R2)
     world.sync.push(KEY, ANALYSING)
