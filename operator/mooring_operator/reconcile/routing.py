@@ -3,7 +3,7 @@
 from mooring_operator.api.group import Kind, Label
 from mooring_operator.core.decision import Manifest
 from mooring_operator.ids import ObjectKey
-from mooring_operator.io.fields import objects_at, text_at
+from mooring_operator.io.fields import mapping_at, objects_at, text_at, value_at
 from mooring_operator.reconcile.assignment import assigned_to
 from mooring_operator.reconcile.cache import Cache, Change
 from mooring_operator.reconcile.links import links_of
@@ -20,7 +20,8 @@ def keys_to_wake(cache: Cache, change: Change) -> set[ObjectKey]:
         woken.clear()
     if change.key.kind in _OWN_KINDS:
         woken.add(change.key)
-        woken |= _dependants(cache, change.key)
+        if change.key.kind != Kind.MODEL or not _is_the_same_to_its_users(change):
+            woken |= _dependants(cache, change.key)
     return {key for key in woken if key.kind in _OWN_KINDS}
 
 
@@ -47,6 +48,21 @@ def _use_in(deployment: Manifest) -> tuple[str | tuple[str, str], ...]:
             (text_at(entry, "version"), text_at(entry, "digest"))
             for entry in objects_at(deployment, "status", "quarantine")
         ),
+    )
+
+
+def _is_the_same_to_its_users(change: Change) -> bool:
+    """Whether a Model changed in nothing but who uses it, which its users have told it."""
+    before, after = change.before, change.after
+    return before is not None and after is not None and _offer_of(before) == _offer_of(after)
+
+
+def _offer_of(model: Manifest) -> tuple[object, ...]:
+    metadata, status = mapping_at(model, "metadata"), mapping_at(model, "status")
+    return (
+        {name: value for name, value in metadata.items() if name != "resourceVersion"},
+        value_at(model, "spec"),
+        {name: value for name, value in status.items() if name != "usedBy"},
     )
 
 

@@ -30,7 +30,17 @@ def _woken(cache: Cache, manifest: dict[str, object], event: str = "MODIFIED") -
 
 
 def test_model_wakes_deployments_and_policies_that_name_it() -> None:
-    assert _woken(_world(), thing("Model", "m", version=2)) == {M, D, P}
+    assert _woken(_world(), thing("Model", "m", version=2, spec={})) == {M, D, P}
+
+
+def test_model_wakes_nobody_else_when_only_its_users_are_others() -> None:
+    cache = _world()
+    known = {"newest": "v1", "versions": [{"name": "v1"}]}
+    assert _woken(cache, thing("Model", "m", version=2, status=known)) == {M, D, P}
+    used = known | {"usedBy": [{"deployment": "d", "version": "v1", "role": "Stable"}]}
+    assert _woken(cache, thing("Model", "m", version=3, status=used)) == {M}
+    refused = used | {"versions": [{"name": "v1", "phase": "Refused"}]}
+    assert _woken(cache, thing("Model", "m", version=4, status=refused)) == {M, D, P}
 
 
 def test_deployment_wakes_itself_and_its_policies() -> None:
@@ -108,7 +118,7 @@ def test_first_sight_of_old_objects_is_a_review_and_every_change_is_news() -> No
     ingest.watched(None, deployment_resource(version=6))
     assert not news
     assert set(reviews) == {M, D}
-    ingest.watched("MODIFIED", thing("Model", "m", version=7))
+    ingest.watched("MODIFIED", thing("Model", "m", version=7, spec={}))
     assert set(news) == {M, D}
     news.clear()
     reviews.clear()
