@@ -348,8 +348,14 @@ def gone(observation: DeploymentObservation, now: datetime = EPOCH) -> list[str]
 def test_obsolete_deployments_are_those_without_a_role() -> None:
     third = [f"delays-{ref('v3').revision}"]
     assert gone(look(BOTH, pods("v1"), pods("v2"), pods("v3"))) == third
+
+
+def test_none_goes_while_the_first_revision_starts_beside_one_that_may_serve() -> None:
     first = status(candidate=candidate("v2", "Initializing"))
-    assert gone(look(first, pods("v1"), pods("v2"), pods("v3", ready=0))) == third
+    assert gone(look(first, pods("v1"), pods("v2", ready=0), pods("v3", ready=0))) == []
+    older = [f"delays-{ref(version).revision}" for version in ("v1", "v3")]
+    away = look(first, pods("v1", ready=0), pods("v2", ready=0), pods("v3", ready=0))
+    assert sorted(gone(away)) == sorted(older)
 
 
 @pytest.mark.parametrize(

@@ -143,22 +143,23 @@ def obsolete(
 ) -> tuple[ChildRef, ...]:
     """Deployments of revisions that nothing needs any more, and a route that nobody asks for.
 
-    While the first revision starts, others that still have ready pods stay: after a lost status
-    and memory they may be what serves. Before it, all stay: what has no pod now may have some soon.
-    What pods still forward to stays until they do not.
+    While the first revision starts beside others that have ready pods, all stay: after a lost
+    status and memory one of them is what clients come to. Before it, all stay as well: what has no
+    pod now may have some soon. What pods still forward to stays until they do not.
     """
-    if _serving(status) is None:
+    serving = _serving(status)
+    if serving is None:
         return ()
     live = {ref.revision for ref in live_revisions(status)}
     live |= still_forwarded_to(observation, status, config, now)
-    starting = status.stable is None
+    spared = status.stable is None and _others_ready(observation, serving)
     deployment = observation.resource.metadata.name
     unasked = observation.route is not None and asked_gateway(observation.resource.spec) is None
     return (
         *(
             names.workload(deployment, seen.revision)
             for seen in sorted(observation.revisions.values(), key=lambda seen: seen.revision)
-            if seen.revision not in live and not (starting and seen.ready)
+            if seen.revision not in live and not spared
         ),
         *((route_ref(deployment),) if unasked else ()),
     )
