@@ -53,3 +53,15 @@ def test_rollback_to_means_no_revision_that_never_served(outcome: Outcome) -> No
     before = serving_v4(outcome=outcome)
     assert returned_to(before, "2") == "v4"
     assert returned_to(before, ref("v2").revision) == "v4"
+
+
+def test_pods_of_another_revision_stay_warm_while_stable_is_left() -> None:
+    observation = look(
+        serving_v4(), pods("v4"), pods("v3"),
+        wire_spec=spec("v4"), annotations={Annotation.ROLLBACK_TO: "1"},
+    )  # fmt: skip
+    after = decided(observation).status
+    assert after.candidate is not None
+    assert after.candidate.version == "v1"
+    assert after.retired is not None
+    assert after.retired.version == "v3"
