@@ -28,7 +28,6 @@ _UNAUTHENTICATED = "-"
 _UNAUTHENTICATED_END = f".{_UNAUTHENTICATED}"
 _IDS_AT_ONCE = 256
 _DIGITS = set("0123456789abcdef")
-_STEP = set("abcdefghijklmnopqrstuvwxyz0123456789-")
 _PIECES = 128
 """Arms and phases whose constant parts are remembered."""
 
@@ -224,11 +223,11 @@ def _hex(value: object) -> str:
 
 
 def _is_phase(value: object) -> bool:
-    """Whether a value has the form `<rollout>/<step>`, the step of `[a-z0-9-]`."""
+    """Whether a value has the form `<revision>/<step>`."""
     if not isinstance(value, str) or len(value) > 96:
         return False
-    rollout, _, step = value.partition("/")
-    return bool(rollout) and bool(step) and not set(step) - _STEP
+    revision, _, step = value.partition("/")
+    return bool(revision) and step.isascii() and step.isdigit()
 
 
 def _text(value: object, limit: int) -> str:

@@ -42,7 +42,7 @@ def run_until_weight(world: World, percent: int) -> None:
 
 def phases(world: World) -> set[int]:
     """Steps of the running rollout in which the pods counted."""
-    return {int(name.partition("/")[2].partition("-")[0]) for name in world.cluster.phases}
+    return {int(name.partition("/")[2][:-4]) for name in world.cluster.phases}
 
 
 def test_gateway_divides_by_weights_until_the_candidate_is_promoted() -> None:

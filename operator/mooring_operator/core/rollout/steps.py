@@ -54,16 +54,17 @@ def phase_key(
 
     It holds the rollout's number, so that a revision that is tried again starts from nothing
     while the pods still hold the counts of its first try. It holds the share as well, so that a
-    step that was edited is counted anew: arms whose shares changed are not comparable.
+    step that was edited is counted anew: arms whose shares changed are not comparable. Pods take
+    nothing but digits after the slash: 11010 is step 1 with weight 10, 00005 step 0 with shadow 5.
     """
     index = candidate.step if step is None else step
     rollout = f"{candidate.revision}.{candidate.seq}"
     if candidate.probe is not None:
         return f"{rollout}/{index}"
     chosen = steps[min(index, len(steps) - 1)]
-    weight = given_weight(chosen, candidate)
-    share = f"s{chosen.shadow}" if chosen.shadow is not None else f"w{weight}"
-    return f"{rollout}/{index}-{share}"
+    if chosen.shadow is not None:
+        return f"{rollout}/{index}0{chosen.shadow:03}"
+    return f"{rollout}/{index}1{given_weight(chosen, candidate):03}"
 
 
 def given_weight(step: RolloutStep, candidate: CandidateStatus) -> int:
