@@ -249,7 +249,7 @@ async def build(settings: OperatorSettings, make_deciders: MakeDeciders = decide
         edges.jitter,
         namespaces=settings.watch_namespaces,
     )
-    _connect(edges, ingest, resync, watch)
+    _connect(edges, cache, ingest, resync, watch)
     decide = make_deciders(cache, _config(settings, edges.signer), sync.telemetry)
     hands = _hands(edges, cache, ingest, sync, (queue, rounds))
     return Process(
@@ -272,7 +272,7 @@ async def build(settings: OperatorSettings, make_deciders: MakeDeciders = decide
     )
 
 
-def _connect(edges: _Edges, ingest: Ingest, resync: Resync, watch: Watch) -> None:
+def _connect(edges: _Edges, cache: Cache, ingest: Ingest, resync: Resync, watch: Watch) -> None:
     """Who hears of what: writes of the fence, lists of the watch's gaps, both of outages."""
 
     def begun(kind: str, version: int) -> None:
@@ -284,6 +284,7 @@ def _connect(edges: _Edges, ingest: Ingest, resync: Resync, watch: Watch) -> Non
         resync.doubt()
         watch.restart()
 
+    cache.on_missed = resync.doubt
     edges.kube.fence = edges.leadership.require
     edges.kube.on_return = returned
     resync.on_kinds = watch.restart

@@ -9,8 +9,9 @@ fifty times the memory, and reading one takes some ten microseconds.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 
 from mooring_operator.core.decision import Manifest
 from mooring_operator.ids import ObjectKey
@@ -69,6 +70,18 @@ class Cache:
         self._dead: OrderedDict[str, int] = OrderedDict()
         self._served: set[str] = set()
         """Optional kinds that the API server has."""
+        self._listed_at: dict[str, datetime] = {}
+        self.on_missed: Callable[[str], None] = _nobody_lists
+        """Called with a kind of which something is missed that must be there, or must have been."""
+
+    def note_listed(self, kind: str, began: datetime) -> None:
+        """Remembers when the last complete list of a kind was asked for."""
+        self._listed_at[kind] = began
+
+    def listed_since(self, kind: str, moment: datetime) -> bool:
+        """Whether what is missing was also missing in a complete list asked for then or later."""
+        known = self._listed_at.get(kind)
+        return known is not None and known >= moment
 
     def get(self, key: ObjectKey) -> Manifest | None:
         """The object, if known; the caller's own copy."""
@@ -227,6 +240,10 @@ def version_of(manifest: Manifest) -> int:
     Kubernetes guarantees the order since 1.35; etcd has always given it.
     """
     return _number(text_at(manifest, "metadata", "resourceVersion"))
+
+
+def _nobody_lists(_: str) -> None:
+    """What happens when something is missed, until somebody can list."""
 
 
 def _number(text: str) -> int:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 
 from mooring_operator.api.group import Kind
 from mooring_operator.core.decision import Manifest
@@ -91,8 +92,17 @@ class Ingest:
         """Takes a deletion of ours in."""
         self._told(self._cache.forget(manifest), but=by)
 
-    def listed(self, kind: str, items: Iterable[Manifest], resource_version: str) -> int:
-        """Takes a complete list in; returns how many deletions no watch had told of."""
+    def listed(
+        self, kind: str, items: Iterable[Manifest], resource_version: str, began: datetime
+    ) -> int:
+        """Takes a complete list in; returns how many deletions no watch had told of.
+
+        Args:
+            kind: of what.
+            items: all there are.
+            resource_version: of the list.
+            began: when it was asked for.
+        """
         newest = lost = 0
 
         def noted() -> Iterator[Manifest]:
@@ -104,6 +114,7 @@ class Ingest:
         for change in self._cache.replace(kind, noted(), resource_version):
             self._told(change, listed=True)
             lost += change.after is None
+        self._cache.note_listed(kind, began)
         self._streams.shown(kind, newest, self._clock.monotonic())
         if lost:
             self._metrics.synthetic_deletes.labels(kind).inc(lost)

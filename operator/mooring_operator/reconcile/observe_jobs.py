@@ -13,7 +13,11 @@ from mooring_operator.reconcile.parse import controller_uid, time_at
 from mooring_operator.reconcile.pod_reports import Ending, ending_of, failure_of
 
 _POD_GRACE = timedelta(seconds=15)
-"""Jobs and pods come by different streams: this long a finished Job waits for its pod's words."""
+"""Jobs and pods come by different streams: this long a finished Job waits for its pod's words.
+
+Then pods are listed once more, for what neither a list nor the watch after it told: a Job that
+ended without an answer is a run that failed.
+"""
 
 
 @dataclass(frozen=True)
@@ -33,9 +37,13 @@ def observe_jobs(cache: Cache, owner: ObjectKey, owner_uid: str, now: datetime) 
         if controller_uid(job) != owner_uid:
             continue
         uid = text_at(job, "metadata", "uid")
-        seen, unheard = _job(job, [pod for pod in pods if controller_uid(pod) == uid], now)
+        seen, heard_by = _job(cache, job, [pod for pod in pods if controller_uid(pod) == uid])
         jobs[seen.name] = seen
-        waiting = waiting or unheard
+        if heard_by is None:
+            continue
+        waiting = True
+        if now >= heard_by:
+            cache.on_missed("Pod")
     return JobsSeen(jobs, timedelta(seconds=1) if waiting else None)
 
 
@@ -56,7 +64,10 @@ def observe_records(
     )
 
 
-def _job(job: Manifest, pods: list[Manifest], now: datetime) -> tuple[JobObservation, bool]:
+def _job(
+    cache: Cache, job: Manifest, pods: list[Manifest]
+) -> tuple[JobObservation, datetime | None]:
+    """The Job, and until when its pod's words are waited for; None: they came, or never will."""
     pods.sort(key=lambda pod: time_at(pod, "metadata", "creationTimestamp"))
     endings = [ending for pod in pods if (ending := ending_of(pod)) is not None]
     ending = endings[-1] if endings else None
@@ -66,23 +77,22 @@ def _job(job: Manifest, pods: list[Manifest], now: datetime) -> tuple[JobObserva
         if text_at(item, "status") == "True"
     }
     verdict = verdicts.get("Complete") or verdicts.get("Failed")
-    unheard = (
-        verdict is not None
-        and ending is None
-        and now - time_at(verdict, "lastTransitionTime") < _POD_GRACE
-    )
+    heard_by = None
+    if verdict is not None and ending is None:
+        until = time_at(verdict, "lastTransitionTime") + _POD_GRACE
+        heard_by = None if cache.listed_since("Pod", until) else until
     observation = JobObservation(
         name=text_at(job, "metadata", "name"),
         uid=text_at(job, "metadata", "uid"),
         created_at=time_at(job, "metadata", "creationTimestamp"),
-        finished=verdict is not None and not unheard,
+        finished=verdict is not None and heard_by is None,
         succeeded="Complete" in verdicts,
         message=None if ending is None else ending.message,
         failure=_failure(verdicts.get("Failed"), ending)
         if verdict is not None
         else failure_of(pods) or "",
     )
-    return observation, unheard
+    return observation, heard_by
 
 
 def _failure(condition: dict[str, object] | None, ending: Ending | None) -> str:

@@ -136,6 +136,7 @@ class Resync:
     async def _list(self, type_: ResourceType) -> bool:
         doubted = type_.kind in self._doubted
         self._doubted.discard(type_.kind)  # what is doubted from now on needs another list
+        began = self._clock.now()
         items: list[Iterable[Manifest]] = []
         horizons: list[int] = []
         everywhere = not self._namespaces or not type_.namespaced
@@ -154,7 +155,7 @@ class Resync:
             if doubted:
                 self._doubted.add(type_.kind)
             return False
-        lost = self._ingest.listed(type_.kind, chain(*items), str(min(horizons)))
+        lost = self._ingest.listed(type_.kind, chain(*items), str(min(horizons)), began)
         if lost:
             log.warning("%d deletions of %s were not told by the watch", lost, type_.plural)
         if type_.optional:

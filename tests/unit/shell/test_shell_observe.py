@@ -171,12 +171,25 @@ def test_finished_job_waits_a_little_for_words_on_another_stream() -> None:
     assert again == timedelta(seconds=1)
 
 
-def test_finished_job_whose_pod_is_gone_ends_without_an_answer() -> None:
+@pytest.mark.parametrize(
+    ("listed", "gone"),
+    [(None, False), ("2026-01-01T00:30:14Z", False), ("2026-01-01T00:30:15Z", True)],
+    ids=["never", "too soon", "after its pod had time"],
+)
+def test_finished_job_ends_without_an_answer_only_when_a_later_list_has_no_pod_of_it(
+    listed: str | None, *, gone: bool
+) -> None:
     cache = Cache()
+    missed: list[str] = []
+    cache.on_missed = missed.append
     manifest = _model(cache)
     cache.store(_job(ended="2026-01-01T00:30:00Z", kind="Failed"))
-    job, _ = _observed_job(cache, manifest)
-    assert (job.finished, job.succeeded, job.message) == (True, False, None)
+    if listed is not None:
+        cache.note_listed("Pod", datetime.fromisoformat(listed))
+    job, again = _observed_job(cache, manifest)
+    assert (job.finished, job.succeeded, job.message) == (gone, False, None)
+    assert missed == ([] if gone else ["Pod"])
+    assert again == (None if gone else timedelta(seconds=1))
 
 
 def test_failed_job_tells_kubernetes_reason_and_the_containers() -> None:

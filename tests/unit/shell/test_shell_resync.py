@@ -17,7 +17,7 @@ from mooring_operator.reconcile.streams import Streams
 from tests.unit.shell.harness import KEY
 from tests.unit.shell.manual_clock import ManualClock, no_jitter, settle
 from tests.unit.shell.memory_kube import MemoryKube
-from tests.unit.shell.objects import deployment_resource, thing
+from tests.unit.shell.objects import deployment_resource, pod, thing
 
 PATIENCE = timedelta(seconds=120)
 
@@ -268,3 +268,19 @@ def test_kopf_is_kept_from_writing_and_filters_on_the_server() -> None:
     assert settings.scanning.disabled
     filtered = [type_ for type_ in WATCHED if type_.selector]
     assert len(settings.watching.label_selectors) == len(filtered) > 5
+
+
+async def test_pods_of_a_finished_job_are_listed_again_before_it_counts_as_unanswered() -> None:
+    world = World()
+    world.cache.on_missed = world.resync.doubt
+    await world.resync.first()
+    ended = world.clock.now() + timedelta(seconds=15)
+    task = asyncio.create_task(world.resync.run(timedelta(minutes=10), lambda: 0.5))
+    await world.clock.advance(20.0)
+    assert not world.cache.listed_since("Pod", ended)
+    world.kube.put(pod("1", "r1"))
+    world.cache.on_missed("Pod")
+    await world.clock.advance(0.0)
+    assert world.cache.listed_since("Pod", ended)
+    assert [key.name for key in world.cache.keys("Pod")] == ["1"]
+    task.cancel()

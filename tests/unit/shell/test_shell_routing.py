@@ -114,7 +114,7 @@ def test_first_sight_of_old_objects_is_a_review_and_every_change_is_news() -> No
     reviews: list[ObjectKey] = []
     ingest = Ingest(Cache(), Streams(), ManualClock(), OperatorMetrics())
     ingest.subscribe(news.append, reviews.append)
-    ingest.listed("Model", [thing("Model", "m", version=5)], "6")
+    ingest.listed("Model", [thing("Model", "m", version=5)], "6", ManualClock().now())
     ingest.watched(None, deployment_resource(version=6))
     assert not news
     assert set(reviews) == {M, D}
@@ -122,7 +122,7 @@ def test_first_sight_of_old_objects_is_a_review_and_every_change_is_news() -> No
     assert set(news) == {M, D}
     news.clear()
     reviews.clear()
-    ingest.listed("Model", [], "9")
+    ingest.listed("Model", [], "9", ManualClock().now())
     assert set(news) == {M, D}, "what was lost meanwhile is news"
     assert not reviews
     ingest.wake_all()
