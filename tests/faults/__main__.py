@@ -3,12 +3,14 @@
 import argparse
 import asyncio
 import json
+import signal
 import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from statistics import median
+from types import FrameType
 
 from tests.cluster_tools.progress import Progress
 from tests.faults.api import Server
@@ -42,6 +44,8 @@ def main() -> None:
     parser.add_argument("--report", type=Path, default=REPORT)
     asked = parser.parse_args()
     progress = Progress()
+    # Whoever ends it ends the control plane with it.
+    signal.signal(signal.SIGTERM, _end)
     with control_plane(progress) as server:
         results = asyncio.run(_run(server, asked, progress))
     if asked.list:
@@ -49,6 +53,10 @@ def main() -> None:
     _write(asked.report, results)
     print(_table(results))
     sys.exit(0 if all(_is_good(result) for result in results) else 1)
+
+
+def _end(number: int, _: FrameType | None) -> None:
+    sys.exit(128 + number)
 
 
 async def _run(server: Server, asked: argparse.Namespace, progress: Progress) -> list[Result]:

@@ -1,5 +1,6 @@
 """The HTTPRoute as an object and as it is read, a Gateway's word, and what is refused."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -193,6 +194,29 @@ def test_what_was_known_of_a_gateway_ends_with_its_word(route: RouteObservation 
     assert after.status.candidate.routed is None
     assert told(after) == (None, None)
     assert after.status.candidate.held_since == LATER, "its clock stands still"
+
+
+def test_gateway_that_says_nothing_is_looked_at_again_when_its_time_is_over_and_no_more() -> None:
+    silent = RouteObservation(shape(10), accepted=False)
+    waiting = weighed(silent)
+    length = waiting.requeue_after
+    assert length is not None
+    observation = look(
+        waiting.status,
+        pods("v1"),
+        pods("v2"),
+        wire_spec=spec("v2", traffic=TRAFFIC, rollout=STEPS),
+        telemetry=telemetry(at=EPOCH + length),
+        gateway_api=True,
+        route=silent,
+    )
+    early = decide(observation, CONFIG, EPOCH + length - timedelta(seconds=1))
+    assert early.requeue_after == timedelta(seconds=1)
+    late = decide(observation, CONFIG, EPOCH + length)
+    assert late.requeue_after is not None
+    assert late.requeue_after > length, "what its controller says is told; stable soaks on"
+    stalled = next(c for c in late.status.conditions if c.type == "Stalled")
+    assert stalled.reason == "RouteNotAccepted"
 
 
 def test_memory_does_not_change_with_what_the_gateway_follows() -> None:

@@ -108,7 +108,8 @@ def test_former_stable_pods_are_told_who_must_answer() -> None:
 @pytest.mark.parametrize(
     ("deadline", "of_candidate", "of_retired"),
     [(None, 1000, 5000), ("100ms", 50, 50), ("1s", 500, 500), ("60s", 6000, 30_000),
-     ("10m", 60_000, 300_000), ("1ms", 1, 1), ("3h", 60_000, 300_000), ("1501ms", 750, 750)],
+     ("10m", 60_000, 300_000), ("1ms", 1, 1), ("3h", 60_000, 300_000), ("1501ms", 750, 750),
+     ("15001ms", 1500, 7500)],
 )  # fmt: skip
 def test_forwards_get_a_share_of_the_requests_deadline(
     deadline: str | None, of_candidate: int, of_retired: int

@@ -86,7 +86,12 @@ def _noise(weight: int, answered: int) -> float:
 
 def _known(before: CandidateStatus | None, candidate: CandidateStatus, weight: int) -> float | None:
     """What stood in the status, if it speaks of the same weight in the same step and rollout."""
-    if before is None or before.revision != candidate.revision:
-        return None
-    spoken_of = (before.seq, before.step, before.weight_requested)
-    return before.weight_achieved if spoken_of == (candidate.seq, candidate.step, weight) else None
+    asked = (candidate.revision, candidate.seq, candidate.step, weight)
+    if before is not None and asked == (
+        before.revision,
+        before.seq,
+        before.step,
+        before.weight_requested,
+    ):
+        return before.weight_achieved
+    return None
