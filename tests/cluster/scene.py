@@ -34,6 +34,8 @@ class Scene:
     fleet: Fleet
     log: Path
     operator: OperatorProcess
+    said: int = 0
+    """How many verbs were said, so that no token is said twice."""
 
     @property
     def world(self) -> World:
@@ -90,6 +92,36 @@ class Scene:
             lambda seen: seen["status"].get("candidate", {}).get("stage") == stage,
             f"a candidate {stage}",
         )
+
+    def wait_rolled_back(self) -> Object:
+        return self.wait(
+            lambda seen: is_true(seen, "Stalled") and is_true(seen, "RolledBack"), "a rollback"
+        )
+
+    def say(self, verb: str, revision: str) -> str:
+        """Says a verb about a revision; returns its token."""
+        self.said += 1
+        token = f"{revision}@{self.said}"
+        self.cluster.kubectl(
+            *("annotate", "--overwrite", "mdep", MODEL, "-n", self.namespace),
+            f"mooring.dev/{verb}={token}",
+        )
+        return token
+
+    def retry_quarantined(self, version: str) -> None:
+        """Says retry for a version where it is in quarantine, and waits until that is heard."""
+        for entry in self.mdep()["status"].get("quarantine", []):
+            if entry["version"] == version:
+                token = self.say("retry", entry["revision"])
+                self.wait(
+                    lambda seen, said=token: seen["status"]["handled"].get("retry") == said,
+                    "a retry",
+                )
+
+    def retired_answers(self) -> float:
+        """Requests that a pod answered after its revision had been left."""
+        labels = f'deployment="{MODEL}",namespace="{self.namespace}"'
+        return self.operator.metric(f"mooring_deployment_retired_answers{{{labels}}}")
 
     def traffic(self, rate: float = RATE) -> Replay:
         """Starts to send so many requests a second; their event times pass much faster."""

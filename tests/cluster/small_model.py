@@ -100,7 +100,7 @@ def model_manifest(namespace: str, versions: list[Version], *, follow: bool = Fa
 
 
 def deployment_manifest(namespace: str, reference: dict[str, str], **spec: Any) -> str:
-    """A ModelDeployment that decides within seconds."""
+    """A ModelDeployment that decides within seconds; a field that is None is left out."""
     base: dict[str, Any] = {
         "model": {"name": MODEL} | reference,
         "replicas": 2,
@@ -121,7 +121,8 @@ def deployment_manifest(namespace: str, reference: dict[str, str], **spec: Any) 
             "rotate": {"age": "10s"},
         },
     }
-    return _manifest("ModelDeployment", namespace, MODEL, base | spec)
+    fields = {name: value for name, value in (base | spec).items() if value is not None}
+    return _manifest("ModelDeployment", namespace, MODEL, fields)
 
 
 def policy_manifest(namespace: str) -> str:

@@ -13,10 +13,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import pytest
-import yaml
 from _pytest.capture import CaptureManager
 
-from tests.builders.misbehaving import bad_package, good_package, request
+from tests.builders.misbehaving import request
+from tests.cluster.line_versions import publish_lines
 from tests.cluster.operator_process import until
 from tests.cluster.revision_log import RevisionLog, answered_in_quarantine, seconds, time_away
 from tests.cluster.scene import Scene
@@ -27,14 +27,11 @@ from tests.cluster_tools.cluster import Cluster
 from tests.cluster_tools.layout import default_layout
 from tests.cluster_tools.progress import Progress
 from tests.cluster_tools.toolchain import TRAEFIK, ensure_programs, is_built
-from tests.demo.resources import Version
-from tests.demo.setting import open_store, publish
 from tests.demo.world import Object, condition, is_true
 
 FULL = os.environ.get("MOORING_PROOF") == "full"
 RATE = 60.0
 ROUNDS = 3 if FULL else 1
-GOOD = {"v1": 2.0, "v2": 2.5, "v3": 3.0}
 BAD = "garbage"
 ROWS = 500 if FULL else 120
 STEPS = [
@@ -62,7 +59,6 @@ class Story:
     """The namespace of the Gateway."""
     load: SteadyLoad
     log: RevisionLog
-    tokens: int = 0
     steps: list[Object] = field(default_factory=list[Object])
     """What each step with weight came to."""
     shadowed: list[tuple[str, float, float]] = field(default_factory=list[tuple[str, float, float]])
@@ -71,13 +67,7 @@ class Story:
     def deploy(self, version: str, steps: list[dict[str, int]]) -> None:
         """Asks for a version; one that is in quarantine is tried again."""
         self.scene.world.apply(manifest(self.scene, self.edge, version, steps))
-        for entry in self.scene.mdep()["status"].get("quarantine", []):
-            if entry["version"] == version:
-                token = self.say("retry", entry["revision"])
-                self.scene.wait(
-                    lambda seen, said=token: seen["status"]["handled"].get("retry") == said,
-                    "a retry",
-                )
+        self.scene.retry_quarantined(version)
 
     def promote(self, version: str) -> None:
         """A good candidate goes all the way; what the status says of each step is kept."""
@@ -105,36 +95,16 @@ class Story:
             lambda seen: seen["status"].get("candidate", {}).get("weightAchieved") is not None,
             "an achieved weight",
         )
-        self.say("abort", trying["status"]["candidate"]["revision"])
-        self.await_rollback()
+        self.scene.say("abort", trying["status"]["candidate"]["revision"])
+        self.scene.wait_rolled_back()
 
     def refuse(self, version: str) -> None:
         """A bad candidate is rolled back by its shadow."""
         asked = time.time()
         self.deploy(version, STEPS)
-        self.await_rollback()
+        self.scene.wait_rolled_back()
         left = self.scene.mdep()["status"]["lastRollback"]["fromRevision"]
         self.shadowed.append((left, asked, time.time()))
-
-    def say(self, verb: str, revision: str) -> str:
-        """A verb, with a token that was never said before; the token."""
-        self.tokens += 1
-        token = f"{revision}@{self.tokens}"
-        self.scene.cluster.kubectl(
-            *("annotate", "--overwrite", "mdep", MODEL, "-n", self.scene.namespace),
-            f"mooring.dev/{verb}={token}",
-        )
-        return token
-
-    def await_rollback(self) -> None:
-        self.scene.wait(
-            lambda seen: is_true(seen, "Stalled") and is_true(seen, "RolledBack"), "a rollback"
-        )
-
-    def retired_answers(self) -> float:
-        """Requests that a pod answered after its revision had been left."""
-        labels = f'deployment="{MODEL}",namespace="{self.scene.namespace}"'
-        return self.scene.operator.metric(f"mooring_deployment_retired_answers{{{labels}}}")
 
     def weights(self) -> tuple[int, ...]:
         """What the HTTPRoute says."""
@@ -154,28 +124,15 @@ def manifest(scene: Scene, edge: str, version: str, steps: list[dict[str, int]])
         "metrics": ["errors", "invalidOutputs"],
         "margins": {"errors": 0.2, "invalidOutputs": 0.2},
     }
-    text = deployment_manifest(
+    return deployment_manifest(
         scene.namespace,
         {"version": version},
         traffic={"mode": "Gateway", "gateway": gateway},
         rollout={"steps": steps, "analysis": analysis, "progressDeadline": "60s"},
         rollback={"keepWarm": "5s", "cooldown": "0s", "budget": {"count": 20, "per": "1s"}},
         monitoring={"interval": "1s"},
+        predictionLog=None,
     )
-    document = yaml.safe_load(text)
-    del document["spec"]["predictionLog"]
-    return yaml.safe_dump(document, sort_keys=False)
-
-
-def versions(scene: Scene, folder: Path) -> list[Version]:
-    """Three good versions and a bad one, packaged and uploaded."""
-    _, outside = open_store(scene.cluster)
-    made = [
-        publish(good_package(folder / name, name=MODEL, slope=slope), outside, name=name)
-        for name, slope in GOOD.items()
-    ]
-    path = bad_package(folder / BAD, name=MODEL, mood=BAD)
-    return [*made, publish(path, outside, name=BAD)]
 
 
 @pytest.fixture
@@ -211,7 +168,7 @@ def story(program: Path, api: None, scene: Scene, edge: str, tmp_path: Path) -> 
     """v1 serves behind the Gateway, once its listener admits the route."""
     cluster, namespace = scene.cluster, scene.namespace
     cluster.kubectl("label", "namespace", namespace, "mooring.dev/allow-code=true")
-    scene.world.apply(model_manifest(namespace, versions(scene, tmp_path)))
+    scene.world.apply(model_manifest(namespace, publish_lines(cluster, tmp_path, (BAD,))))
     with run_traefik(cluster, edge, program, tmp_path) as traefik:
         scene.world.apply(manifest(scene, edge, "v1", STEPS))
         refused = wait_standing(scene, "Stalled", "RouteNotAccepted")
@@ -280,7 +237,7 @@ def test_real_gateway_divides_as_asked_and_no_request_fails(story: Story) -> Non
     until(lambda: story.load.outcomes().answered > 60, 30)
     play(story)
     assert story.weights() == (100, 0)
-    retired = story.retired_answers()
+    retired = story.scene.retired_answers()
     outcomes, answers = story.load.stop(), story.load.answers()
     verdicts = story.log.verdicts()
     document = {

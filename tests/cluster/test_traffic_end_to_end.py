@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
-from tests.builders.misbehaving import MOODS, bad_package, good_package, request
+from tests.builders.misbehaving import MOODS, request
+from tests.cluster.line_versions import GOOD, publish_lines
 from tests.cluster.operator_process import until
 from tests.cluster.revision_log import (
     RevisionLog,
@@ -30,9 +30,7 @@ from tests.cluster.revision_log import (
 from tests.cluster.scene import Scene
 from tests.cluster.small_model import MODEL, deployment_manifest, model_manifest
 from tests.cluster.steady_load import SteadyLoad
-from tests.demo.resources import Version
-from tests.demo.setting import open_store, publish, service_url
-from tests.demo.world import is_true
+from tests.demo.setting import service_url
 
 FULL = os.environ.get("MOORING_PROOF") == "full"
 RATE = float(os.environ.get("MOORING_PROOF_RATE", "100" if FULL else "60"))
@@ -41,7 +39,6 @@ REQUESTS = int(os.environ.get("MOORING_PROOF_REQUESTS", "100000" if FULL else "1
 FLIPS = int(os.environ.get("MOORING_PROOF_FLIPS", "20" if FULL else "4"))
 BAD = tuple(MOODS) if FULL else ("crash", "garbage")
 KILLS = ("RollingBack", "Analysing", "Promoting")
-GOOD = {"v1": 2.0, "v2": 2.5, "v3": 3.0}
 QUICK = [{"weight": 50, "minRows": 40}]
 SHADOW = [{"shadow": 100, "minRows": 40}]
 LONG = [{"weight": 50, "minRows": 1_000_000}]
@@ -60,18 +57,12 @@ class Story:
     load: SteadyLoad
     log: RevisionLog
     serving: str = "v1"
-    tokens: int = 0
     acts: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
 
     def deploy(self, version: str, steps: list[dict[str, int]], mode: str = "Forward") -> None:
         """Asks for a version; one that is in quarantine is tried again."""
         self.scene.world.apply(manifest(self.scene.namespace, version, steps, mode))
-        for entry in self.scene.mdep()["status"].get("quarantine", []):
-            if entry["version"] == version:
-                token = self.annotate("retry", entry["revision"])
-                self.scene.wait(
-                    lambda seen, said=token: seen["status"]["handled"]["retry"] == said, "a retry"
-                )
+        self.scene.retry_quarantined(version)
 
     def promote(self, version: str, kill_at: str | None = None, mode: str = "Forward") -> None:
         """A good candidate, analysed and let in."""
@@ -92,13 +83,13 @@ class Story:
         self.deploy(version, QUICK)
         if kill_at is not None:
             self.scene.kill_operator_at_stage(kill_at)
-        self.await_rollback()
+        self.await_return()
 
     def abort(self, version: str) -> None:
         """A good candidate that a person drops in the middle of its analysis."""
         self.in_analysis(version)
-        self.annotate("abort", self.scene.mdep()["status"]["candidate"]["revision"])
-        self.await_rollback()
+        self.scene.say("abort", self.scene.mdep()["status"]["candidate"]["revision"])
+        self.await_return()
 
     def change_mind(self, version: str) -> None:
         """A good candidate that the spec does not ask for any more, in the same place."""
@@ -111,21 +102,10 @@ class Story:
         seen = self.load.outcomes().answered
         until(lambda: self.load.outcomes().answered > seen + RATE, 60)
 
-    def await_rollback(self) -> None:
-        self.scene.wait(
-            lambda seen: is_true(seen, "Stalled") and is_true(seen, "RolledBack"), "a rollback"
-        )
+    def await_return(self) -> None:
+        """A rollback, and what served serves again."""
+        self.scene.wait_rolled_back()
         self.flip(self.serving)
-
-    def annotate(self, verb: str, revision: str) -> str:
-        """Says a verb; returns its token."""
-        self.tokens += 1
-        token = f"{revision}@{self.tokens}"
-        self.scene.cluster.kubectl(
-            *("annotate", "--overwrite", "mdep", MODEL, "-n", self.scene.namespace),
-            f"mooring.dev/{verb}={token}",
-        )
-        return token
 
     def act(self, name: str, what: Callable[[], None]) -> None:
         """Does something and notes what the clients made of it."""
@@ -142,10 +122,6 @@ class Story:
         self.acts.append(entry)
         print(entry, flush=True)
 
-    def retired_answers(self) -> float:
-        labels = f'deployment="{MODEL}",namespace="{self.scene.namespace}"'
-        return self.scene.operator.metric(f"mooring_deployment_retired_answers{{{labels}}}")
-
 
 def manifest(namespace: str, version: str, steps: list[dict[str, int]], mode: str) -> str:
     """A deployment that decides by errors alone, within seconds, and keeps what it leaves warm."""
@@ -154,7 +130,7 @@ def manifest(namespace: str, version: str, steps: list[dict[str, int]], mode: st
         "analysis": {"metrics": ["errors"], "margins": {"errors": 0.2}},
         "progressDeadline": "40s",
     }
-    text = deployment_manifest(
+    return deployment_manifest(
         namespace,
         {"version": version},
         traffic={"mode": mode},
@@ -162,29 +138,14 @@ def manifest(namespace: str, version: str, steps: list[dict[str, int]], mode: st
         # Many bad candidates, one after the other.
         rollback={"keepWarm": "1h", "cooldown": "0s", "budget": {"count": 20, "per": "1s"}},
         monitoring={"interval": "1s"},
+        predictionLog=None,
     )
-    document = yaml.safe_load(text)
-    del document["spec"]["predictionLog"]
-    return yaml.safe_dump(document, sort_keys=False)
-
-
-def versions(scene: Scene, folder: Path) -> list[Version]:
-    """Three good versions and the bad ones, packaged and uploaded."""
-    _, outside = open_store(scene.cluster)
-    made: list[Version] = []
-    for name, slope in GOOD.items():
-        path = good_package(folder / name, name=MODEL, slope=slope)
-        made.append(publish(path, outside, name=name))
-    for mood in BAD:
-        path = bad_package(folder / mood, name=MODEL, mood=mood)
-        made.append(publish(path, outside, name=mood))
-    return made
 
 
 @pytest.fixture
 def story(scene: Scene, tmp_path: Path) -> Iterator[Story]:
     scene.cluster.kubectl("label", "namespace", scene.namespace, ALLOW_CODE)
-    scene.world.apply(model_manifest(scene.namespace, versions(scene, tmp_path)))
+    scene.world.apply(model_manifest(scene.namespace, publish_lines(scene.cluster, tmp_path, BAD)))
     scene.world.apply(manifest(scene.namespace, "v1", QUICK, "Forward"))
     scene.wait_ready("v1")
     url = f"{service_url(scene.cluster, MODEL, scene.namespace)}/v2/models/{MODEL}/infer"
@@ -227,7 +188,7 @@ def test_no_request_fails_and_no_quarantined_revision_answers(story: Story) -> N
     until(lambda: story.load.outcomes().answered > 100, 60)
     play(story)
     until(lambda: story.load.outcomes().answered >= REQUESTS, 1200)
-    retired = story.retired_answers()
+    retired = story.scene.retired_answers()
     outcomes, answers = story.load.stop(), story.load.answers()
     verdicts = story.log.verdicts()
     away = {
