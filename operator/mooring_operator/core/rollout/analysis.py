@@ -28,7 +28,12 @@ from mooring_operator.core.observation import (
     TelemetryObservation,
 )
 from mooring_operator.core.rollout.distribution import judge_distribution
-from mooring_operator.core.rollout.steps import current_step, given_weight, phase_key
+from mooring_operator.core.rollout.steps import (
+    current_step,
+    given_weight,
+    phase_key,
+    step_at,
+)
 from mooring_profile import (
     ArmTotals,
     Comparison,
@@ -234,7 +239,7 @@ def _strata(
         counts = telemetry.phases.get(phase_key(steps, candidate, index))
         if counts is None:
             continue
-        step = steps[min(index, len(steps) - 1)]
+        step = step_at(steps, index)
         stable, loss = counts.stable, counts.stable_loss
         if counts.candidate.requests:
             share = _weight_share(step, candidate)

@@ -2,7 +2,7 @@
 
 from mooring_operator.api.conditions import Reason
 from mooring_operator.core.conditions import Standing, reconciling
-from mooring_operator.core.rollout.steps import pods_for
+from mooring_operator.core.rollout.steps import pods_for, step_at
 from mooring_operator.core.rollout.turn import Situation, named, with_candidate
 
 
@@ -36,6 +36,5 @@ def short_of_pods(situation: Situation, step: int) -> Standing | None:
 
 
 def _weight_of(situation: Situation, step: int) -> int:
-    """Percent of the requests that a step gives; the last one where an edit left fewer."""
-    steps = situation.spec.rollout.steps
-    return steps[min(step, len(steps) - 1)].weight or 0
+    """Percent of the requests that a step gives."""
+    return step_at(situation.spec.rollout.steps, step).weight or 0

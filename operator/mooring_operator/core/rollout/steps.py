@@ -25,9 +25,14 @@ _FULL = (CandidateStage.INITIALIZING, CandidateStage.PROMOTING, CandidateStage.R
 _WITH_SHARE = (CandidateStage.ANALYSING, CandidateStage.PROMOTING, CandidateStage.PROBING)
 
 
+def step_at(steps: Sequence[RolloutStep], index: int) -> RolloutStep:
+    """The step of this index; the last one where an edit left fewer."""
+    return steps[min(index, len(steps) - 1)]
+
+
 def current_step(steps: Sequence[RolloutStep], candidate: CandidateStatus) -> RolloutStep:
-    """The candidate's step; the last one where an edit left fewer steps than it had passed."""
-    return steps[min(candidate.step, len(steps) - 1)]
+    """The candidate's step."""
+    return step_at(steps, candidate.step)
 
 
 def is_last_step(steps: Sequence[RolloutStep], candidate: CandidateStatus) -> bool:
@@ -61,7 +66,7 @@ def phase_key(
     rollout = f"{candidate.revision}.{candidate.seq}"
     if candidate.probe is not None:
         return f"{rollout}/{index}"
-    chosen = steps[min(index, len(steps) - 1)]
+    chosen = step_at(steps, index)
     if chosen.shadow is not None:
         return f"{rollout}/{index}0{chosen.shadow:03}"
     return f"{rollout}/{index}1{given_weight(chosen, candidate):03}"
