@@ -35,8 +35,6 @@ _skops: Any = importlib.import_module("skops.io")
 _skl2onnx: Any = importlib.import_module("skl2onnx")
 _types: Any = importlib.import_module("skl2onnx.common.data_types")
 _ensemble: Any = importlib.import_module("sklearn.ensemble")
-_linear: Any = importlib.import_module("sklearn.linear_model")
-_svm: Any = importlib.import_module("sklearn.svm")
 
 Stored = Literal["onnx", "skops"]
 EVERY = pytest.mark.parametrize(

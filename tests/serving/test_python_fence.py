@@ -1,18 +1,14 @@
 """The fence around a model of code: what it tries is refused, what it could read is not there."""
 
-import importlib
 import os
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from mooring_model.prediction import PredictionFailed
 from mooring_model.python.process import ModelProcess
 from tests.builders.code_packages import ask, code_package
-
-_pandas: Any = importlib.import_module("pandas")
 
 ATTEMPTS = {
     "open a socket": "import socket; socket.socket()",

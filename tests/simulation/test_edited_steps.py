@@ -99,7 +99,7 @@ def test_edit_follows_freely_while_no_client_is_led_to_the_candidate() -> None:
 
 
 def test_achieved_weight_is_not_that_of_the_weight_before_the_edit() -> None:
-    world = at_first_weight(steps(10, rows=MANY), "Forward")
+    world = at_first_weight(steps(10), "Forward")
     world.run(60)
     assert 5 < world.status["candidate"]["weightAchieved"] < 20
     world.cluster.traffic.per_tick = 1
